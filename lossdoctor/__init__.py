@@ -1,0 +1,40 @@
+"""lossdoctor tells what is wrong with a fine-tuning run, why, and what to change.
+
+Live: `trainer.add_callback(LossDoctorCallback())`. Afterwards: `lossdoctor.analyze("trainer_state.json")`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Engine", "LossDoctorCallback", "LossDoctorError", "Report", "__version__", "analyze"]
+
+if TYPE_CHECKING:
+    from lossdoctor.analysis import analyze
+    from lossdoctor.callback import LossDoctorCallback
+    from lossdoctor.engine import Engine
+    from lossdoctor.model import LossDoctorError, Report
+
+_HOMES = {
+    "analyze": "lossdoctor.analysis",
+    "LossDoctorCallback": "lossdoctor.callback",
+    "Engine": "lossdoctor.engine",
+    "LossDoctorError": "lossdoctor.model",
+    "Report": "lossdoctor.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Fetches a public name when it is first used: importing lossdoctor costs nothing, and never imports transformers."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lossdoctor' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

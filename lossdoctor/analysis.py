@@ -1,0 +1,64 @@
+"""From a path to reports: finds the log, reads it, gathers the facts beside it and runs the engine."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lossdoctor import facts
+from lossdoctor.engine import examine
+from lossdoctor.model import Fact, Log, LossDoctorError, Report
+from lossdoctor.readers import Source, folder, read_file
+
+
+def load(path: str | Path) -> list[Log]:
+    """The runs in a file or a folder, with the facts that lie beside them.
+
+    Raises:
+        LossDoctorError: there is no readable log at `path`.
+        NothingToAnalyse: it is a log without a row.
+    """
+    given = Path(path)
+    file = folder.newest_state(given) if given.is_dir() else given
+    logs = read_file(Source.open(file))
+    known, notes = facts.beside(file.parent)
+    saved = folder.checkpoints(folder.output_folder(file))
+    return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
+
+
+def _complete(log: Log, path: str, known: Mapping[str, Fact], saved: tuple[Any, ...], notes: Iterable[str]) -> Any:
+    run = log.run.knowing(known)
+    return replace(run, path=path, checkpoints=saved, notes=(*run.notes, *notes))
+
+
+def analyze(
+    path: str | Path, *, known: Mapping[str, Fact] | None = None, settings: dict[str, dict[str, Any]] | None = None
+) -> list[Report]:
+    """The reports on the runs at `path`; facts the user `known` win over those found beside the log.
+
+    Raises:
+        LossDoctorError: there is no readable log at `path`, or a setting is wrong.
+        NothingToAnalyse: it is a log without a row.
+    """
+    return [examine(log.records, log.run.knowing(known or {}, first=True), settings) for log in load(path)]
+
+
+def expand(patterns: Iterable[str]) -> list[str]:
+    """Paths and globs (for shells that leave them alone) → paths, each once, in the order given.
+
+    Raises:
+        LossDoctorError: a glob matches nothing.
+    """
+    found: list[str] = []
+    for pattern in patterns:
+        if glob.has_magic(pattern) and not Path(pattern).exists():
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                raise LossDoctorError(f"{pattern} matches no file")
+            found += matches
+        else:
+            found.append(pattern)
+    return list(dict.fromkeys(found))

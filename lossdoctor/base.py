@@ -1,0 +1,133 @@
+"""The contracts: a detector turns rows into symptoms, a cause turns symptoms and facts into a diagnosis.
+
+Both are dataclasses whose fields are their thresholds, so that a threshold is constructor argument, page of the manual and
+configuration key in one. Running state belongs into `__post_init__`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from lossdoctor.model import Chart, Confidence, Record, Remedy, Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+#: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
+HIGH, MEDIUM = 6, 3
+
+
+def slug_of(name: str) -> str:
+    """`LossSpike` → `loss-spike`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+class Page:
+    """Whatever has a name and a page of the manual: the class name is the slug, the docstring is the page."""
+
+    slug: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.slug = slug_of(cls.__name__)
+
+
+class Detector(Page, ABC):
+    """Watches the rows of one run for one symptom."""
+
+    series: ClassVar[str] = "loss"
+    #: The sentence a user reads; fields are `series`, `onset`, `last` and every number of the evidence.
+    says: ClassVar[str]
+
+    @abstractmethod
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        """Takes the next row; returns the symptom when it opened, got worse or closed in this row."""
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        """The last state of every symptom that needs the end of the log, or a fresh `last`."""
+        return ()
+
+    def blind(self, vitals: Vitals) -> str | None:
+        """Why this log does not let the symptom be judged; None where it does."""
+        return None
+
+    def symptom(
+        self,
+        severity: Severity,
+        onset: int,
+        last: int,
+        *,
+        open: bool = True,
+        says: str | None = None,
+        series: str | None = None,
+        **evidence: float,
+    ) -> Symptom:
+        """A state of this detector's symptom, with its sentence filled in."""
+        series = series or self.series
+        words = (says or self.says).format(series=series, onset=onset, last=last, **evidence)
+        return Symptom(self.slug, series, severity, onset, last, open, words, evidence)
+
+
+@dataclass
+class Opinion:
+    """What a cause makes of a chart: points for and against, each with its words."""
+
+    because: tuple[Symptom, ...]
+    points: int = 0
+    supports: list[str] = field(default_factory=list)
+    contradicts: list[str] = field(default_factory=list)
+    explanation: str = ""
+
+    def add(self, points: int, words: str) -> None:
+        """Evidence for (positive points) or against (negative)."""
+        self.points += points
+        (self.supports if points > 0 else self.contradicts).append(words)
+
+    @property
+    def confidence(self) -> Confidence:
+        """Three words, not a made-up percentage: high only where nothing speaks against it."""
+        if self.points >= HIGH and not self.contradicts:
+            return "high"
+        return "medium" if self.points >= MEDIUM else "low"
+
+
+class Cause(Page, ABC):
+    """Weighs one explanation of what was seen."""
+
+    title: ClassVar[str]
+    #: The cheapest check that decides for or against this cause.
+    decide_by: ClassVar[str] = ""
+    #: Alarming to look at, yet expected.
+    normal: ClassVar[bool] = False
+    #: Explains why the log looks as it does rather than why the run failed: ranked after the causes proper.
+    mechanism: ClassVar[bool] = False
+
+    @abstractmethod
+    def weigh(self, chart: Chart) -> Opinion | None:
+        """None where the chart excludes this cause, or nothing speaks for it."""
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        """What to change, for this run, cheapest and best supported first."""
+        return ()
+
+
+class Streak:
+    """Rows running in which something holds."""
+
+    __slots__ = ("first", "last", "rows")
+
+    def __init__(self) -> None:
+        self.rows = self.first = self.last = 0
+
+    def add(self, first: int, last: int) -> int:
+        """One more row, which covers the steps `first` … `last`."""
+        if not self.rows:
+            self.first = first
+        self.rows += 1
+        self.last = last
+        return self.rows
+
+    def stop(self) -> None:
+        self.rows = 0

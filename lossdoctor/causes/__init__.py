@@ -1,0 +1,1 @@
+"""One file per cause, with its remedies: why a run shows it."""

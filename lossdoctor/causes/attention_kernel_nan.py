@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.families import family_of
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import start_again
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class AttentionKernelNan(Cause):
+    """The attention kernel returns NaN, most often in its backward pass or for padded rows.
+
+    ## How we tell
+    The first loss is finite and plausible, the gradient norm is NaN in the first or second step and the learning rate keeps
+    moving: data and forward pass are sound, the backward pass is not. bf16, a very new GPU, torch 2.5 and models with unusual
+    heads (Gemma) make it likelier.
+
+    ## What else it could be
+    The ZeRO-1/2 race of DeepSpeed shows the same and needs several GPUs. fp16 overflow freezes the learning rate.
+    """
+
+    title = "The attention kernel returns NaN"
+    decide_by = "run 5 steps with another attn_implementation (eager, sdpa, flash_attention_2), then with batch size 1"
+    recent_gpu: float = 9.0
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        if not signs.broken or signs.gradient in ("zero", "constant"):
+            return None
+        opinion = Opinion(signs.witnesses)
+        run = chart.run
+        if signs.gradient == "not finite" and not signs.rate_frozen:
+            opinion.add(1, "the gradient norm is NaN and no step was skipped: the backward pass is at fault")
+        if early := [s for s in signs.witnesses if s.onset <= 2 and s.slug == "gradient-not-finite"]:
+            opinion.add(1, f"it strikes at once, in step {early[0].onset}, at a loss that was still finite")
+        if signs.precision == "bf16":
+            opinion.add(2, "bf16 is on, so fp16 overflow is excluded")
+        elif signs.precision == "fp16":
+            opinion.add(-2, "fp16 is on, and fp16 overflow is the more frequent cause")
+        capability = hardware.compute_capability(run)
+        if capability and capability >= self.recent_gpu:
+            opinion.add(1, f"{run.get('gpu')} is recent: kernels for it are less tried")
+        if (family := family_of(run)) and family.attention:
+            opinion.add(1, f"{family.name} is known to need {family.attention} attention")
+        if str(run.get("torch_version") or "").startswith("2.5"):
+            opinion.add(1, "torch 2.5 has a broken cuDNN attention backward")
+        if signs.rate_frozen:
+            opinion.add(-3, "the learning rate is frozen: steps are skipped, which only a loss scaler does")
+        stage = hardware.zero_stage(run)
+        if stage in (1, 2):
+            opinion.add(-1, f"ZeRO-{stage} with overlapping communication shows the same")
+        elif opinion.points and (hardware.gpus(run) == 1 or stage in (0, 3)):
+            opinion.add(1, "one GPU, or a ZeRO stage without the race: DeepSpeed is excluded")
+        if opinion.points <= 0 and not (signs.gradient == "absent" and signs.precision is None and not opinion.contradicts):
+            return None
+        if not opinion.supports:
+            opinion.add(1, "nothing in the facts excludes it")
+        opinion.explanation = (
+            "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward "
+            "pass, most often that of the attention kernel, is not; one optimizer step with it turns every weight into NaN."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        family = family_of(chart.run)
+        used = str(chart.run.get("attn_implementation") or "")
+        best = family.attention if family and family.attention else "eager" if used != "eager" else "sdpa"
+        return (
+            Remedy(
+                f"Switch the attention kernel to {best}",
+                f"{family.name} needs it" if family and family.attention else
+                "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others",
+                {"attn_implementation": best.partition(" or ")[0]},
+                "low",
+                ("https://github.com/hiyouga/LlamaFactory/issues/8088", "https://github.com/hiyouga/LlamaFactory/issues/9631"),
+            ),
+            start_again(chart),
+        )  # fmt: skip

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import show_nan
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class BadDataOrWeights(Cause):
+    """The data or the loaded weights contain NaN, infinite or absurd numbers.
+
+    ## How we tell
+    It stays when the precision is excluded: NaN in fp32, NaN from the very first row, or single NaN steps in a run that goes
+    on. The log alone seldom proves it.
+
+    ## What else it could be
+    Almost everything else that gives NaN; exclude the precision and the attention kernel first.
+    """
+
+    title = "NaN in the data or in the loaded weights"
+    decide_by = "check the loaded weights and one epoch of batches with torch.isfinite before the first step"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        if signs.gradient in ("zero", "constant") or signs.rate_frozen or not (signs.broken or signs.scattered):
+            return None
+        opinion = Opinion(signs.witnesses or signs.scattered)
+        if signs.precision == "fp32":
+            opinion.add(3, "no mixed precision is on, so nothing overflows by its format")
+        if signs.from_first_row and signs.broken:
+            opinion.add(1, "there was never a good row")
+        if signs.scattered and not signs.broken:
+            opinion.add(2, "single steps fail and the run goes on: it depends on the batch")
+        if signs.text_model is False:
+            opinion.add(1, "images and audio are normalised by hand more often than text")
+        if not opinion.points:
+            return None
+        opinion.explanation = (
+            "A NaN or infinite value in one sample makes the loss of its batch NaN; in the loaded weights it makes every loss "
+            "NaN. Both are independent of learning rate and precision."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (
+            Remedy("Drop samples that are not finite or empty", "one of them is enough to lose a run",
+                   {"dataset.filter": "torch.isfinite(sample).all() and len(sample) > 0"}, "low",
+                   ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",)),
+            show_nan(),
+        )  # fmt: skip

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import start_again
+from lossdoctor.signs import Signs
+
+#: Versions that print a NaN gradient norm as 1.0.
+CONSTANT_NORM_VERSIONS = ("0.12.4", "0.12.5", "0.12.6")
+
+
+@dataclass
+class DeepspeedOverlapRace(Cause):
+    """DeepSpeed ZeRO-1/2 frees gradient buffers while they are still being reduced (`overlap_comm`).
+
+    ## How we tell
+    DeepSpeed with ZeRO stage 1 or 2 and more than one GPU; the loss is 0.0 or the gradient norm NaN, at once or suddenly; a
+    gradient norm that is exactly constant is a NaN norm as DeepSpeed prints it. ZeRO-0, ZeRO-3, one GPU and
+    `overlap_comm: false` exclude it.
+
+    ## What else it could be
+    An attention kernel that returns NaN needs neither DeepSpeed nor several GPUs. fp16 overflow needs fp16.
+    """
+
+    title = "DeepSpeed ZeRO-1/2 communication race"
+    decide_by = "run 50 steps with overlap_comm: false (or ZeRO-3) and everything else unchanged"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        run = chart.run
+        stage = hardware.zero_stage(run)
+        constant = signs.gradient == "constant"
+        weak = chart.seen("gradient-not-finite") if hardware.uses_deepspeed(run) else None
+        if not (signs.broken or weak) or not (hardware.uses_deepspeed(run) or constant):
+            return None
+        if stage in (0, 3) or run.get("overlap_comm") is False or hardware.gpus(run) == 1 or signs.gradient == "zero":
+            return None
+        opinion = Opinion(signs.witnesses or ((weak,) if weak else ()))
+        if stage in (1, 2):
+            opinion.add(3, f"DeepSpeed ZeRO-{stage}, the stage that has the race")
+        elif hardware.uses_deepspeed(run):
+            opinion.add(2, "DeepSpeed is in use (its stage is not known)")
+        if constant:
+            opinion.add(2, "the gradient norm is an exact constant: that is how DeepSpeed prints a NaN norm")
+        if run.get("overlap_comm") is True:
+            opinion.add(2, "overlap_comm is on")
+        if (hardware.gpus(run) or 0) > 1:
+            opinion.add(1, "several GPUs reduce their gradients together")
+        if signs.precision == "bf16":
+            opinion.add(1, "bf16 is on, so fp16 overflow is excluded")
+        elif signs.precision == "fp16":
+            opinion.add(-1, "fp16 is on, and fp16 overflow is the more frequent cause")
+        if signs.rate_frozen and stage is None:
+            opinion.add(-1, "the learning rate is frozen: steps are being skipped")
+        if any(v in str(run.get("deepspeed_version") or "") for v in CONSTANT_NORM_VERSIONS):
+            opinion.add(1, f"DeepSpeed {run.get('deepspeed_version')} is among the affected versions")
+        opinion.explanation = (
+            "With overlap_comm, ZeRO-1 and ZeRO-2 reduce gradients on a side stream and free the buffers before it is done. "
+            "Which GPU, bucket size and model loses the race is chance, so the same configuration works elsewhere; what "
+            "arrives is garbage or NaN, and the next step puts it into the weights."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        source = "https://github.com/deepspeedai/DeepSpeed/issues/7188"
+        return (
+            Remedy("Set overlap_comm to false in the DeepSpeed configuration", "it cured most confirmed cases and costs little speed",
+                   {"zero_optimization.overlap_comm": False}, "low",
+                   (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347")),
+            Remedy("Or use ZeRO-3", "stage 3 does not have the race; it is slower", {"zero_optimization.stage": 3}, "medium",
+                   ("https://github.com/hiyouga/LlamaFactory/issues/8137",)),
+            start_again(chart),
+        )  # fmt: skip

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.families import family_of
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import show_nan, start_again, wider_precision
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class Fp16Overflow(Cause):
+    """A number grew beyond 65,504, the largest that fp16 can hold.
+
+    ## How we tell
+    fp16 is on (or the GPU has nothing better), and the loss turned to NaN or 0.0. The proof is a learning rate frozen to the
+    last digit in the same rows, or a loss scale that falls below 1: the scaler skips every step. An infinite gradient norm,
+    a model family that was trained in bf16, and a NaN evaluation loss add to it. bf16 or fp32 exclude it.
+
+    ## What else it could be
+    An attention kernel that returns NaN, and the ZeRO-2 race of DeepSpeed: both strike in bf16 too, and leave the learning
+    rate moving. 8-bit weights on a GPU before Turing look the same from the first row on.
+    """
+
+    title = "fp16 overflow"
+    decide_by = "run the same 50 steps with bf16=True (Ampere or newer) or with fp16=False: an fp16 overflow is then gone"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        if not signs.broken or signs.precision in ("bf16", "fp32") or signs.gradient == "zero":
+            return None
+        opinion = Opinion(signs.witnesses)
+        if signs.precision == "fp16":
+            opinion.add(3, "fp16 is on")
+        elif hardware.bf16_capable(chart.run) is False:
+            opinion.add(2, f"{chart.run.get('gpu')} has no bf16 units, so the run was most likely fp16")
+        scale = chart.seen("loss-scale-collapse")
+        if scale and scale.open:
+            opinion.add(4, "the loss scale collapsed: every step overflowed")
+        if signs.rate_frozen:
+            opinion.add(4, "the learning rate froze in the same rows: the scaler skipped every step")
+        elif signs.rate_moving and not hardware.uses_deepspeed(chart.run) and "fused" not in str(chart.run.get("optim", "fused")):
+            opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
+        if signs.infinite_gradient:
+            opinion.add(1, "the gradient norm is infinite rather than NaN")
+        if (family := family_of(chart.run)) and family.fp16:
+            opinion.add(1, f"{family.name}: {family.fp16}")
+        if signs.eval_not_finite and opinion.points:
+            opinion.add(1, "the evaluation loss is NaN as well: the forward pass itself overflows")
+        if not opinion.points:
+            return None
+        opinion.explanation = self._explain(signs)
+        return opinion
+
+    def _explain(self, signs: Signs) -> str:
+        parts = [
+            "A number inside the model grew beyond 65,504, the largest fp16 value, and became infinite; from there the loss "
+            "is NaN. The Trainer does not log NaN: it writes 0.0 instead. So 0.0 here means 'broken', not 'learned "
+            "perfectly', and it is not overfitting."
+        ]
+        if signs.rate_frozen:
+            parts.append(
+                "The learning rate froze because the loss scaler throws away every step with an infinite gradient, and a "
+                "step that is thrown away does not advance the schedule: since then the weights have not changed at all."
+            )
+        if signs.collapse and not signs.from_first_row:
+            parts.append(
+                "It strikes at a random step because it takes one batch whose activations are large enough: with other "
+                "seeds or data order it comes earlier, later or never."
+            )
+        return " ".join(parts)
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (wider_precision(chart.run), start_again(chart), show_nan())

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Symptom
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class LossScaleWarmup(Cause):
+    """The loss scaler is finding its level: a few skipped steps, by design.
+
+    ## How we tell
+    Non-finite gradient norms before the first finite one, or a single one later, beside a normal loss; a learning rate at 0
+    for the first steps of an fp16 run. They heal by themselves.
+
+    ## What else it could be
+    Steps that go on being skipped: then the learning rate freezes and this page does not apply.
+    """
+
+    title = "The loss scaler is finding its level"
+    decide_by = "look at the next rows: it is over within a few dozen steps"
+    normal = True
+    few: int = 50
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        if signs.broken or signs.precision == "bf16":
+            return None
+        seen = tuple(s for s in chart.all("gradient-not-finite", "skipped-steps") if self._expected(s))
+        if not seen:
+            return None
+        opinion = Opinion(seen)
+        opinion.add(4, "the loss stayed normal and the steps are few")
+        if signs.precision == "fp16" or (hardware.uses_deepspeed(chart.run) and signs.precision is None):
+            opinion.add(2, "fp16 training has a loss scaler")
+        if any(not s.open for s in seen) or all(s.slug == "skipped-steps" for s in seen):
+            opinion.add(2, "it healed by itself")
+        opinion.explanation = (
+            "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips one optimizer step, and "
+            "the learning rate waits. Later it doubles every 2,000 good steps and may skip one again. Nothing is lost."
+        )
+        return opinion
+
+    def _expected(self, symptom: Symptom) -> bool:
+        if symptom.severity != "info":
+            return False
+        return symptom.evidence.get("skipped", symptom.evidence.get("skipped_rows", 1.0)) <= self.few

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import show_nan, start_again
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class NanHiddenByFilter(Cause):
+    """The Trainer's log filter replaced NaN losses by 0.0 or by plausible numbers.
+
+    ## How we tell
+    A loss of exactly 0.0 beside a non-finite gradient norm or evaluation loss: evaluation and gradient norm are not filtered,
+    the training loss is (`logging_nan_inf_filter`, on by default). This says why the log looks as it does, not why the loss
+    became NaN: that is for the other causes.
+
+    ## What else it could be
+    A real zero: reinforcement learning, or a loss that faded row by row.
+    """
+
+    title = "The log hides NaN: 0.0 stands for NaN"
+    decide_by = "repeat the steps with logging_nan_inf_filter=False, logging_steps=1: the row then reads nan"
+    mechanism = True
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        if chart.run.get("logging_nan_inf_filter") is False or signs.gradient == "zero":
+            return None
+        collapse = signs.collapse
+        opinion = Opinion(tuple(s for s in (collapse, chart.seen("eval-loss-not-finite")) if s) + signs.scattered)
+        if collapse and collapse.open:
+            opinion.add(3, "the loss is exactly 0.0, which a cross-entropy never is")
+        inflated = chart.seen("hidden-nan-steps")
+        if inflated and inflated.evidence.get("inflated_rows"):
+            opinion.add(3, "rows jump up while the gradient norm falls: that is the filter under gradient accumulation")
+        zeros = chart.seen("loss-intermittent-zero")
+        if zeros and zeros.evidence.get("gradient_not_finite_rows"):
+            opinion.add(2, "single rows of 0.0 have a NaN gradient")
+        if not opinion.points:
+            return None
+        if signs.eval_not_finite:
+            opinion.add(1, "the evaluation loss, which is not filtered, is NaN")
+        if signs.gradient == "not finite":
+            opinion.add(1, "the gradient norm, which is not filtered, is NaN")
+        opinion.explanation = (
+            "The Trainer replaces a NaN loss by the average of the logging window, which reads 0.0 when no step of the window was "
+            "finite. Only the log is filtered: the NaN is still back-propagated."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (show_nan(), start_again(chart))

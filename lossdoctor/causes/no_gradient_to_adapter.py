@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class NoGradientToAdapter(Cause):
+    """No trainable parameter gets a gradient: the adapter is frozen, or cut off from the loss.
+
+    ## How we tell
+    The gradient norm is exactly 0 while the loss is normal and stays where it is. A trainable-parameter count of 0 proves it.
+
+    ## What else it could be
+    Masked labels: there the loss is 0 as well. Half-precision weights: there the gradient is sound and the update is lost.
+    """
+
+    title = "No gradient reaches a trainable parameter"
+    decide_by = "model.print_trainable_parameters(), then look for p.grad is not None after one backward pass"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        zero = chart.seen("gradient-zero")
+        none_trainable = chart.run.get("trainable_parameters") == 0
+        if not (zero and zero.open) and not none_trainable:
+            return None
+        opinion = Opinion((zero,) if zero else ())
+        if none_trainable:
+            opinion.add(6, "the model has no trainable parameter at all")
+        masked = chart.seen("labels-all-masked")
+        if masked and masked.open:
+            if not none_trainable:
+                return None
+            opinion.add(-1, "loss and gradient are both 0: masked labels look the same")
+        elif zero:
+            zero_losses = zero.evidence.get("zero_loss_rows", 0.0)
+            if zero_losses:
+                opinion.add(1, "the gradient is exactly 0")
+            else:
+                opinion.add(4, "the gradient is exactly 0 while the loss is normal")
+        signs = Signs(chart)
+        if chart.run.get("use_lora") or chart.run.get("lora_r"):
+            opinion.add(2, "an adapter is trained, and an adapter can be loaded frozen")
+        if chart.run.get("gradient_checkpointing") is True:
+            opinion.add(1, "gradient checkpointing can cut the gradient of an adapter")
+        if "grpo" in signs.framework or "ppo" in signs.framework:
+            opinion.add(-1, "in reinforcement learning equal rewards give a zero gradient as well")
+        opinion.explanation = (
+            "The loss is computed and its gradient goes nowhere: PeftModel.from_pretrained loads an adapter frozen, "
+            "prepare_model_for_kbit_training called after the adapter freezes it, and reentrant gradient checkpointing cuts it "
+            "off from the loss. Training then runs to its end and changes nothing."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (
+            Remedy("Load the adapter for training", "PeftModel.from_pretrained freezes it unless told otherwise",
+                   {"is_trainable": True}, "none",
+                   ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926")),
+            Remedy("With gradient checkpointing, use the non-reentrant kind", "the reentrant one needs inputs that require a gradient",
+                   {"gradient_checkpointing_kwargs": {"use_reentrant": False}}, "none",
+                   ("https://github.com/huggingface/transformers/issues/26221",)),
+        )  # fmt: skip

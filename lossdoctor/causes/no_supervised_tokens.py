@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+
+
+@dataclass
+class NoSupervisedTokens(Cause):
+    """No token of a batch has a label: all are -100.
+
+    ## How we tell
+    Loss and gradient norm are both exactly 0 from the first row: a mean over no tokens is NaN with a gradient of exactly 0.
+    When only some batches are concerned, single rows are 0.0 with a zero gradient, or the evaluation loss alone is NaN.
+
+    ## What else it could be
+    Frozen parameters: there the loss is normal. NaN weights: there the gradient norm is NaN, not 0. Reinforcement learning,
+    where zero loss and zero gradient are ordinary.
+    """
+
+    title = "No supervised tokens: every label is masked"
+    decide_by = "print one batch: (batch['labels'] != -100).sum(dim=1) must be above 0 in every row"
+    short: int = 1024
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = Signs(chart)
+        symptoms = [s for s in chart.symptoms if s.slug not in ("skipped-steps", "learning-rate-zero")]
+        if not symptoms or signs.text_model is False or signs.gradient in ("not finite", "constant"):
+            return None
+        masked = chart.seen("labels-all-masked")
+        opinion = Opinion(tuple(signs.witnesses) + tuple(signs.scattered))
+        if masked and masked.open:
+            opinion.because = (masked, *opinion.because)
+            opinion.add(6, "loss and gradient are exactly 0 from the first row on")
+        elif signs.collapse and signs.from_first_row and signs.gradient == "absent":
+            opinion.add(2, "the loss is 0.0 from the first row on")
+        elif any(s.evidence.get("gradient_zero_rows") for s in signs.scattered):
+            opinion.add(3, "the rows of loss 0.0 have a gradient of exactly 0")
+        elif any(s.slug == "hidden-nan-steps" and not s.evidence.get("inflated_rows") for s in signs.scattered):
+            opinion.add(1, "single steps have a gradient of exactly 0")
+        elif signs.eval_not_finite and not signs.broken:
+            opinion.add(2, "training is sound and only the evaluation loss is NaN: some evaluation batches have no labels")
+        elif chart.seen("loss-not-finite") and signs.gradient == "absent":
+            opinion.add(1, "a single batch without labels gives a single NaN")
+        if not opinion.points:
+            return None
+        length = chart.run.get("max_length")
+        if isinstance(length, str) or (isinstance(length, (int, float)) and 0 < length <= self.short):
+            opinion.add(1, f"max_length is {length}: prompts may fill it and push the answers out")
+        if signs.text_model and ("sft" in signs.framework or "trl" in signs.framework):
+            opinion.add(1, "the trainer masks prompts, and masks everything when it finds no answer")
+        if signs.precision == "fp16" and not masked:
+            opinion.add(-1, "fp16 is on: an overflow looks the same without a gradient norm")
+        opinion.explanation = (
+            "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut off by max_length, "
+            "the response template was not found in the tokens, or the chat template marks nothing as the assistant's. The mean "
+            "over nothing is NaN, its gradient 0, and the log shows 0.0."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        length = chart.run.get("max_length")
+        longer = int(length) * 4 if isinstance(length, int) else "long enough for prompt and answer"
+        return (
+            Remedy("Raise max_length above the longest prompt, or drop the rows it empties",
+                   "truncation cuts from the right, where the answer is", {"max_length": longer}, "low",
+                   ("https://github.com/huggingface/trl/issues/6668", "https://github.com/zjysteven/lmms-finetune/issues/45")),
+            Remedy("Make the response template match its tokens in context",
+                   "the same text tokenises differently after other text; pass token ids taken from a real example",
+                   {"response_template": "token ids cut from a tokenised example"}, "low",
+                   ("https://github.com/huggingface/trl/issues/588", "https://github.com/huggingface/transformers/issues/27733")),
+        )  # fmt: skip

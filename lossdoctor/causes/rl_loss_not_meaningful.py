@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart
+from lossdoctor.signs import Signs
+from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED
+
+
+@dataclass
+class RlLossNotMeaningful(Cause):
+    """In reinforcement learning and preference tuning the loss does not tell how good the model is.
+
+    ## How we tell
+    The log has columns such as `reward`, `kl` or `rewards/margins`, or the trainer is named GRPO, PPO, DPO, KTO and the like.
+
+    ## What else it could be
+    A NaN gradient norm is a failure here as anywhere else.
+    """
+
+    title = "The loss of this trainer does not measure quality"
+    decide_by = "judge by reward and its spread (GRPO, PPO), or by rewards/margins and rewards/accuracies (DPO, KTO)"
+    normal = True
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        task = chart.run.get("task", SUPERVISED)
+        if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken:
+            return None
+        opinion = Opinion(())
+        opinion.add(6, f"the columns or the trainer say {task}")
+        opinion.explanation = (
+            "GRPO and PPO start at a loss of 0, because the policy equals its reference, and rise with the divergence or go "
+            "below 0: neither is an error. What counts is the reward."
+            if task == REINFORCEMENT
+            else "A preference loss measures the margin between two answers; it may reach 0, and the rewards of both answers may "
+            "fall below 0 together, while the margin grows. What counts is the margin and the accuracy."
+        )
+        return opinion

@@ -1,0 +1,185 @@
+"""The command line. Verbs stay thin: every one of them imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lossdoctor import __version__
+from lossdoctor.model import RANK, LossDoctorError, NothingToAnalyse
+
+if TYPE_CHECKING:
+    from lossdoctor.model import Report
+
+OK, FINDINGS, UNUSABLE, NOTHING = 0, 1, 2, 3
+
+
+class OneLineErrors(click.Group):
+    """Says what is wrong with the input in one line on stderr and exits 2; never a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        standalone = kwargs.pop("standalone_mode", True)
+        try:
+            code = super().main(*args, standalone_mode=False, **kwargs)
+        except (LossDoctorError, click.ClickException) as error:
+            if not standalone:
+                raise
+            message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            _complain(message)
+            code = NOTHING if isinstance(error, NothingToAnalyse) else UNUSABLE
+        except (click.Abort, KeyboardInterrupt):
+            code = 130
+        except BrokenPipeError:  # the reader of our output has seen enough
+            sys.stderr.close()
+            code = OK
+        if standalone:
+            sys.exit(code or OK)
+        return code
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lossdoctor")
+def main() -> None:
+    """Tells what is wrong with a fine-tuning run, why, and what to change."""
+
+
+def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every verb with a report has."""
+    options = (
+        click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+                     envvar="LOSSDOCTOR_OUTPUT_FORMAT", help="How to write the report."),
+        click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report to this file instead of standard output."),
+        click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True,
+                     help="Exit with 1 from this severity on."),
+        click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same)."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--config", "config", type=click.Path(), multiple=True, help="JSON or YAML with facts of the run: precision, rates, model, GPU.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.')
+@_report_options
+def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], **options: Any) -> int:
+    """Analyse finished or running logs: a trainer_state.json, JSON lines, a checkpoint or an output folder.
+
+    Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
+    cannot be used, 3 if there is nothing to analyse.
+    """
+    from lossdoctor import analysis
+    from lossdoctor.config import settings
+    from lossdoctor.facts import config_file
+
+    known: dict[str, Any] = {}
+    for file in config:
+        known = {**known, **config_file.read(Path(file))}
+    known = {**known, **config_file.settings(pairs)}
+    thresholds = settings()
+    files = analysis.expand(paths)
+    reports: list[Report] = []
+    errors: list[LossDoctorError] = []
+    for file in _progress(files):
+        try:
+            reports += analysis.analyze(file, known=known, settings=thresholds)
+        except LossDoctorError as error:
+            errors.append(error)
+    for error in errors:
+        _complain(str(error))
+    if not reports and len(errors) == len(files):
+        return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
+    code = _write(reports, **options)
+    unusable = any(not isinstance(e, NothingToAnalyse) for e in errors)
+    return UNUSABLE if unusable and code == OK else code
+
+
+@main.command()
+@_report_options
+def demo(**options: Any) -> int:
+    """Analyse a small bundled run: a LoRA fine-tune in fp16 whose loss fell to 0.0."""
+    from importlib.resources import as_file, files
+
+    from lossdoctor import analysis
+
+    with as_file(files("lossdoctor") / "demo") as folder:
+        reports = analysis.analyze(folder)
+    _write(reports, **options)
+    return OK
+
+
+@main.command()
+@click.argument("slug")
+def explain(slug: str) -> int:
+    """Explain a symptom or a cause: what it watches, why it matters, what it misses."""
+    from lossdoctor.explain import markdown
+
+    text = markdown(slug)
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        Console(width=min(100, Console().width)).print(Markdown(text))
+    else:
+        click.echo(text, nl=False)
+    return OK
+
+
+@main.command("list")
+def list_pages() -> int:
+    """List every symptom and cause that lossdoctor knows."""
+    from lossdoctor.explain import pages, summary
+    from lossdoctor.registry import all_detectors
+
+    known = pages()
+    wide = max(map(len, known))
+    for heading, wanted in (("Symptoms: this run shows a …", True), ("Causes: because …", False)):
+        click.echo(heading)
+        for slug, page in known.items():
+            if (slug in all_detectors()) is wanted:
+                click.echo(f"  {slug:{wide}}  {summary(page)}")
+    click.echo("\nlossdoctor explain SLUG tells more.")
+    return OK
+
+
+def _progress(files: list[str]) -> Iterator[str] | Iterable[str]:
+    """The files one after another, with a bar on stderr if there are several and somebody looks."""
+    if len(files) < 2 or not sys.stderr.isatty():
+        return files
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(files, "Analysing", console=Console(stderr=True), transient=True)
+
+
+def _write(reports: list[Report], output_format: str, output: str | None, fail_on: str, no_color: bool) -> int:
+    from lossdoctor.reports import FORMATS
+
+    text = FORMATS[output_format](reports, color=False if no_color or output else None, width=None)
+    if output:
+        try:
+            Path(output).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise LossDoctorError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
+    else:
+        _print(text)
+    worst = max((RANK.get(report.verdict, -1) for report in reports), default=-1)
+    return FINDINGS if fail_on != "never" and worst >= RANK[fail_on] else OK
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:  # a terminal or pipe that cannot show what we draw
+        encoding = sys.stdout.encoding or "ascii"
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    click.echo("lossdoctor: " + " ".join(message.split()), err=True)

@@ -1,0 +1,53 @@
+"""Thresholds from `[tool.lossdoctor.<slug>]` in the nearest pyproject.toml, or from lossdoctor.toml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from lossdoctor.model import LossDoctorError
+
+
+def settings(start: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Slug → threshold → value, from the first file found in `start` (the working directory) and above.
+
+    Raises:
+        LossDoctorError: the file is not TOML, or names something that is no detector or cause.
+    """
+    folder = (start or Path.cwd()).resolve()
+    for place in (folder, *folder.parents):
+        for name in ("lossdoctor.toml", "pyproject.toml"):
+            path = place / name
+            if path.is_file() and b"lossdoctor" in (data := path.read_bytes()):
+                found = _table(path, data, own=name == "lossdoctor.toml")
+                if found is not None:
+                    return _checked(path, found)
+    return {}
+
+
+def _table(path: Path, data: bytes, own: bool) -> dict[str, Any] | None:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise LossDoctorError(f"{path} is not TOML: {error}") from None
+    if own:
+        return dict(document)
+    table = document.get("tool", {}).get("lossdoctor")
+    return dict(table) if isinstance(table, dict) else None
+
+
+def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    from lossdoctor.registry import all_causes, all_detectors
+
+    known = {**all_detectors(), **all_causes()}
+    for slug, values in found.items():
+        if slug not in known:
+            raise LossDoctorError(f"{path} sets {slug!r}, which is no detector or cause; see: lossdoctor list")
+        if not isinstance(values, dict):
+            raise LossDoctorError(f"{path}: [tool.lossdoctor.{slug}] must be a table of thresholds, found {values!r}")
+    return found

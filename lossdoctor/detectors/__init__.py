@@ -1,0 +1,1 @@
+"""One file per symptom: what a run shows."""

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import isfinite, isinf
+
+from lossdoctor.base import Detector, Streak
+from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class GradientNotFinite(Detector):
+    """The gradient norm is NaN or infinite.
+
+    ## What it watches
+    `grad_norm` of every training row: that of the last step the row covers. One such row with a normal loss is a note, two
+    running or several scattered ones a warning, three running, or one beside a zero or NaN loss, are critical. Before the
+    first finite norm a loss scaler may still be finding its level.
+
+    ## Why it matters
+    Without a loss scaler this step turns the weights into NaN. With one it is skipped, and nothing is learned from it; when
+    every step is skipped the run stands still.
+
+    ## What it misses
+    Steps inside a logging window: the log shows only the last norm of each. DeepSpeed prints a NaN norm as a constant.
+    """
+
+    series = "grad_norm"
+    says = "the gradient norm is {value} in {rows:.0f} row(s) running from step {onset:,}"
+    says_startup = "the gradient norm is {value} in the first {rows:.0f} row(s), before the first finite one"
+    says_scattered = "the gradient norm is not finite in {rows:.0f} of the last {recent:.0f} rows"
+    rows_to_warn: int = 2
+    rows_to_condemn: int = 3
+    startup_steps: int = 40
+    recent: int = 20
+    scattered_to_warn: int = 4
+    rows_to_heal: int = 3
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+        self._streak = Streak()
+        self._finite_again = 0
+        self._window: deque[bool] = deque(maxlen=self.recent)
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        norm = vitals.grad_norm
+        if record.kind != "train" or norm is None:
+            return None
+        if isfinite(norm):
+            self._window.append(False)
+            return self._finite(vitals) if self._symptom else None
+        self._window.append(vitals.step > self.startup_steps)
+        self._finite_again = 0
+        self._streak.add(vitals.step - vitals.window + 1 if vitals.rows > 1 else vitals.step, vitals.step)
+        severity, says = self._severity(vitals)
+        known = self._symptom
+        if known is not None and RANK[severity] <= RANK[known.severity]:
+            return None
+        onset = known.onset if known else self._streak.first
+        self._symptom = self._state(severity, onset, says, norm, vitals)
+        return self._symptom
+
+    def _severity(self, vitals: Vitals) -> tuple[Severity, str]:
+        loss = vitals.loss
+        if loss is not None and (loss == 0.0 or not isfinite(loss)):
+            return "critical", self.says
+        if not vitals.finite_gradients and vitals.step <= self.startup_steps:
+            return "info", self.says_startup
+        if self._streak.rows >= self.rows_to_condemn:
+            return "critical", self.says
+        if sum(self._window) >= self.scattered_to_warn:
+            return "warning", self.says_scattered
+        return ("warning" if self._streak.rows >= self.rows_to_warn else "info"), self.says
+
+    def _state(self, severity: Severity, onset: int, says: str, value: float, vitals: Vitals) -> Symptom:
+        rows = sum(self._window) if says == self.says_scattered else self._streak.rows
+        return self.symptom(
+            severity,
+            onset,
+            vitals.step,
+            says=says,
+            value=value,
+            rows=float(rows),
+            recent=float(len(self._window)),
+            infinite=float(isinf(value)),
+            at_startup=float(not vitals.finite_gradients),
+            from_first_row=float(self._streak.rows == vitals.rows),
+            loss=vitals.loss if vitals.loss is not None else float("nan"),
+            level_before=vitals.level_before,
+            learning_rate_frozen=float(vitals.rate_frozen(changes=1)),
+        )
+
+    def _finite(self, vitals: Vitals) -> Symptom | None:
+        self._finite_again += 1
+        self._streak.stop()
+        if self._finite_again < self.rows_to_heal or self._symptom is None:
+            return None
+        closed = replace(self._symptom, open=False, last=vitals.step)
+        self._symptom = None
+        return closed
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        symptom = self._symptom
+        if symptom is None:
+            return
+        severity = symptom.severity
+        if not vitals.finite_gradients and not vitals.has_loss:
+            severity = "warning"  # nothing but non-finite norms: no loss says that the run is well
+        rows = max(float(self._streak.rows), symptom.evidence["rows"])
+        yield replace(symptom, severity=severity, last=vitals.step, evidence={**symptom.evidence, "rows": rows})
+
+    def blind(self, vitals: Vitals) -> str | None:
+        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from lossdoctor.base import Detector
+from lossdoctor.model import Record, Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossNotFinite(Detector):
+    """The training loss is NaN or infinite.
+
+    ## What it watches
+    `loss` of every training row, and the average `train_loss` at the end.
+
+    ## Why it matters
+    A NaN loss gives NaN gradients, and unless a loss scaler skips the step they turn every weight into NaN.
+
+    ## What it misses
+    With `logging_nan_inf_filter` on (the default) a NaN never reaches the log as such: see `loss-collapse-to-zero`. With
+    the filter off the Trainer's sum stays NaN once it was NaN, so the log cannot tell one NaN step from many: finite
+    gradient norms in the rows that follow then lower this to a warning.
+    """
+
+    says = "the loss is {value} from step {onset:,} on"
+    says_log_only = (
+        "the logged loss is {value} from step {onset:,} on, while the gradient norm stays finite: "
+        "the Trainer's running sum keeps the NaN of one step"
+    )
+    says_average = "the average training loss of the run is {value}"
+    rows_to_heal: int = 5
+    finite_gradients: int = 3
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+        self._rows = self._finite_again = self._between = self._finite_gradients = self._bad_gradients = 0
+        self._summary: tuple[int, float] | None = None
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        if record.kind == "summary":
+            average = record.values.get("train_loss", 0.0)
+            if not isfinite(average):
+                self._summary = (record.step, average)
+            return None
+        if record.kind != "train" or vitals.loss is None:
+            return None
+        if isfinite(vitals.loss):
+            return self._finite(vitals)
+        return self._not_finite(vitals)
+
+    def _not_finite(self, vitals: Vitals) -> Symptom | None:
+        self._rows += 1
+        self._finite_again = 0
+        norm = vitals.grad_norm
+        if norm is not None:
+            if isfinite(norm):
+                self._finite_gradients += 1
+            else:
+                self._bad_gradients += 1
+        if self._symptom is None:
+            self._symptom = self._state(vitals, vitals.step - vitals.window + 1)
+            return self._symptom
+        if self._log_only and self._symptom.severity == "critical":
+            self._symptom = self._state(vitals, self._symptom.onset)
+            return self._symptom
+        return None
+
+    @property
+    def _log_only(self) -> bool:
+        return self._finite_gradients >= self.finite_gradients and self._finite_gradients > 4 * self._bad_gradients
+
+    def _state(self, vitals: Vitals, onset: int) -> Symptom:
+        evidence = {
+            "value": vitals.loss if vitals.loss is not None else float("nan"),
+            "not_finite_rows": float(self._rows),
+            "from_first_row": float(vitals.clean_rows == 0),
+            "level_before": vitals.level,
+            "gradient_not_finite_rows": float(self._bad_gradients),
+            "gradient_finite_rows": float(self._finite_gradients),
+            "learning_rate_frozen": float(vitals.rate_frozen(changes=1)),
+        }
+        if self._log_only:
+            return self.symptom("warning", onset, vitals.step, says=self.says_log_only, **evidence)
+        return self.symptom("critical", onset, vitals.step, **evidence)
+
+    def _finite(self, vitals: Vitals) -> Symptom | None:
+        if self._symptom is None:
+            return None
+        self._finite_again += 1
+        self._between += 1
+        if self._finite_again < self.rows_to_heal:
+            return None
+        closed = replace(self._symptom, open=False, last=vitals.step)
+        self._symptom = None
+        self._rows = self._finite_gradients = self._bad_gradients = 0
+        return closed
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._symptom is not None:
+            rows = float(self._rows)
+            more = {"not_finite_rows": rows, "finite_rows_after": float(self._between)}
+            yield replace(self._symptom, last=vitals.step, evidence={**self._symptom.evidence, **more})
+        elif self._summary is not None and not vitals.clean_rows:
+            step, value = self._summary
+            yield self.symptom("critical", step, step, says=self.says_average, series="train_loss", value=value)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        return None if vitals.has_loss else "no training loss was logged"

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import log2
+
+from lossdoctor.base import Detector
+from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+COLUMNS = ("loss_scale", "grad_scale")
+
+
+@dataclass
+class LossScaleCollapse(Detector):
+    """The loss scale of fp16 training falls and falls.
+
+    ## What it watches
+    `loss_scale` where a trainer logs it: below 1 it is critical; four halvings net within 200 steps, after the first 40
+    steps, are a warning.
+
+    ## Why it matters
+    The scaler halves its scale on every overflow. Finding its level at the start costs about log2(65536 / level) steps; a
+    scale that falls later, and below 1, says that every step overflows and no step is made.
+
+    ## What it misses
+    The Trainer does not log the scale itself.
+    """
+
+    series = "loss_scale"
+    says = "the loss scale fell to {value:.4g} by step {last:,}: every step overflows"
+    says_falling = "the loss scale was halved {halvings:.0f} times within {steps} steps, down to {value:.6g}"
+    floor: float = 1.0
+    halvings_to_warn: float = 4.0
+    steps: int = 200
+    startup_steps: int = 40
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+        self._recent: deque[tuple[int, float]] = deque(maxlen=256)
+        self._previous = 0.0
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        scale = record.values.get("loss_scale", record.values.get("grad_scale"))
+        if record.kind != "train" or scale is None or scale != scale or scale < 0:
+            return None
+        if scale < self.floor:
+            return self._see("critical", scale, 0.0, vitals)
+        if vitals.step <= self.startup_steps:
+            return None
+        while self._recent and self._recent[0][0] < vitals.step - self.steps:
+            self._recent.popleft()
+        self._recent.append((vitals.step, scale))
+        halvings = log2(self._recent[0][1] / scale)
+        if halvings >= self.halvings_to_warn:
+            return self._see("warning", scale, halvings, vitals)
+        if self._symptom and len(self._recent) > 1 and halvings <= 0:
+            closed, self._symptom = self._symptom, None
+            return replace(closed, open=False, last=vitals.step)
+        return None
+
+    def _see(self, severity: Severity, scale: float, halvings: float, vitals: Vitals) -> Symptom | None:
+        known = self._symptom
+        if known is None or RANK[severity] > RANK[known.severity]:
+            says = (self.says if severity == "critical" else self.says_falling).replace("{steps}", str(self.steps))
+            onset = known.onset if known else vitals.step - vitals.window + 1
+            self._symptom = self.symptom(severity, onset, vitals.step, says=says, value=scale, halvings=halvings)
+            return self._symptom
+        return None
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._symptom is not None:
+            yield replace(self._symptom, last=vitals.step)

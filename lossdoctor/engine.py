@@ -1,0 +1,228 @@
+"""Records in, symptoms out, and at any time a report: the one engine behind the callback and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lossdoctor.base import Cause, Detector, Opinion
+from lossdoctor.model import RANK, Chart, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
+from lossdoctor.registry import all_causes, all_detectors, build
+from lossdoctor.remedies import first_bad_step, last_checkpoint_before
+from lossdoctor.tasks import SUPERVISED
+from lossdoctor.vitals import Vitals
+
+Transition = Literal["opened", "worsened", "closed"]
+
+#: Fewer training rows than this support no verdict of health.
+ENOUGH_ROWS = 6
+#: Rows kept for drawing; beyond it every second one is dropped, so that memory does not grow with the run.
+KEPT_RECORDS = 4096
+#: Symptoms kept; a run with more has long said all it has to say.
+KEPT_SYMPTOMS = 256
+
+#: What this version does not look at yet.
+OUT_OF_SCOPE = NotJudged(
+    "the shape of the curve and overfitting",
+    "this version finds numerical failures only (NaN, zero loss, overflow, skipped steps, masked labels)",
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a sink is told: a symptom that opened, got worse or closed; `report()` gives the state of the whole run."""
+
+    transition: Transition
+    symptom: Symptom
+    report: Callable[[], Report]
+
+
+Sink = Callable[[Event], None]
+
+
+class Engine:
+    """Feeds every record to the vitals and to all detectors; keeps the latest state of every symptom.
+
+    Args:
+        run: what is known besides the rows.
+        detectors, causes: instances to use instead of all that the registry finds.
+        sinks: told about transitions only.
+        settings: thresholds by slug, as in `[tool.lossdoctor]`.
+        strict: let a failing detector raise (for tests) instead of switching it off with a note.
+    """
+
+    def __init__(
+        self,
+        run: Run | None = None,
+        *,
+        detectors: Sequence[Detector] | None = None,
+        causes: Sequence[Cause] | None = None,
+        sinks: Iterable[Sink] = (),
+        settings: dict[str, dict[str, Any]] | None = None,
+        strict: bool = False,
+    ) -> None:
+        self.run = run or Run()
+        self.vitals = Vitals(self.run)
+        self.detectors = list(build(all_detectors(), settings) if detectors is None else detectors)
+        self.causes = list(build(all_causes(), settings) if causes is None else causes)
+        self.sinks = list(sinks)
+        self.strict = strict
+        self.rows = 0
+        self._symptoms: dict[tuple[str, str, int], Symptom] = {}
+        self._records: list[Record] = []
+        self._keep_every = 1
+        self._failed: list[NotJudged] = []
+        self._last_step: int | None = None
+        self._first_step: int | None = None
+
+    def observe(self, record: Record) -> tuple[Symptom, ...]:
+        """Takes the next record; returns the symptoms that opened, got worse or closed in it."""
+        if record.kind != "summary":
+            self.rows += 1
+            self._last_step = record.step
+            if self._first_step is None:
+                self._first_step = record.step
+        self._keep(record)
+        vitals = self.vitals
+        vitals.observe(record)
+        changed: list[Symptom] = []
+        for detector in self.detectors:
+            try:
+                symptom = detector.update(record, vitals)
+            except Exception as error:
+                self._switch_off(detector, record.step, error)
+                break  # the list has changed; the others see the next record
+            if symptom is not None:
+                self._note(symptom, changed)
+        return tuple(changed)
+
+    def _note(self, symptom: Symptom, changed: list[Symptom]) -> None:
+        known = self._symptoms.get(symptom.identity)
+        if known is None and len(self._symptoms) >= KEPT_SYMPTOMS:
+            return
+        self._symptoms[symptom.identity] = symptom
+        transition: Transition
+        if known is None:
+            transition = "opened"
+        elif known.open and not symptom.open:
+            transition = "closed"
+        elif RANK[symptom.severity] > RANK[known.severity]:
+            transition = "worsened"
+        else:
+            return
+        changed.append(symptom)
+        for sink in self.sinks:
+            sink(Event(transition, symptom, self.report))
+
+    def _switch_off(self, detector: Detector, step: int, error: Exception) -> None:
+        if self.strict:
+            raise error
+        self.detectors = [d for d in self.detectors if d is not detector]
+        self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
+
+    def _keep(self, record: Record) -> None:
+        if record.kind != "train" or self.rows % self._keep_every == 0:
+            self._records.append(record)
+        if len(self._records) > KEPT_RECORDS:
+            self._records = self._records[::2]
+            self._keep_every *= 2
+
+    def report(self) -> Report:
+        """The outcome so far. Changes nothing: the engine may go on observing."""
+        symptoms = self._current()
+        run = self.run.knowing({"task": Fact(self.vitals.task, "columns of the log")})
+        chart = Chart(run, symptoms)
+        diagnoses, failed = self._diagnose(chart)
+        bad = first_bad_step(chart)
+        last_good = self._last_step if bad is None else bad - 1 if bad > (self.vitals.first_step or 1) else None
+        checkpoint = last_checkpoint_before(run, (last_good or 0) + 1)
+        epochs = self.vitals.epoch
+        return Report(
+            run=run,
+            records=tuple(self._records),
+            rows=self.rows,
+            verdict=self._verdict(symptoms, diagnoses),
+            symptoms=symptoms,
+            diagnoses=diagnoses,
+            not_judged=(*self._blind(), *self._failed, *failed),
+            first_step=self._first_step,
+            last_step=self._last_step,
+            epochs=epochs,
+            last_good_step=last_good,
+            last_good_checkpoint=checkpoint.path if checkpoint and last_good else None,
+        )
+
+    def _current(self) -> tuple[Symptom, ...]:
+        """The latest state of every symptom, with what the detectors would say at the end of the log."""
+        states = dict(self._symptoms)
+        for detector in tuple(self.detectors):
+            try:
+                states.update((s.identity, s) for s in detector.finish(self.vitals))
+            except Exception as error:
+                self._switch_off(detector, self.vitals.step, error)
+        return tuple(sorted(states.values(), key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
+
+    def _diagnose(self, chart: Chart) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
+        """Every cause that speaks up, the likeliest first; mechanisms after causes proper, the normal ones last."""
+        opinions: list[tuple[Cause, Opinion]] = []
+        failed: list[NotJudged] = []
+        for cause in self.causes:
+            try:
+                opinion = cause.weigh(chart)
+            except Exception as error:
+                if self.strict:
+                    raise
+                failed.append(NotJudged(cause.slug, f"could not be weighed: {type(error).__name__}: {error}"))
+                continue
+            if opinion is not None and opinion.points > 0:
+                opinions.append((cause, opinion))
+        opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, pair[0].slug))
+        return tuple(_diagnosis(c, o, chart, decide=place < 2) for place, (c, o) in enumerate(opinions)), failed
+
+    def _verdict(self, symptoms: tuple[Symptom, ...], diagnoses: tuple[Diagnosis, ...]) -> Verdict:
+        """The worst symptom that is neither healed nor explained as normal by a confident diagnosis."""
+        expected = {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}
+        standing = [s.severity for s in symptoms if s.open and s.identity not in expected]
+        if "critical" in standing:
+            return "critical"
+        if "warning" in standing:
+            return "warning"
+        return "healthy" if self.vitals.rows >= ENOUGH_ROWS else "insufficient"
+
+    def _blind(self) -> list[NotJudged]:
+        reasons: dict[str, list[str]] = {}
+        for detector in self.detectors:
+            if reason := detector.blind(self.vitals):
+                reasons.setdefault(reason, []).append(detector.slug)
+        blind = [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
+        if self.vitals.rows < ENOUGH_ROWS:
+            blind.append(NotJudged("health of the run", f"{self.vitals.rows} training rows: too few for a verdict of health"))
+        blind += [NotJudged("part of the input", note) for note in self.run.notes]
+        return [*blind, OUT_OF_SCOPE]
+
+
+def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:
+    return Diagnosis(
+        slug=cause.slug,
+        title=cause.title,
+        confidence=opinion.confidence,
+        because=opinion.because,
+        explanation=opinion.explanation,
+        supports=tuple(opinion.supports),
+        contradicts=tuple(opinion.contradicts),
+        decide_by=cause.decide_by if decide else "",
+        remedies=cause.remedies(chart),
+        normal=cause.normal,
+    )
+
+
+def examine(records: Iterable[Record], run: Run | None = None, settings: dict[str, dict[str, Any]] | None = None) -> Report:
+    """The report on a finished log."""
+    engine = Engine(run, settings=settings)
+    for record in records:
+        engine.observe(record)
+    return engine.report()
+
+
+__all__ = ["ENOUGH_ROWS", "SUPERVISED", "Engine", "Event", "Sink", "examine"]

@@ -1,0 +1,33 @@
+"""`config.json`, as transformers saves it beside a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lossdoctor.facts.canonical import translate
+from lossdoctor.facts.files import mapping
+from lossdoctor.model import Fact
+
+
+def read(path: Path) -> dict[str, Fact]:
+    """Model name and type, vocabulary, classes, weight type and attention of the model."""
+    values = mapping(path)
+    text = values.get("text_config")
+    inner = text if isinstance(text, dict) else {}
+    labels = values.get("id2label")
+    classifies = "Classification" in str(values.get("architectures"))
+    quantised = values.get("quantization_config")
+    bits = "4bit" if isinstance(quantised, dict) and quantised.get("load_in_4bit") else None
+    bits = "8bit" if isinstance(quantised, dict) and quantised.get("load_in_8bit") else bits
+    names = {
+        "model_name_or_path": values.get("_name_or_path") or None,
+        "model_type": values.get("model_type"),
+        "vocab_size": values.get("vocab_size", inner.get("vocab_size")),
+        "num_labels": len(labels) if isinstance(labels, dict) and classifies else None,
+        "problem_type": values.get("problem_type"),
+        "torch_dtype": values.get("dtype") or values.get("torch_dtype") or inner.get("torch_dtype"),
+        "attn_implementation": values.get("_attn_implementation"),
+        "quantization": bits,
+        "transformers_version": values.get("transformers_version"),
+    }
+    return translate(names, "config.json")

@@ -1,0 +1,99 @@
+"""`training_args.bin`: every argument of the run, read without torch and without running anything in it.
+
+The file is a zip that holds one pickle (before torch 1.6: pickles one after another). A pickle is a program; this reader
+gives it nothing to call: every class and function it names becomes an inert stand-in that only remembers what it was given.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from lossdoctor.facts.canonical import translate
+from lossdoctor.model import Fact, LossDoctorError
+
+#: A real file has some 5 kB; more is not a set of arguments.
+LARGEST = 4 * 1024 * 1024
+
+
+class _Inert:
+    """Stands for any object of the pickle: takes every call and attribute, does nothing, keeps the arguments."""
+
+    args: tuple[Any, ...] = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
+        self = object.__new__(cls)
+        self.args = args
+        return self
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Lists of a foreign class are filled through this."""
+
+
+class _InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the Python one: its memo cannot be made to allocate
+    """Rebuilds the shape of a pickle out of plain containers and inert stand-ins."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    for _code in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER):  # would reserve as many bytes as they claim
+        dispatch.pop(_code[0], None)
+
+    def find_class(self, module: str, name: str) -> type[_Inert]:
+        return type(name.rpartition(".")[2] or "Inert", (_Inert,), {"__module__": module})
+
+    def persistent_load(self, pid: Any) -> _Inert:
+        return _Inert(pid)
+
+    def get_extension(self, code: int) -> None:
+        self.append(_Inert)
+
+
+def read(path: Path) -> dict[str, Fact]:
+    """The arguments in the file.
+
+    Raises:
+        LossDoctorError: the file is not a saved TrainingArguments object.
+    """
+    try:
+        found = _attributes(path)
+    except LossDoctorError:
+        raise
+    except Exception as error:  # whatever a hostile or broken pickle provokes
+        raise LossDoctorError(f"{path.name} could not be read: {type(error).__name__}: {str(error)[:80]}") from None
+    return translate({name: _plain(value) for name, value in found.items()}, "training_args.bin")
+
+
+def _attributes(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST:
+        raise LossDoctorError(f"{path.name} has {path.stat().st_size:,} bytes, too many for training arguments")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            inner = next((i for i in archive.infolist() if i.filename.endswith("data.pkl")), None)
+            if inner is None or inner.file_size > LARGEST:
+                raise LossDoctorError(f"{path.name} is a zip without a small data.pkl: not saved training arguments")
+            stream = io.BytesIO(archive.read(inner))
+    else:
+        stream = io.BytesIO(path.read_bytes())
+    size = len(stream.getbuffer())
+    while stream.tell() < size:
+        thing = _InertUnpickler(stream).load()
+        values = getattr(thing, "__dict__", {})
+        if isinstance(thing, _Inert) and "learning_rate" in values:
+            return {name: value for name, value in values.items() if isinstance(name, str)}
+    raise LossDoctorError(f"{path.name} holds no training arguments")
+
+
+def _plain(value: Any) -> Any:
+    """An enumeration member is stored as its class called with its value; everything else inert is dropped."""
+    if isinstance(value, _Inert):
+        inner = value.args[0] if len(value.args) == 1 else None
+        return inner if isinstance(inner, (str, int, float)) else None
+    return value if isinstance(value, (str, int, float, bool, list, dict)) else None

@@ -1,0 +1,174 @@
+"""The nouns: what was logged, what is known, what was seen, why, and what to change.
+
+Frozen dataclasses on the standard library alone, so that every other part may import them for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Kind = Literal["train", "eval", "summary"]
+Severity = Literal["critical", "warning", "info"]
+Confidence = Literal["high", "medium", "low"]
+Verdict = Literal["critical", "warning", "healthy", "insufficient"]
+Cost = Literal["none", "low", "medium", "high"]
+
+#: Worse is larger, so that severities can be compared.
+RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
+
+
+class LossDoctorError(Exception):
+    """The input or a setting cannot be used; the text is one line for the user."""
+
+
+class NothingToAnalyse(LossDoctorError):
+    """The input is a log, and there is not one row in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One logged row: `step` counts optimizer steps from 1, `values` holds every number of the row by its own name."""
+
+    step: int
+    epoch: float | None
+    kind: Kind
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing known besides the log, and where it came from."""
+
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint folder that is on disk beside the log."""
+
+    step: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run besides its rows; every fact may be missing."""
+
+    path: str = ""
+    kind: str = ""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    checkpoints: tuple[Checkpoint, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of a fact by its canonical name, or `default` where it is not known."""
+        fact = self.facts.get(name)
+        return default if fact is None else fact.value
+
+    def knowing(self, facts: Mapping[str, Fact], *, first: bool = False) -> Run:
+        """This run with more facts; what is known already wins, unless the new ones come `first`."""
+        merged = {**self.facts, **facts} if first else {**facts, **self.facts}
+        return replace(self, facts=merged)
+
+
+@dataclass(frozen=True)
+class Log:
+    """One run as a reader found it: the rows in the order they were written."""
+
+    run: Run
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """What was seen in one series from `onset` to `last`, with the numbers that show it.
+
+    Slug, series and onset are its identity: a detector that returns the same identity again reports a new state of the
+    same symptom. A symptom that is no longer `open` has healed.
+    """
+
+    slug: str
+    series: str
+    severity: Severity
+    onset: int
+    last: int
+    open: bool
+    message: str
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def identity(self) -> tuple[str, str, int]:
+        return (self.slug, self.series, self.onset)
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What to change: `settings` are TrainingArguments names with values, or names of the tool that `do` mentions."""
+
+    do: str
+    why: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    cost: Cost = "low"
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why: one candidate cause, with what speaks for and against it. `normal` is alarming to look at, yet expected."""
+
+    slug: str
+    title: str
+    confidence: Confidence
+    because: tuple[Symptom, ...]
+    explanation: str
+    supports: tuple[str, ...] = ()
+    contradicts: tuple[str, ...] = ()
+    decide_by: str = ""
+    remedies: tuple[Remedy, ...] = ()
+    normal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotJudged:
+    """Something that could not be judged, and the reason."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """All that a cause may look at."""
+
+    run: Run
+    symptoms: tuple[Symptom, ...]
+
+    def seen(self, slug: str) -> Symptom | None:
+        """The worst symptom of that slug, the earliest among equals; None where it was not seen."""
+        found = [s for s in self.symptoms if s.slug == slug]
+        return max(found, key=lambda s: (RANK[s.severity], s.open, -s.onset), default=None)
+
+    def all(self, *slugs: str) -> Iterator[Symptom]:
+        """Every symptom with one of these slugs, in the order they were seen."""
+        return (s for s in self.symptoms if s.slug in slugs)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole outcome. `records` may be thinned out; `rows` counts all training and evaluation rows that were read."""
+
+    run: Run
+    records: tuple[Record, ...]
+    rows: int
+    verdict: Verdict
+    symptoms: tuple[Symptom, ...]
+    diagnoses: tuple[Diagnosis, ...]
+    not_judged: tuple[NotJudged, ...] = ()
+    first_step: int | None = None
+    last_step: int | None = None
+    epochs: float | None = None
+    last_good_step: int | None = None
+    last_good_checkpoint: str | None = None

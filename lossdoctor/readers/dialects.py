@@ -1,0 +1,34 @@
+"""Every dialect, in the order in which they are tried: the one that recognises the content reads it."""
+
+from __future__ import annotations
+
+from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.readers import json_lines, trainer_state
+from lossdoctor.readers.source import Source
+
+DIALECTS = (trainer_state, json_lines)
+
+
+def read_file(source: Source) -> list[Log]:
+    """The runs in one source.
+
+    Raises:
+        LossDoctorError: no dialect recognises the content, or the one that does cannot read it.
+        NothingToAnalyse: it is a log without a row.
+    """
+    for dialect in DIALECTS:
+        if dialect.recognise(source):
+            return dialect.read(source)
+    raise LossDoctorError(f"{source.name} is {_describe(source)}; expected a trainer_state.json, or rows as JSON lines")
+
+
+def _describe(source: Source) -> str:
+    text = source.text.strip()
+    if text[:1] == "{":
+        if text[-1:] != "}":
+            return "JSON that is cut off, without a log_history"
+        return "JSON without a log_history: another program's file"
+    if text[:1] == "[":
+        return "a JSON array without loss, learning_rate or grad_norm"
+    first = " ".join(text.partition("\n")[0].split())
+    return f"text that begins with {first[:40]!r}"

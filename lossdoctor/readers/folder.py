@@ -1,0 +1,51 @@
+"""A checkpoint or an output folder: the newest state in it, and the checkpoints beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lossdoctor.model import Checkpoint, LossDoctorError
+
+STATE = "trainer_state.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
+
+
+def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
+    """The `checkpoint-N` folders in an output folder, by step."""
+    found = []
+    try:
+        for entry in folder.iterdir():
+            match = _CHECKPOINT.match(entry.name)
+            if match and entry.is_dir():
+                found.append(Checkpoint(int(match[1]), str(entry)))
+    except OSError:
+        return ()
+    return tuple(sorted(found, key=lambda c: c.step))
+
+
+def output_folder(state: Path) -> Path:
+    """The output folder of the run that a state file belongs to."""
+    folder = state.parent
+    return folder.parent if _CHECKPOINT.match(folder.resolve().name) else folder
+
+
+def newest_state(folder: Path) -> Path:
+    """The state file of a folder that was written last: in the newest checkpoint, or in the folder itself if that is newer.
+
+    Raises:
+        LossDoctorError: there is none; runs further down are named.
+    """
+    in_checkpoints = [Path(c.path) / STATE for c in checkpoints(folder) if (Path(c.path) / STATE).is_file()]
+    own = folder / STATE
+    if own.is_file():
+        newest = in_checkpoints[-1] if in_checkpoints else own
+        return own if newest.stat().st_mtime <= own.stat().st_mtime else newest
+    if in_checkpoints:
+        return in_checkpoints[-1]
+    below = sorted({p.parent.name for p in list(folder.glob(f"*/{STATE}"))[:50] + list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]})
+    below += sorted({p.parent.parent.name for p in list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]})
+    runs = [name for name in dict.fromkeys(below) if not _CHECKPOINT.match(name)]
+    if runs:
+        raise LossDoctorError(f"{folder} holds no {STATE} of its own, but folders that do: {', '.join(runs[:5])}; name one or use {folder}/*")
+    raise LossDoctorError(f"{folder} holds no {STATE} and no checkpoint-N folder with one: not the output folder of a Trainer")

@@ -1,0 +1,73 @@
+"""The bytes of a log, and the errors that keep us from reading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossdoctor.model import LossDoctorError
+
+#: 1.25 million rows have 215 MB; a larger file is not a log, or wants thinning out first.
+LARGEST = 256 * 1024 * 1024
+HEAD = 4096
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is text and of a sane size; `text` is all of it."""
+
+    name: str
+    path: Path | None
+    text: str
+
+    @property
+    def head(self) -> str:
+        return self.text[:HEAD]
+
+    @classmethod
+    def open(cls, path: Path) -> Source:
+        """Reads a file.
+
+        Raises:
+            LossDoctorError: it is missing, too large, empty, binary or a Git LFS pointer.
+        """
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                head = file.read(HEAD)
+                _refuse_foreign(path, head, size)
+                data = head + file.read()
+        except OSError as error:
+            raise LossDoctorError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        return cls(str(path), path, decode(str(path), data))
+
+
+def decode(name: str, data: bytes) -> str:
+    """The text of a log: UTF-8, or UTF-16 with its mark as Windows shells write it.
+
+    Raises:
+        LossDoctorError: the bytes are not text.
+    """
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise LossDoctorError(f"{name} is not text (byte {error.start:,}); a training log was expected") from None
+
+
+def _refuse_foreign(path: Path, head: bytes, size: int) -> None:
+    if not head.strip():
+        raise LossDoctorError(f"{path} is empty; a training log was expected")
+    if head.startswith(b"version https://git-lfs"):
+        raise LossDoctorError(f"{path} is a Git LFS pointer, not the log itself; fetch it with: git lfs pull")
+    if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise LossDoctorError(f"{path} is a binary file ({_kind(head)}); a training log was expected, such as trainer_state.json")
+    if size > LARGEST:
+        raise LossDoctorError(f"{path} has {size / 2**20:,.0f} MiB; logs up to {LARGEST / 2**20:,.0f} MiB are read")
+
+
+def _kind(head: bytes) -> str:
+    for mark, kind in ((b"PK\x03\x04", "zip or PyTorch"), (b"\x1f\x8b", "gzip"), (b"\x89PNG", "PNG picture"), (b"%PDF", "PDF")):
+        if head.startswith(mark):
+            return kind
+    return "safetensors" if head[8:9] == b"{" else "unknown kind"

@@ -1,0 +1,98 @@
+"""Remedies that several causes share, fitted to the GPU and the checkpoints of the run."""
+
+from __future__ import annotations
+
+from lossdoctor import hardware
+from lossdoctor.model import Chart, Checkpoint, Remedy, Run
+
+PRECISION_SOURCES = (
+    "https://docs.pytorch.org/docs/stable/amp.html",
+    "https://github.com/huggingface/transformers/issues/9295",
+    "https://github.com/QwenLM/Qwen3/issues/670",
+)
+
+
+def wider_precision(run: Run) -> Remedy:
+    """bf16 where the GPU computes it, fp32 where it does not, both where the GPU is not known."""
+    capable = hardware.bf16_capable(run)
+    gpu = str(run.get("gpu") or "this GPU")
+    if capable:
+        return Remedy(
+            "Train in bf16 instead of fp16",
+            f"bf16 reaches as far as fp32 (3.4e38; fp16 ends at 65,504) and needs no loss scale; {gpu} computes it in hardware",
+            {"bf16": True, "fp16": False},
+            "none",
+            PRECISION_SOURCES,
+        )
+    if capable is False:
+        return Remedy(
+            "Train in fp32: switch fp16 off",
+            f"{gpu} has no bf16 units (they need compute capability 8.0), so fp32 is the only safe range on it; "
+            "gradient checkpointing and a smaller batch with more accumulation pay back part of the memory",
+            {"fp16": False, "bf16": False, "gradient_checkpointing": True},
+            "high",
+            PRECISION_SOURCES,
+        )
+    return Remedy(
+        "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
+        "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (--set gpu=\"RTX 3090\") for one answer",
+        {"fp16": False, "bf16": "true on Ampere or newer, else false"},
+        "low",
+        PRECISION_SOURCES,
+    )  # fmt: skip
+
+
+def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:
+    """The newest checkpoint on disk that was written before `step`."""
+    return max((c for c in run.checkpoints if c.step < step), key=lambda c: c.step, default=None)
+
+
+def first_bad_step(chart: Chart) -> int | None:
+    """The earliest step at which a critical symptom may have begun; None where there is none.
+
+    The row of the first bad gradient norm spans a whole logging window. Where the loss collapsed, the step was solved for.
+    """
+    critical = [s for s in chart.symptoms if s.severity == "critical" and s.open]
+    if any(s.slug == "loss-collapse-to-zero" for s in critical):
+        critical = [s for s in critical if s.slug != "gradient-not-finite"]
+    return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in critical), default=None)
+
+
+def start_again(chart: Chart) -> Remedy:
+    """From the last checkpoint before the failure, or from the beginning."""
+    step = first_bad_step(chart) or 1
+    found = last_checkpoint_before(chart.run, step)
+    every = chart.run.get("save_steps")
+    if found is not None:
+        return Remedy(
+            f"Resume from checkpoint-{found.step}, the last one written before step {step:,}",
+            "checkpoints written later may hold NaN weights",
+            {"resume_from_checkpoint": found.path},
+            "low",
+        )
+    if isinstance(every, (int, float)) and every >= 1 and step > every:
+        last = int((step - 1) // every * every)
+        return Remedy(
+            f"Resume from checkpoint-{last} if it still exists, the last one due before step {step:,}",
+            "checkpoints written later may hold NaN weights",
+            {"resume_from_checkpoint": f"checkpoint-{last}"},
+            "low",
+        )
+    return Remedy(
+        "Start again from the base model",
+        f"no checkpoint is known from before step {step:,}; later ones may hold NaN weights",
+        {"resume_from_checkpoint": False},
+        "medium",
+    )
+
+
+def show_nan() -> Remedy:
+    """Makes the log tell the truth the next time."""
+    return Remedy(
+        "Let the log show NaN as NaN",
+        "the default replaces a NaN loss by the average of the window, so it reads 0.0 or a plausible number; "
+        "with the filter off it is seen at once, in the first row",
+        {"logging_nan_inf_filter": False, "logging_steps": 1},
+        "none",
+        ("https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments.logging_nan_inf_filter",),
+    )

@@ -1,0 +1,204 @@
+"""The report for people: verdict first, then the curve, what was seen, why, and what to change."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Symptom
+from lossdoctor.reports.spark import sparkline
+
+STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "cyan", "healthy": "bold green", "insufficient": "bold"}
+MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
+WIDEST, NARROWEST = 100, 40
+#: Candidates shown with all they have; the others get one line.
+IN_FULL = 2
+
+
+def render(reports: Sequence[Report], *, color: bool | None = None, width: int | None = None) -> str:
+    """All reports as text; several get a summary table first. `color` None leaves it to the terminal and NO_COLOR."""
+    console = _console(color, width)
+    with console.capture() as captured:
+        if len(reports) > 1:
+            console.print(_summary(reports))
+        for place, report in enumerate(reports):
+            if len(reports) == 1 or report.verdict in ("critical", "warning"):
+                if place or len(reports) > 1:
+                    console.print()
+                _print(console, report)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _console(color: bool | None, width: int | None) -> Console:
+    terminal = sys.stdout.isatty() if color is None else color
+    columns = width or (shutil.get_terminal_size().columns if terminal or "COLUMNS" in os.environ else 80)
+    return Console(
+        width=max(NARROWEST, min(WIDEST, columns)),
+        force_terminal=terminal,
+        no_color=None if color is None else not color,
+        highlight=False,
+        soft_wrap=False,
+        emoji=False,
+    )
+
+
+def _summary(reports: Sequence[Report]) -> Table:
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    for name in ("verdict", "run"):
+        table.add_column(name, no_wrap=name == "verdict", overflow="fold")
+    table.add_column("rows", justify="right")
+    table.add_column("finding")
+    for report in reports:
+        worst = _worst(report)
+        cause = _likeliest(report)
+        words = f"{worst.slug} from step {worst.onset:,}" + (f": {cause.title}" if cause else "") if worst else ""
+        verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
+        table.add_row(verdict, Text(report.run.path), f"{report.rows:,}", Text(words))
+    return table
+
+
+def _print(console: Console, report: Report) -> None:
+    console.print(_headline(report))
+    console.print(_verdict(report))
+    for line in _curve(report, console.width):
+        console.print(line, no_wrap=True, overflow="crop")
+    shown = [s for s in report.symptoms if s.severity != "info" or s.open or not report.diagnoses]
+    if shown:
+        _heading(console, "Seen")
+        for symptom in sorted(shown, key=lambda s: (-RANK[s.severity], s.onset)):
+            _bullet(console, MARKS[symptom.severity], STYLES[symptom.severity], _seen(symptom))
+    sick = [d for d in report.diagnoses if not d.normal]
+    if sick:
+        _heading(console, "Why" if len(sick) == 1 else "Why: candidates, the likeliest first")
+        for place, diagnosis in enumerate(sick, 1):
+            _diagnosis(console, place, diagnosis, in_full=place <= IN_FULL)
+    normal = [d for d in report.diagnoses if d.normal]
+    if normal:
+        _heading(console, "Looks alarming, is expected")
+        for diagnosis in normal:
+            _bullet(console, "·", "cyan", Text(f"{diagnosis.title}. {diagnosis.explanation}"))
+    if report.verdict == "critical":
+        _bullet(console, "↺", "bold", _good(report), before=1)
+    if report.not_judged:
+        _heading(console, "Not judged")
+        for item in report.not_judged:
+            _bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
+
+
+def _headline(report: Report) -> Text:
+    parts = [f"{report.rows:,} row" + "s" * (report.rows != 1)]
+    if report.first_step is not None and report.last_step is not None:
+        parts.append(f"steps {report.first_step:,} to {report.last_step:,}")
+    if report.epochs:
+        parts.append(f"epoch {report.epochs:.3g}")
+    return Text.assemble((report.run.path or "this run", "bold"), ("  " + ", ".join(parts), "dim"))
+
+
+def _verdict(report: Report) -> Text:
+    style = STYLES[report.verdict]
+    worst, cause = _worst(report), _likeliest(report)
+    if worst is not None and report.verdict in ("critical", "warning"):
+        words = _sentence(worst.message)
+        if cause and cause.confidence != "low":
+            words += f" Most likely: {cause.title}."
+    elif report.verdict == "healthy":
+        words = "No numerical failure found."
+    else:
+        words = "Too few rows to judge; nothing broken in them."
+    return Text.assemble((f"{MARKS[report.verdict]} {report.verdict.upper()}  ", style), words)
+
+
+def _curve(report: Report, width: int) -> Iterator[Text]:
+    points = [(r.step, r.values["loss"]) for r in report.records if r.kind == "train" and "loss" in r.values]
+    if len(points) < 3:
+        return
+    first, last = f"  loss {points[0][1]:.4g} ", f" {points[-1][1]:.4g}"
+    line, ends = sparkline(points, width - len(first) - len(last) - 1)
+    worst = _worst(report)
+    yield Text("")
+    yield Text(first + line + last)
+    if worst is not None and worst.severity != "info":
+        place = next((i for i, end in enumerate(ends) if end >= worst.onset), len(ends) - 1)
+        label = f"step {worst.onset:,}"
+        column = len(first) + place
+        words = f"▲ {label}" if column + len(label) + 2 < width else f"{label} ▲"
+        start = column if words.startswith("▲") else max(0, column - len(label) - 1)
+        yield Text(" " * start + words, STYLES[worst.severity])
+
+
+def _seen(symptom: Symptom) -> Text:
+    healed = "" if symptom.open else " (healed)"
+    return Text.assemble((symptom.slug, "bold"), f": {symptom.message}{healed}")
+
+
+def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, in_full: bool) -> None:
+    title = Text.assemble((diagnosis.title, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
+    _bullet(console, f"{place}.", "bold", title)
+    if not in_full:
+        return
+    for mark, words in [("+", s) for s in diagnosis.supports] + [("-", c) for c in diagnosis.contradicts]:
+        _bullet(console, mark, "green" if mark == "+" else "red", Text(words), indent=5)
+    if place == 1 or diagnosis.confidence != "low":
+        console.print(Padding(Text(diagnosis.explanation), (0, 0, 0, 5)))
+    if diagnosis.decide_by:
+        _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+    if diagnosis.remedies and (place == 1 or diagnosis.confidence != "low"):
+        console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
+        for remedy in diagnosis.remedies:
+            _bullet(console, "→", "green", _remedy(remedy), indent=5)
+
+
+def _remedy(remedy: Remedy) -> Text:
+    text = Text.assemble((remedy.do, "bold"), f": {remedy.why}" if remedy.why else "")
+    for name, value in remedy.settings.items():
+        text.append(f"\n{name}: {_value(value)}", "green")
+    return text
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _good(report: Report) -> Text:
+    if report.last_good_step is None:
+        return Text("There is no good step: the run was broken from its first row.")
+    words = f"Last good step: {report.last_good_step:,}."
+    if report.last_good_checkpoint:
+        words += f" Last good checkpoint: {report.last_good_checkpoint}"
+    return Text(words)
+
+
+def _heading(console: Console, words: str) -> None:
+    console.print()
+    console.print(Text(words, "bold underline"))
+
+
+def _bullet(console: Console, mark: str, style: str, words: Text, indent: int = 2, before: int = 0) -> None:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark, style), words)
+    console.print(Padding(grid, (before, 0, 0, indent)))
+
+
+def _worst(report: Report) -> Symptom | None:
+    """The symptom to name first: the worst that is open, the most telling of its rank, the earliest."""
+    standing = [s for s in report.symptoms if s.open] or list(report.symptoms)
+    told = [s for d in report.diagnoses[:1] for s in d.because]
+    return min(standing, key=lambda s: (-RANK[s.severity], not s.series.startswith("loss"), s not in told, s.onset), default=None)
+
+
+def _likeliest(report: Report) -> Diagnosis | None:
+    return next((d for d in report.diagnoses if not d.normal), None)
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:] + "."

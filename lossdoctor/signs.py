@@ -1,0 +1,116 @@
+"""The four things to read before naming a cause of a zero or NaN loss: loss, gradient norm, learning rate, first row.
+
+Causes share this reading of a chart, so that they argue about the same facts.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+from lossdoctor import hardware
+from lossdoctor.model import Chart, Symptom
+
+Gradient = Literal["not finite", "zero", "constant", "finite", "absent"]
+
+_COLLAPSED = ("loss-collapse-to-zero", "loss-not-finite", "gradient-constant", "loss-scale-collapse")
+_SCATTERED = ("loss-intermittent-zero", "hidden-nan-steps")
+
+
+class Signs:
+    """What the symptoms of a chart say about the failure, in the words of the table above."""
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+        self.run = chart.run
+
+    @cached_property
+    def witnesses(self) -> tuple[Symptom, ...]:
+        """The symptoms of a zero or NaN loss that did not heal by themselves, in the order they were seen."""
+        found = [s for s in self.chart.all(*_COLLAPSED) if s.open]
+        found += [s for s in self.chart.all("gradient-not-finite") if s.severity != "info" or (s.open and not self._started(s))]
+        found += [s for s in self.chart.all("eval-loss-not-finite") if s.open]
+        found += [s for s in self.chart.all("learning-rate-frozen") if s.open and s.severity != "info"]
+        return tuple(sorted(found, key=lambda s: s.onset))
+
+    @staticmethod
+    def _started(symptom: Symptom) -> bool:
+        return bool(symptom.evidence.get("at_startup")) and not symptom.evidence.get("from_first_row")
+
+    @cached_property
+    def broken(self) -> bool:
+        """Whether the training itself, not the evaluation alone, lost its numbers."""
+        return any(s.slug != "eval-loss-not-finite" or s.severity == "critical" for s in self.witnesses)
+
+    @cached_property
+    def scattered(self) -> tuple[Symptom, ...]:
+        """Single steps without a usable loss, in a run that goes on."""
+        return tuple(self.chart.all(*_SCATTERED))
+
+    @cached_property
+    def collapse(self) -> Symptom | None:
+        return self.chart.seen("loss-collapse-to-zero")
+
+    @cached_property
+    def from_first_row(self) -> bool:
+        """Whether there was never a good row."""
+        flags = [s.evidence.get("from_first_row") for s in self.witnesses if "from_first_row" in s.evidence]
+        return any(flags)
+
+    @cached_property
+    def gradient(self) -> Gradient:
+        """What the gradient norm says beside the zero or NaN loss."""
+        if self.chart.seen("gradient-constant"):
+            return "constant"
+        collapse = self.collapse.evidence if self.collapse else {}
+        loss = self.chart.seen("loss-not-finite")
+        bad = self.chart.seen("gradient-not-finite")
+        if collapse.get("gradient_not_finite_rows") or (loss and loss.evidence.get("gradient_not_finite_rows")) or (bad and bad.open):
+            return "not finite"
+        if collapse.get("gradient_zero_rows") or self.chart.seen("gradient-zero"):
+            return "zero"
+        if collapse.get("gradient_constant_rows"):
+            return "constant"
+        if loss and loss.evidence.get("gradient_finite_rows"):
+            return "finite"
+        return "absent"
+
+    @cached_property
+    def infinite_gradient(self) -> bool:
+        bad = self.chart.seen("gradient-not-finite")
+        return bool(bad and bad.evidence.get("infinite"))
+
+    @cached_property
+    def rate_frozen(self) -> bool:
+        """Whether the learning rate stopped in the rows of the failure: the optimizer steps are skipped."""
+        frozen = self.chart.seen("learning-rate-frozen")
+        told = any(s.evidence.get("learning_rate_frozen") for s in self.witnesses)
+        return told or bool(frozen and frozen.severity != "info")
+
+    @cached_property
+    def rate_moving(self) -> bool:
+        """Whether the log shows a rate that goes on moving through the failure."""
+        return not self.rate_frozen and any(s.evidence.get("learning_rate") for s in self.witnesses)
+
+    @cached_property
+    def eval_not_finite(self) -> bool:
+        symptom = self.chart.seen("eval-loss-not-finite")
+        return bool(symptom and symptom.open)
+
+    @cached_property
+    def precision(self) -> str | None:
+        return hardware.precision(self.run)
+
+    @cached_property
+    def framework(self) -> str:
+        return f"{self.run.get('framework') or ''} {self.run.get('trainer') or ''}".lower()
+
+    @cached_property
+    def text_model(self) -> bool | None:
+        """Whether tokens with labels are trained; None where neither model nor framework tells."""
+        words = f"{self.framework} {self.run.get('model_name_or_path') or ''}".lower()
+        if any(w in words for w in ("diffus", "kohya", "sd-scripts", "flux", "sdxl", "video", "dino", "mmcv", "cogkit", "repa")):
+            return False
+        if any(w in words for w in ("sft", "trl", "llama", "hf trainer", "axolotl", "swift", "fastchat", "gpt", "qwen", "bert")):
+            return True
+        return None

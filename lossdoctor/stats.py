@@ -1,0 +1,82 @@
+"""Small statistics over a running series: O(log window) per value, no array library, bounded memory."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+
+#: Makes the median absolute deviation of normal noise equal its standard deviation (1 / Φ⁻¹(¾)).
+MAD_TO_SD = 1.4826
+
+
+class RunningMedian:
+    """The median of the last `window` values pushed; NaN must not be pushed."""
+
+    __slots__ = ("_order", "_sorted", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self._order: deque[float] = deque()
+        self._sorted: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def push(self, value: float) -> None:
+        if len(self._order) == self.window:
+            old = self._order.popleft()
+            del self._sorted[bisect_left(self._sorted, old)]
+        self._order.append(value)
+        insort(self._sorted, value)
+
+    @property
+    def median(self) -> float:
+        """The middle value, or the mean of the two middle ones; 0.0 while nothing was pushed."""
+        n = len(self._sorted)
+        if not n:
+            return 0.0
+        half = n // 2
+        return self._sorted[half] if n % 2 else (self._sorted[half - 1] + self._sorted[half]) / 2
+
+
+def decimals(value: float) -> int:
+    """How many digits follow the decimal point in the shortest text of `value` (scientific notation resolved)."""
+    mantissa, _, exponent = repr(value).partition("e")
+    digits = len(mantissa.partition(".")[2].rstrip("0"))
+    return max(0, digits - int(exponent or 0))
+
+
+def significant_digits(value: float) -> int:
+    """How many significant decimal digits the shortest text of `value` has."""
+    mantissa = repr(abs(value)).partition("e")[0].replace(".", "").strip("0")
+    return max(1, len(mantissa))
+
+
+def filtered_share(good: int, window: int, accumulation: int = 1) -> float:
+    """What the Trainer logs for a window in which the loss turned NaN for ever, as a share of the level before.
+
+    The filter (`logging_nan_inf_filter`) adds `sum / (1 + j)` for every NaN micro-batch, `j` being the steps of the window
+    already finished. After `good` finite steps, `accumulation` micro-batches in each of the others multiply the sum by
+    `((j + 2) / (j + 1)) ** accumulation`; the product telescopes. Without accumulation the row is depressed, with it the
+    row is inflated, which looks like an explosion and is none.
+
+    Source: the loop of `transformers.Trainer` (read and checked with 5.23), summed in closed form.
+    """
+    return good * ((window + 1) / (good + 1)) ** accumulation / window
+
+
+def good_steps_before_nan(
+    row: float, level: float, window: int, accumulation: int = 1, noise: float = 0.0
+) -> tuple[int, int, int]:
+    """How many steps of a logging window were finite before the loss turned NaN for ever: best guess, least and most.
+
+    `row` is the last non-zero logged loss, `level` and `noise` (one standard deviation) are those of the rows before.
+    Solves `filtered_share` for its first argument; every count within two standard deviations is possible.
+    """
+    if level <= 0 or row <= 0:
+        return 0, 0, 0
+    shares = [(good, filtered_share(good, window, accumulation)) for good in range(1, window + 1)]
+    best = min(shares, key=lambda pair: abs(math.log(row / (level * pair[1]))))[0]
+    near = [good for good, share in shares if abs(row - level * share) <= 2 * noise * max(1.0, share)]
+    return best, min([best, *near]), max([best, *near])

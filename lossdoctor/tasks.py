@@ -1,0 +1,37 @@
+"""What kind of training a run is, told from its columns or its trainer: what the loss means depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lossdoctor.model import Run
+
+SUPERVISED = "supervised"
+REINFORCEMENT = "reinforcement learning"
+PREFERENCE = "preference tuning"
+
+_REINFORCEMENT_TRAINERS = ("grpo", "ppo", "rloo", "reinforce", "online_dpo", "onlinedpo", "dapo")
+_PREFERENCE_TRAINERS = ("dpo", "kto", "orpo", "simpo", "cpo", "ipo", "reward")
+
+
+def task_of_run(run: Run) -> str:
+    """From the facts `trainer` and `framework`; supervised where they say nothing."""
+    words = f"{run.get('trainer', '')} {run.get('framework', '')}".lower()
+    if any(name in words for name in _REINFORCEMENT_TRAINERS):
+        return REINFORCEMENT
+    if any(name in words for name in _PREFERENCE_TRAINERS):
+        return PREFERENCE
+    return SUPERVISED
+
+
+def task_of_columns(columns: Iterable[str]) -> str | None:
+    """From the columns that TRL's trainers log; None where none of them is there."""
+    found = None
+    for name in columns:
+        if name in ("reward", "reward_std", "frac_reward_zero_std", "completion_length") or name.startswith("completions/"):
+            return REINFORCEMENT
+        if name == "kl" and found is None:
+            found = REINFORCEMENT
+        elif name in ("rewards/chosen", "rewards/margins", "rewards/rejected", "logps/chosen"):
+            found = PREFERENCE
+    return found

@@ -1,0 +1,204 @@
+"""The vitals of a run: computed once per row and handed to every detector.
+
+Level and noise of the loss, the usual gradient norm, how the learning rate moves, how far apart the rows are, and what
+kind of training this is. Memory does not grow with the run.
+"""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+
+from lossdoctor.model import Record, Run
+from lossdoctor.stats import MAD_TO_SD, RunningMedian, decimals, significant_digits
+from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
+
+#: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
+FOUR_DECIMALS = 5e-5
+FULL_PRECISION = 1e-7
+
+
+class Vitals:
+    """What the rows so far say; every attribute is about the row just observed unless it says otherwise."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.task = task_of_run(run)
+        self.rows = 0  # training rows
+        self.evals = 0
+        self.first_step: int | None = None
+        self.step = 0
+        self.previous_step = 0
+        self.window = 1  # optimizer steps that the row averages over
+        self.epoch: float | None = None
+        # The last values of this row, None where the row does not have the column.
+        self.loss: float | None = None
+        self.grad_norm: float | None = None
+        self.learning_rate: float | None = None
+        # Which columns the log has at all.
+        self.has_loss = self.has_grad_norm = self.has_learning_rate = False
+        # Loss: only finite, non-zero rows count.
+        self.clean_rows = 0
+        self.initial: float | None = None
+        self.best = inf
+        self.last_clean: float | None = None
+        self.level_before = 0.0  # of the three clean rows before the last one, which may already be half NaN
+        self.noise_before = 0.0
+        self.rounded = True
+        self._levels = RunningMedian(9)
+        self._recent = RunningMedian(3)
+        self._changes = RunningMedian(64)
+        # Gradient norm: only finite, non-zero rows count.
+        self.usual_grad_norm = RunningMedian(31)
+        self.finite_gradients = 0
+        # Learning rate.
+        self.rate_max = 0.0
+        self.rate_previous: float | None = None
+        self.rate_repeats = 0  # rows running with the rate of the row before, to the last digit
+        self.rate_changes = 0
+        self.rate_slope = 0.0  # change per step between the last two different rates
+        self._steepest = [0.0, 0.0]  # falling, rising: a warm-up is often a hundred times steeper than the decay
+        self.rate_digits = 0
+        self.frozen_since = 0  # first step whose row repeats the rate of the row before
+        # Evaluation.
+        self.eval_finite_step: int | None = None
+        self.eval_not_finite_step: int | None = None
+        self._windows = RunningMedian(31)
+
+    @property
+    def level(self) -> float:
+        """Median of the last nine clean losses; 0.0 before the first."""
+        return self._levels.median
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the loss around its trend: from first differences, which a slow trend hardly touches."""
+        return MAD_TO_SD * self._changes.median / 2**0.5
+
+    @property
+    def usual_window(self) -> int:
+        """Steps between rows: the median of the last 31 distances."""
+        return max(1, round(self._windows.median)) if len(self._windows) else 1
+
+    @property
+    def loss_resolution(self) -> float:
+        """The largest loss that this log may print as exactly 0."""
+        return FOUR_DECIMALS if self.rounded else FULL_PRECISION
+
+    @property
+    def supervised(self) -> bool:
+        return self.task == SUPERVISED
+
+    @property
+    def reinforcement(self) -> bool:
+        return self.task == REINFORCEMENT
+
+    @property
+    def preference(self) -> bool:
+        return self.task == PREFERENCE
+
+    def rate_frozen(self, changes: int = 2) -> bool:
+        """Whether the rate repeats to the last digit although it was moving, after at least `changes` different rates.
+
+        At the peak or on the floor of a schedule a repeat says nothing; a rate that was still moving says it all. The
+        move that is missing must also be larger than the printed digits could hide.
+        """
+        rate = self.learning_rate
+        if not rate or not self.rate_repeats or self.rate_changes < changes:
+            return False
+        if rate == self.rate_max and not self._below_peak(rate):
+            return False
+        if abs(self.rate_slope) < 0.1 * self._steepest[self.rate_slope > 0]:
+            return False
+        hidden = abs(self.rate_slope) * (self.step - self.frozen_since + self.window)
+        return hidden > 2 * rate * 10.0 ** (1 - self.rate_digits)
+
+    def _below_peak(self, rate: float) -> bool:
+        peak = self.run.get("learning_rate")
+        return isinstance(peak, float) and rate < 0.99 * peak
+
+    def observe(self, record: Record) -> None:
+        """Takes the next row."""
+        values = record.values
+        if self.supervised and self.rows < 20:
+            self.task = task_of_columns(values) or self.task
+        if record.epoch is not None:
+            self.epoch = record.epoch
+        if record.kind == "eval":
+            self._observe_eval(record)
+        if record.kind != "train":
+            return
+        self.rows += 1
+        if self.first_step is None:
+            self.first_step = record.step
+        self.previous_step, self.step = self.step, record.step
+        distance = self.step - self.previous_step
+        if distance > 0:
+            self.window = distance
+            self._windows.push(distance)
+        self.loss = values.get("loss")
+        self.grad_norm = values.get("grad_norm")
+        self.learning_rate = values.get("learning_rate")
+        if self.loss is not None:
+            self._observe_loss(self.loss)
+        if self.grad_norm is not None:
+            self._observe_gradient(self.grad_norm)
+        if self.learning_rate is not None:
+            self._observe_rate(self.learning_rate)
+
+    def _observe_eval(self, record: Record) -> None:
+        self.evals += 1
+        for name, value in record.values.items():
+            if is_eval_loss(name):
+                if isfinite(value):
+                    self.eval_finite_step = record.step
+                else:
+                    self.eval_not_finite_step = record.step
+
+    def _observe_loss(self, loss: float) -> None:
+        self.has_loss = True
+        if not isfinite(loss) or loss == 0.0:
+            return
+        if self.rounded and decimals(loss) > 4:
+            self.rounded = False
+        self.level_before, self.noise_before = self._recent.median, self.noise
+        if self.last_clean is not None:
+            self._changes.push(abs(loss - self.last_clean))
+        else:
+            self.initial = loss
+        self._levels.push(loss)
+        self._recent.push(loss)
+        self.last_clean = loss
+        self.clean_rows += 1
+        self.best = min(self.best, loss)
+
+    def _observe_gradient(self, norm: float) -> None:
+        self.has_grad_norm = True
+        if isfinite(norm) and norm > 0:
+            self.finite_gradients += 1
+            self.usual_grad_norm.push(norm)
+
+    def _observe_rate(self, rate: float) -> None:
+        self.has_learning_rate = True
+        if not isfinite(rate):
+            return
+        previous, self.rate_previous = self.rate_previous, rate
+        self.rate_max = max(self.rate_max, rate)
+        if rate == previous:
+            if not self.rate_repeats:
+                self.frozen_since = self.step
+            self.rate_repeats += 1
+            return
+        if self.rate_digits < 8:  # a repr per row only until the digits are known to be many
+            self.rate_digits = max(self.rate_digits, significant_digits(rate))
+        if previous is not None:
+            steps = self.window * (self.rate_repeats + 1)
+            self.rate_slope = (rate - previous) / steps
+            rising = self.rate_slope > 0
+            self._steepest[rising] = max(self._steepest[rising], abs(self.rate_slope))
+            self.rate_changes += 1
+        self.rate_repeats = 0
+
+
+def is_eval_loss(name: str) -> bool:
+    """Whether a column is the loss of an evaluation set: `eval_loss`, or `eval_<set>_loss` where there are several."""
+    return name == "eval_loss" or (name.startswith("eval_") and name.endswith("_loss"))
