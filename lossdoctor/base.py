@@ -59,7 +59,6 @@ class Detector(Page, ABC):
         onset: int,
         last: int,
         *,
-        open: bool = True,
         says: str | None = None,
         series: str | None = None,
         **evidence: float,
@@ -67,7 +66,7 @@ class Detector(Page, ABC):
         """A state of this detector's symptom, with its sentence filled in."""
         series = series or self.series
         words = (says or self.says).format(series=series, onset=onset, last=last, **evidence)
-        return Symptom(self.slug, series, severity, onset, last, open, words, evidence)
+        return Symptom(self.slug, series, severity, onset, last, True, words, evidence)
 
 
 @dataclass

@@ -21,12 +21,11 @@ OK, FINDINGS, UNUSABLE, NOTHING = 0, 1, 2, 3
 class OneLineErrors(click.Group):
     """Says what is wrong with the input in one line on stderr and exits 2; never a traceback."""
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        standalone = kwargs.pop("standalone_mode", True)
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         try:
             code = super().main(*args, standalone_mode=False, **kwargs)
         except (LossDoctorError, click.ClickException) as error:
-            if not standalone:
+            if not standalone_mode:
                 raise
             message = error.format_message() if isinstance(error, click.ClickException) else str(error)
             _complain(message)
@@ -36,7 +35,7 @@ class OneLineErrors(click.Group):
         except BrokenPipeError:  # the reader of our output has seen enough
             sys.stderr.close()
             code = OK
-        if standalone:
+        if standalone_mode:
             sys.exit(code or OK)
         return code
 
@@ -50,13 +49,24 @@ def main() -> None:
 def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every verb with a report has."""
     options = (
-        click.option("--output-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
-                     envvar="LOSSDOCTOR_OUTPUT_FORMAT", help="How to write the report."),
-        click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report to this file instead of standard output."),
-        click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True,
-                     help="Exit with 1 from this severity on."),
+        click.option(
+            "--output-format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            envvar="LOSSDOCTOR_OUTPUT_FORMAT",
+            help="How to write the report.",
+        ),
+        click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report to this file."),
+        click.option(
+            "--fail-on",
+            type=click.Choice(["critical", "warning", "never"]),
+            default="critical",
+            show_default=True,
+            help="Exit with 1 from this severity on.",
+        ),
         click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same)."),
-    )  # fmt: skip
+    )
     for option in reversed(options):
         command = option(command)
     return command
@@ -64,7 +74,13 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--config", "config", type=click.Path(), multiple=True, help="JSON or YAML with facts of the run: precision, rates, model, GPU.")
+@click.option(
+    "--config",
+    "config",
+    type=click.Path(),
+    multiple=True,
+    help="JSON or YAML file with facts of the run.",
+)
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.')
 @_report_options
 def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], **options: Any) -> int:
@@ -90,9 +106,9 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
             reports += analysis.analyze(file, known=known, settings=thresholds)
         except LossDoctorError as error:
             errors.append(error)
-    for error in errors:
-        _complain(str(error))
-    if not reports and len(errors) == len(files):
+    for problem in errors:
+        _complain(str(problem))
+    if not reports:
         return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
     code = _write(reports, **options)
     unusable = any(not isinstance(e, NothingToAnalyse) for e in errors)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lossdoctor.base import Cause, Detector, Opinion
-from lossdoctor.model import RANK, Chart, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
+from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
 from lossdoctor.tasks import SUPERVISED
 from lossdoctor.vitals import Vitals
 
-Transition = Literal["opened", "worsened", "closed"]
+Transition = Literal["opened", "worsened", "closed", "finished"]
 
 #: Fewer training rows than this support no verdict of health.
 ENOUGH_ROWS = 6
@@ -31,10 +31,13 @@ OUT_OF_SCOPE = NotJudged(
 
 @dataclass(frozen=True)
 class Event:
-    """What a sink is told: a symptom that opened, got worse or closed; `report()` gives the state of the whole run."""
+    """What a sink is told: a symptom that opened, got worse or closed, or (without a symptom) that the run is over.
+
+    `report()` gives the state of the whole run at that row.
+    """
 
     transition: Transition
-    symptom: Symptom
+    symptom: Symptom | None
     report: Callable[[], Report]
 
 
@@ -86,39 +89,56 @@ class Engine:
         self._keep(record)
         vitals = self.vitals
         vitals.observe(record)
-        changed: list[Symptom] = []
+        changed: list[tuple[Transition, Symptom]] = []
         for detector in self.detectors:
             try:
                 symptom = detector.update(record, vitals)
             except Exception as error:
                 self._switch_off(detector, record.step, error)
-                break  # the list has changed; the others see the next record
-            if symptom is not None:
-                self._note(symptom, changed)
-        return tuple(changed)
+                continue
+            if symptom is not None and (transition := self._note(symptom)):
+                changed.append((transition, symptom))
+        for transition, symptom in changed:  # only now, so that a sink which asks for the report gets the whole row
+            self.tell(Event(transition, symptom, self.report))
+        return tuple(symptom for _, symptom in changed)
 
-    def _note(self, symptom: Symptom, changed: list[Symptom]) -> None:
+    def _note(self, symptom: Symptom) -> Transition | None:
+        """Keeps the new state; says what changed, if anything that others want to know did."""
         known = self._symptoms.get(symptom.identity)
         if known is None and len(self._symptoms) >= KEPT_SYMPTOMS:
-            return
+            return None
         self._symptoms[symptom.identity] = symptom
-        transition: Transition
         if known is None:
-            transition = "opened"
-        elif known.open and not symptom.open:
-            transition = "closed"
-        elif RANK[symptom.severity] > RANK[known.severity]:
-            transition = "worsened"
-        else:
-            return
-        changed.append(symptom)
-        for sink in self.sinks:
-            sink(Event(transition, symptom, self.report))
+            return "opened"
+        if known.open and not symptom.open:
+            return "closed"
+        return "worsened" if RANK[symptom.severity] > RANK[known.severity] else None
+
+    def tell(self, event: Event) -> None:
+        """Passes an event on; a sink that fails is dropped, with a note in the report, and disturbs nobody."""
+        for sink in tuple(self.sinks):
+            try:
+                sink(event)
+            except Exception as error:
+                if self.strict:
+                    raise
+                self.sinks.remove(sink)
+                name = getattr(sink, "__name__", type(sink).__name__)
+                self._failed.append(NotJudged(f"sink {name}", f"switched off: {type(error).__name__}: {error}"))
+
+    def finish(self) -> Report:
+        """Tells the sinks that the run is over, and returns its report."""
+        self.tell(Event("finished", None, self.report))
+        return self.report()
+
+    def know(self, checkpoints: Iterable[Checkpoint]) -> None:
+        """Replaces what is known of checkpoints: they come and go while a run goes on."""
+        self.run = replace(self.run, checkpoints=tuple(checkpoints))
 
     def _switch_off(self, detector: Detector, step: int, error: Exception) -> None:
         if self.strict:
             raise error
-        self.detectors = [d for d in self.detectors if d is not detector]
+        self.detectors = [d for d in self.detectors if d is not detector]  # a new list: this one may be being walked
         self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
 
     def _keep(self, record: Record) -> None:

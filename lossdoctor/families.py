@@ -20,18 +20,27 @@ class Family:
 
 
 FAMILIES = (
-    Family("T5 / mT5", r"\b(?:u?mt5|t5|flan[-_]?t5|t5v1)", "its feed-forward output reaches 66,246, above the fp16 maximum of 65,504",
-           source="https://github.com/huggingface/transformers/issues/9295"),
+    Family(
+        "T5 / mT5",
+        r"\b(?:u?mt5|t5|flan[-_]?t5|t5v1)",
+        "its feed-forward output reaches 66,246, above 65,504",
+        source="https://github.com/huggingface/transformers/issues/9295",
+    ),
     Family("Gemma", r"gemma", "its activations exceed 65,504, the fp16 maximum", "eager", "https://unsloth.ai/blog/gemma3"),
-    Family("Qwen2", r"qwen[-_ ]?2", "it was trained in bf16 and overflows in fp16", "sdpa or flash_attention_2",
-           "https://github.com/QwenLM/Qwen3/issues/670"),
+    Family(
+        "Qwen2",
+        r"qwen[-_ ]?2",
+        "it was trained in bf16 and overflows in fp16",
+        "sdpa or flash_attention_2",
+        "https://github.com/QwenLM/Qwen3/issues/670",
+    ),
     Family("Qwen", r"qwen", "it was trained in bf16", source="https://github.com/QwenLM/Qwen-VL/issues/352"),
     Family("GLM", r"\bglm|chatglm", "it was trained in bf16", source="https://github.com/hiyouga/LlamaFactory/issues/4202"),
     Family("Baichuan 2", r"baichuan[-_ ]?2", "it was trained in bf16"),
     Family("Llama 2 / 3", r"llama[-_ ]?[23]|tiny[-_ ]?llama", "it was trained in bf16"),
     Family("Phi-2", r"phi[-_ ]?2\b", "its attention scores overflow in fp16", "sdpa or flash_attention_2"),
     Family("Mistral", r"mistral|mixtral", "it was trained in bf16"),
-)  # fmt: skip
+)
 
 
 def family_of(run: Run) -> Family | None:

@@ -35,11 +35,11 @@ def wider_precision(run: Run) -> Remedy:
         )
     return Remedy(
         "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
-        "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (--set gpu=\"RTX 3090\") for one answer",
+        'fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (--set gpu="RTX 3090") for one answer',
         {"fp16": False, "bf16": "true on Ampere or newer, else false"},
         "low",
         PRECISION_SOURCES,
-    )  # fmt: skip
+    )
 
 
 def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:

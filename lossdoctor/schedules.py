@@ -39,7 +39,9 @@ class Schedule:
         if not _positive(warmup) and _positive(ratio):
             warmup = math.ceil(total * ratio)
         more = run.get("lr_scheduler_kwargs") or {}
-        return cls(name, float(peak), int(warmup or 0), int(total), float(more.get("power", 1.0)), float(more.get("lr_end", 1e-7)))
+        return cls(
+            name, float(peak), int(warmup or 0), int(total), float(more.get("power", 1.0)), float(more.get("lr_end", 1e-7))
+        )
 
     def steps_behind(self, rate: float, falling: bool) -> float | None:
         """Scheduler steps taken when the rate was `rate`; None where this part of the schedule does not tell.
@@ -59,8 +61,8 @@ class Schedule:
         if self.name == "cosine":
             return self.warmup + decay * math.acos(2 * part - 1) / math.pi
         if self.name == "polynomial" and self.peak > self.end:
-            left = max(0.0, (rate - self.end) / (self.peak - self.end)) ** (1 / self.power)
-            return self.total - left * decay
+            left = max(0.0, (rate - self.end) / (self.peak - self.end))
+            return float(self.total - decay * left ** (1 / self.power))
         return None
 
 

@@ -65,7 +65,11 @@ class Signs:
         collapse = self.collapse.evidence if self.collapse else {}
         loss = self.chart.seen("loss-not-finite")
         bad = self.chart.seen("gradient-not-finite")
-        if collapse.get("gradient_not_finite_rows") or (loss and loss.evidence.get("gradient_not_finite_rows")) or (bad and bad.open):
+        if (
+            collapse.get("gradient_not_finite_rows")
+            or (loss and loss.evidence.get("gradient_not_finite_rows"))
+            or (bad and bad.open)
+        ):
             return "not finite"
         if collapse.get("gradient_zero_rows") or self.chart.seen("gradient-zero"):
             return "zero"

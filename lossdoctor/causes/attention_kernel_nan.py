@@ -72,11 +72,12 @@ class AttentionKernelNan(Cause):
         return (
             Remedy(
                 f"Switch the attention kernel to {best}",
-                f"{family.name} needs it" if family and family.attention else
-                "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others",
+                f"{family.name} needs it"
+                if family and family.attention
+                else "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others",
                 {"attn_implementation": best.partition(" or ")[0]},
                 "low",
                 ("https://github.com/hiyouga/LlamaFactory/issues/8088", "https://github.com/hiyouga/LlamaFactory/issues/9631"),
             ),
             start_again(chart),
-        )  # fmt: skip
+        )

@@ -46,8 +46,12 @@ class BadDataOrWeights(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
-            Remedy("Drop samples that are not finite or empty", "one of them is enough to lose a run",
-                   {"dataset.filter": "torch.isfinite(sample).all() and len(sample) > 0"}, "low",
-                   ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",)),
+            Remedy(
+                "Drop samples that are not finite or empty",
+                "one of them is enough to lose a run",
+                {"dataset.filter": "torch.isfinite(sample).all() and len(sample) > 0"},
+                "low",
+                ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",),
+            ),
             show_nan(),
-        )  # fmt: skip
+        )

@@ -67,10 +67,19 @@ class DeepspeedOverlapRace(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         source = "https://github.com/deepspeedai/DeepSpeed/issues/7188"
         return (
-            Remedy("Set overlap_comm to false in the DeepSpeed configuration", "it cured most confirmed cases and costs little speed",
-                   {"zero_optimization.overlap_comm": False}, "low",
-                   (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347")),
-            Remedy("Or use ZeRO-3", "stage 3 does not have the race; it is slower", {"zero_optimization.stage": 3}, "medium",
-                   ("https://github.com/hiyouga/LlamaFactory/issues/8137",)),
+            Remedy(
+                "Set overlap_comm to false in the DeepSpeed configuration",
+                "it cured most confirmed cases and costs little speed",
+                {"zero_optimization.overlap_comm": False},
+                "low",
+                (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
+            ),
+            Remedy(
+                "Or use ZeRO-3",
+                "stage 3 does not have the race; it is slower",
+                {"zero_optimization.stage": 3},
+                "medium",
+                ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
+            ),
             start_again(chart),
-        )  # fmt: skip
+        )

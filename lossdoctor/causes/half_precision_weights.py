@@ -58,8 +58,12 @@ class HalfPrecisionWeights(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
-            Remedy("Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on",
-                   "AMP then computes in 16 bits and updates in 32", {"torch_dtype": "float32"}, "medium",
-                   ("https://github.com/google/gemma_pytorch/issues/24",)),
+            Remedy(
+                "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on",
+                "AMP then computes in 16 bits and updates in 32",
+                {"torch_dtype": "float32"},
+                "medium",
+                ("https://github.com/google/gemma_pytorch/issues/24",),
+            ),
             start_again(chart),
-        )  # fmt: skip
+        )

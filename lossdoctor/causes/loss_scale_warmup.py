@@ -39,8 +39,8 @@ class LossScaleWarmup(Cause):
         if any(not s.open for s in seen) or all(s.slug == "skipped-steps" for s in seen):
             opinion.add(2, "it healed by itself")
         opinion.explanation = (
-            "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips one optimizer step, and "
-            "the learning rate waits. Later it doubles every 2,000 good steps and may skip one again. Nothing is lost."
+            "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips one optimizer "
+            "step, and the learning rate waits. Later it doubles every 2,000 good steps and may skip one again. Nothing is lost."
         )
         return opinion
 

@@ -46,8 +46,8 @@ class NanHiddenByFilter(Cause):
         if signs.gradient == "not finite":
             opinion.add(1, "the gradient norm, which is not filtered, is NaN")
         opinion.explanation = (
-            "The Trainer replaces a NaN loss by the average of the logging window, which reads 0.0 when no step of the window was "
-            "finite. Only the log is filtered: the NaN is still back-propagated."
+            "The Trainer replaces a NaN loss by the average of the logging window, which reads 0.0 when no step of the "
+            "window was finite. Only the log is filtered: the NaN is still back-propagated."
         )
         return opinion
 

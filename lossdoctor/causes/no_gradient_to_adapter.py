@@ -56,10 +56,18 @@ class NoGradientToAdapter(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
-            Remedy("Load the adapter for training", "PeftModel.from_pretrained freezes it unless told otherwise",
-                   {"is_trainable": True}, "none",
-                   ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926")),
-            Remedy("With gradient checkpointing, use the non-reentrant kind", "the reentrant one needs inputs that require a gradient",
-                   {"gradient_checkpointing_kwargs": {"use_reentrant": False}}, "none",
-                   ("https://github.com/huggingface/transformers/issues/26221",)),
-        )  # fmt: skip
+            Remedy(
+                "Load the adapter for training",
+                "PeftModel.from_pretrained freezes it unless told otherwise",
+                {"is_trainable": True},
+                "none",
+                ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
+            ),
+            Remedy(
+                "With gradient checkpointing, use the non-reentrant kind",
+                "the reentrant one needs inputs that require a gradient",
+                {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
+                "none",
+                ("https://github.com/huggingface/transformers/issues/26221",),
+            ),
+        )

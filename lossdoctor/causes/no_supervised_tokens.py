@@ -64,11 +64,18 @@ class NoSupervisedTokens(Cause):
         length = chart.run.get("max_length")
         longer = int(length) * 4 if isinstance(length, int) else "long enough for prompt and answer"
         return (
-            Remedy("Raise max_length above the longest prompt, or drop the rows it empties",
-                   "truncation cuts from the right, where the answer is", {"max_length": longer}, "low",
-                   ("https://github.com/huggingface/trl/issues/6668", "https://github.com/zjysteven/lmms-finetune/issues/45")),
-            Remedy("Make the response template match its tokens in context",
-                   "the same text tokenises differently after other text; pass token ids taken from a real example",
-                   {"response_template": "token ids cut from a tokenised example"}, "low",
-                   ("https://github.com/huggingface/trl/issues/588", "https://github.com/huggingface/transformers/issues/27733")),
-        )  # fmt: skip
+            Remedy(
+                "Raise max_length above the longest prompt, or drop the rows it empties",
+                "truncation cuts from the right, where the answer is",
+                {"max_length": longer},
+                "low",
+                ("https://github.com/huggingface/trl/issues/6668", "https://github.com/zjysteven/lmms-finetune/issues/45"),
+            ),
+            Remedy(
+                "Make the response template match its tokens in context",
+                "the same text tokenises differently after other text; pass token ids taken from a real example",
+                {"response_template": "token ids cut from a tokenised example"},
+                "low",
+                ("https://github.com/huggingface/trl/issues/588", "https://github.com/huggingface/transformers/issues/27733"),
+            ),
+        )

@@ -26,7 +26,9 @@ class UnsupportedDtypeOnGpu(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
-        stuck = [s for s in chart.all("learning-rate-zero", "skipped-steps") if s.evidence.get("at_start") or s.severity != "info"]
+        stuck = [
+            s for s in chart.all("learning-rate-zero", "skipped-steps") if s.evidence.get("at_start") or s.severity != "info"
+        ]
         if not (signs.broken or stuck) or signs.gradient == "zero":
             return None
         opinion = Opinion(signs.witnesses or tuple(stuck))
@@ -55,7 +57,11 @@ class UnsupportedDtypeOnGpu(Cause):
         eight_bit = "8" in str(chart.run.get("quantization") or "")
         change = {"load_in_8bit": False} if eight_bit else {"fp16": False, "bf16": False}
         return (
-            Remedy("Do not use this format on this GPU",
-                   "8-bit kernels need Turing (compute capability 7.5), bf16 units Ampere (8.0)", change, "medium",
-                   ("https://github.com/tloen/alpaca-lora/issues/418",)),
-        )  # fmt: skip
+            Remedy(
+                "Do not use this format on this GPU",
+                "8-bit kernels need Turing (compute capability 7.5), bf16 units Ampere (8.0)",
+                change,
+                "medium",
+                ("https://github.com/tloen/alpaca-lora/issues/418",),
+            ),
+        )

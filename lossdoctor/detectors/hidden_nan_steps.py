@@ -30,6 +30,8 @@ class HiddenNanSteps(Detector):
     back_within: float = 1.5
     rows_to_warn: int = 2
     clean_rows: int = 4
+    #: Below this level rows jump by such factors for ordinary reasons.
+    level: float = 0.05
 
     def __post_init__(self) -> None:
         self._suspect: tuple[int, int] | None = None
@@ -51,9 +53,9 @@ class HiddenNanSteps(Detector):
         if vitals.clean_rows > self.clean_rows and usual > 0 and loss > 0:
             level = vitals.level_before
             first = vitals.step - vitals.window + 1
-            if level > 0 and self.inflated * level < loss < float("inf") and norm < self.gradient_below * usual:
+            if level > self.level and self.inflated * level < loss < float("inf") and norm < self.gradient_below * usual:
                 self._suspect, self._level = (first, vitals.step), level
-            elif norm == 0.0 and loss < self.back_within * level:
+            elif norm == 0.0 and level > self.level and loss < self.back_within * level:
                 self._count(first, vitals.step)
                 confirmed = True
         severity_changes = self._rows in (1, self.rows_to_warn) and self._rows != self._told

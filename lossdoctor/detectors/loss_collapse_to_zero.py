@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Severity, Symptom
@@ -126,7 +127,7 @@ class LossCollapseToZero(Detector):
     def _state(self, severity: Severity, vitals: Vitals) -> Symptom:
         onset, least, most = self._first_nan(vitals)
         level = self._before[0] or (vitals.last_clean or 0.0) if self._before else 0.0
-        evidence = {
+        evidence: dict[str, Any] = {
             "zero_rows": float(self._zeros),
             "level_before": level,
             "first_nan_earliest": float(least),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isfinite
+from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
@@ -73,7 +74,7 @@ class LossNotFinite(Detector):
         return self._finite_gradients >= self.finite_gradients and self._finite_gradients > 4 * self._bad_gradients
 
     def _state(self, vitals: Vitals, onset: int) -> Symptom:
-        evidence = {
+        evidence: dict[str, Any] = {
             "value": vitals.loss if vitals.loss is not None else float("nan"),
             "not_finite_rows": float(self._rows),
             "from_first_row": float(vitals.clean_rows == 0),

@@ -10,7 +10,7 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, LossDoctorError
@@ -39,12 +39,15 @@ class _Inert:
         """Lists of a foreign class are filled through this."""
 
 
-class _InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # the Python one: its memo cannot be made to allocate
+class _InertUnpickler(pickle._Unpickler):  # the one in Python: the memo of the one in C can be made to reserve gigabytes
     """Rebuilds the shape of a pickle out of plain containers and inert stand-ins."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
-    for _code in (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER):  # would reserve as many bytes as they claim
-        dispatch.pop(_code[0], None)
+    #: Without the codes that reserve as many bytes as they claim to bring.
+    dispatch: ClassVar[dict[int, Any]] = {
+        code: load
+        for code, load in pickle._Unpickler.dispatch.items()
+        if code not in (pickle.BYTEARRAY8[0], pickle.NEXT_BUFFER[0], pickle.READONLY_BUFFER[0])
+    }
 
     def find_class(self, module: str, name: str) -> type[_Inert]:
         return type(name.rpartition(".")[2] or "Inert", (_Inert,), {"__module__": module})
@@ -53,7 +56,7 @@ class _InertUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # 
         return _Inert(pid)
 
     def get_extension(self, code: int) -> None:
-        self.append(_Inert)
+        raise pickle.UnpicklingError("extension codes are not read")
 
 
 def read(path: Path) -> dict[str, Fact]:

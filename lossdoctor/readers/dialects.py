@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from lossdoctor.model import Log, LossDoctorError
 from lossdoctor.readers import json_lines, trainer_state
 from lossdoctor.readers.source import Source
 
-DIALECTS = (trainer_state, json_lines)
+
+class Dialect(Protocol):
+    """What the module of a dialect offers."""
+
+    def recognise(self, source: Source, /) -> bool:
+        """Whether the content is in this dialect."""
+
+    def read(self, source: Source, /) -> list[Log]:
+        """The runs in it."""
+
+
+DIALECTS: tuple[Dialect, ...] = (trainer_state, json_lines)
 
 
 def read_file(source: Source) -> list[Log]:

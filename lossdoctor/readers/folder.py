@@ -43,9 +43,13 @@ def newest_state(folder: Path) -> Path:
         return own if newest.stat().st_mtime <= own.stat().st_mtime else newest
     if in_checkpoints:
         return in_checkpoints[-1]
-    below = sorted({p.parent.name for p in list(folder.glob(f"*/{STATE}"))[:50] + list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]})
+    below = sorted(
+        {p.parent.name for p in list(folder.glob(f"*/{STATE}"))[:50] + list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]}
+    )
     below += sorted({p.parent.parent.name for p in list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]})
     runs = [name for name in dict.fromkeys(below) if not _CHECKPOINT.match(name)]
     if runs:
-        raise LossDoctorError(f"{folder} holds no {STATE} of its own, but folders that do: {', '.join(runs[:5])}; name one or use {folder}/*")
+        raise LossDoctorError(
+            f"{folder} holds no {STATE} of its own, but folders that do: {', '.join(runs[:5])}; name one or use {folder}/*"
+        )
     raise LossDoctorError(f"{folder} holds no {STATE} and no checkpoint-N folder with one: not the output folder of a Trainer")

@@ -202,3 +202,30 @@ def _likeliest(report: Report) -> Diagnosis | None:
 
 def _sentence(words: str) -> str:
     return words[:1].upper() + words[1:] + "."
+
+
+def brief(report: Report, *, color: bool = False, width: int | None = None) -> str:
+    """What somebody whose run is going on needs now: what happened, the likeliest cause, what to change."""
+    console = _console(color, width)
+    with console.capture() as captured:
+        console.print()
+        console.print(Text.assemble(("lossdoctor ", "bold"), _verdict(report)))
+        cause = _likeliest(report)
+        if cause is not None:
+            console.print(Padding(Text(cause.explanation), (0, 0, 0, 2)))
+            for remedy in cause.remedies:
+                _bullet(console, "→", "green", _remedy(remedy))
+        if report.verdict == "critical":
+            _bullet(console, "↺", "bold", _good(report))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def one_line(report: Report, *, color: bool = False) -> str:
+    """The verdict in one line, for the end of a run."""
+    console = _console(color, 10_000)
+    with console.capture() as captured:
+        line = Text.assemble(("lossdoctor ", "bold"), _verdict(report), f" {report.rows:,} rows judged.")
+        if report.verdict == "critical":
+            line.append(" " + _good(report).plain.replace("\n", " "))
+        console.print(line, soft_wrap=True)
+    return captured.get().strip() + "\n"

@@ -1,0 +1,1 @@
+"""Small callables that are told what happens while a run goes on: `sink(event)`."""
