@@ -24,8 +24,9 @@ def load(path: str | Path) -> list[Log]:
     given = Path(path)
     file = folder.newest_state(given) if given.is_dir() else given
     logs = read_file(Source.open(file))
-    known, notes = facts.beside(file.parent)
     saved = folder.checkpoints(folder.output_folder(file))
+    places = dict.fromkeys([file.parent, *(Path(c.path) for c in saved[-1:])])
+    known, notes = facts.beside(places)
     return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
 
 

@@ -35,7 +35,7 @@ def wider_precision(run: Run) -> Remedy:
         )
     return Remedy(
         "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
-        'fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (--set gpu="RTX 3090") for one answer',
+        "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer",
         {"fp16": False, "bf16": "true on Ampere or newer, else false"},
         "low",
         PRECISION_SOURCES,
@@ -59,8 +59,20 @@ def first_bad_step(chart: Chart) -> int | None:
 
 
 def start_again(chart: Chart) -> Remedy:
-    """From the last checkpoint before the failure, or from the beginning."""
+    """From the last checkpoint before the failure, or from the beginning.
+
+    Where the learning rate froze, the steps since were skipped: the weights of later checkpoints are still sound.
+    """
     step = first_bad_step(chart) or 1
+    frozen = chart.seen("learning-rate-frozen")
+    if frozen and frozen.open and frozen.severity == "critical" and step > 1:
+        newest = chart.run.checkpoints[-1].path if chart.run.checkpoints else True
+        return Remedy(
+            "Resume from the newest checkpoint",
+            f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step",
+            {"resume_from_checkpoint": newest},
+            "none",
+        )
     found = last_checkpoint_before(chart.run, step)
     every = chart.run.get("save_steps")
     if found is not None:

@@ -29,6 +29,7 @@ class Signs:
         """The symptoms of a zero or NaN loss that did not heal by themselves, in the order they were seen."""
         found = [s for s in self.chart.all(*_COLLAPSED) if s.open]
         found += [s for s in self.chart.all("gradient-not-finite") if s.severity != "info" or (s.open and not self._started(s))]
+        found += [s for s in self.chart.all("loss-intermittent-zero") if s.severity == "critical"]
         found += [s for s in self.chart.all("eval-loss-not-finite") if s.open]
         found += [s for s in self.chart.all("learning-rate-frozen") if s.open and s.severity != "info"]
         return tuple(sorted(found, key=lambda s: s.onset))
@@ -94,7 +95,7 @@ class Signs:
     @cached_property
     def rate_moving(self) -> bool:
         """Whether the log shows a rate that goes on moving through the failure."""
-        return not self.rate_frozen and any(s.evidence.get("learning_rate") for s in self.witnesses)
+        return not self.rate_frozen and any(s.evidence.get("learning_rate_moves", 0) > 1 for s in self.witnesses)
 
     @cached_property
     def eval_not_finite(self) -> bool:

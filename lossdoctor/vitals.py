@@ -191,8 +191,7 @@ class Vitals:
         if self.rate_digits < 8:  # a repr per row only until the digits are known to be many
             self.rate_digits = max(self.rate_digits, significant_digits(rate))
         if previous is not None:
-            steps = self.window * (self.rate_repeats + 1)
-            self.rate_slope = (rate - previous) / steps
+            self.rate_slope = (rate - previous) / self.window
             rising = self.rate_slope > 0
             self._steepest[rising] = max(self._steepest[rising], abs(self.rate_slope))
             self.rate_changes += 1

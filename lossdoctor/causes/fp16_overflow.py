@@ -29,14 +29,18 @@ class Fp16Overflow(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
-        if not signs.broken or signs.precision in ("bf16", "fp32") or signs.gradient == "zero":
+        scale = chart.seen("loss-scale-collapse")
+        proof = signs.rate_frozen or (scale is not None and scale.open)
+        excluded = signs.precision in ("bf16", "fp32")
+        if not signs.broken or signs.gradient == "zero" or (excluded and not proof):
             return None
         opinion = Opinion(signs.witnesses)
+        if excluded:
+            opinion.add(-2, f"the configuration says {signs.precision}")
         if signs.precision == "fp16":
             opinion.add(3, "fp16 is on")
         elif hardware.bf16_capable(chart.run) is False:
             opinion.add(2, f"{chart.run.get('gpu')} has no bf16 units, so the run was most likely fp16")
-        scale = chart.seen("loss-scale-collapse")
         if scale and scale.open:
             opinion.add(4, "the loss scale collapsed: every step overflowed")
         if signs.rate_frozen:
@@ -63,7 +67,7 @@ class Fp16Overflow(Cause):
         if signs.rate_frozen:
             parts.append(
                 "The learning rate froze because the loss scaler throws away every step with an infinite gradient, and a "
-                "step that is thrown away does not advance the schedule: since then the weights have not changed at all."
+                "step that is thrown away does not advance the schedule: the weights have practically stood still since."
             )
         if signs.collapse and not signs.from_first_row:
             parts.append(

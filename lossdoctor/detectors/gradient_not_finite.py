@@ -42,6 +42,8 @@ class GradientNotFinite(Detector):
         self._symptom: Symptom | None = None
         self._streak = Streak()
         self._finite_again = 0
+        self._rows = 0
+        self._words = ""
         self._window: deque[bool] = deque(maxlen=self.recent)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -53,14 +55,20 @@ class GradientNotFinite(Detector):
             return self._finite(vitals) if self._symptom else None
         self._window.append(vitals.step > self.startup_steps)
         self._finite_again = 0
-        self._streak.add(vitals.step - vitals.window + 1 if vitals.rows > 1 else vitals.step, vitals.step)
+        self._rows = max(self._rows, self._streak.add(self._first(vitals), vitals.step))
         severity, says = self._severity(vitals)
         known = self._symptom
         if known is not None and RANK[severity] <= RANK[known.severity]:
             return None
         onset = known.onset if known else self._streak.first
-        self._symptom = self._state(severity, onset, says, norm, vitals)
+        self._words = says
+        self._symptom = self._state(severity, onset, norm, vitals)
         return self._symptom
+
+    @staticmethod
+    def _first(vitals: Vitals) -> int:
+        """The first step that this row covers; the norm is that of its last one."""
+        return vitals.step - vitals.window + 1 if vitals.rows > 1 else vitals.step
 
     def _severity(self, vitals: Vitals) -> tuple[Severity, str]:
         loss = vitals.loss
@@ -74,19 +82,19 @@ class GradientNotFinite(Detector):
             return "warning", self.says_scattered
         return ("warning" if self._streak.rows >= self.rows_to_warn else "info"), self.says
 
-    def _state(self, severity: Severity, onset: int, says: str, value: float, vitals: Vitals) -> Symptom:
-        rows = sum(self._window) if says == self.says_scattered else self._streak.rows
+    def _state(self, severity: Severity, onset: int, value: float, vitals: Vitals) -> Symptom:
+        rows = sum(self._window) if self._words == self.says_scattered else self._rows
         return self.symptom(
             severity,
             onset,
             vitals.step,
-            says=says,
+            says=self._words,
             value=value,
             rows=float(rows),
             recent=float(len(self._window)),
             infinite=float(isinf(value)),
             at_startup=float(not vitals.finite_gradients),
-            from_first_row=float(self._streak.rows == vitals.rows),
+            from_first_row=float(self._rows == vitals.rows),
             loss=vitals.loss if vitals.loss is not None else float("nan"),
             level_before=vitals.level_before,
             learning_rate_frozen=float(vitals.rate_frozen(changes=1)),
@@ -98,7 +106,7 @@ class GradientNotFinite(Detector):
         if self._finite_again < self.rows_to_heal or self._symptom is None:
             return None
         closed = replace(self._symptom, open=False, last=vitals.step)
-        self._symptom = None
+        self._symptom, self._rows = None, 0
         return closed
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
@@ -108,8 +116,7 @@ class GradientNotFinite(Detector):
         severity = symptom.severity
         if not vitals.finite_gradients and not vitals.has_loss:
             severity = "warning"  # nothing but non-finite norms: no loss says that the run is well
-        rows = max(float(self._streak.rows), symptom.evidence["rows"])
-        yield replace(symptom, severity=severity, last=vitals.step, evidence={**symptom.evidence, "rows": rows})
+        yield self._state(severity, symptom.onset, symptom.evidence["value"], vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
         return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"

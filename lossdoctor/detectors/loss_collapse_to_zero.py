@@ -29,11 +29,13 @@ class LossCollapseToZero(Detector):
     and the zero losses of reinforcement learning and preference tuning are real zeros and are left alone.
     """
 
-    says = "the loss is exactly 0.0 from step {onset:,} on, after {level_before:.4g}"
+    says = "the loss, {level_before:.4g} before, is exactly 0.0 from step {onset:,} on"
+    says_about = "the loss, {level_before:.4g} before, is exactly 0.0 from about step {onset:,} on"
     says_from_start = "the loss is exactly 0.0 from the first row on"
     rows_from_start: int = 2
     rows_without_witness: int = 3
     rows_with_zero_gradient: int = 6
+    rows_to_heal: int = 2
     #: A last row below this many times the smallest loss the log can print is a loss that faded, not one that broke.
     faded: float = 100.0
 
@@ -42,10 +44,11 @@ class LossCollapseToZero(Detector):
         self._reset()
 
     def _reset(self) -> None:
-        self._zeros = self._not_finite = self._zero_gradient = self._constant = self._moving = 0
-        self._first = self._last = 0
+        self._zeros = self._not_finite = self._zero_gradient = self._constant = self._moving = self._rate_moves = 0
+        self._first = self._last = self._healing = 0
         self._gradient: float | None = None
         self._frozen = self._eval_nan = self._from_start = False
+        self._last_clean: float | None = None
         self._before: tuple[float, float, int, int, bool] | None = None
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -54,22 +57,34 @@ class LossCollapseToZero(Detector):
         if record.kind != "train" or vitals.loss is None:
             return None
         if vitals.loss != 0.0:
-            healed = self._symptom
-            if self._zeros:
-                self._reset()
-            self._symptom = None
-            if isfinite(vitals.loss):
-                norm = vitals.grad_norm
-                broken = norm is not None and not isfinite(norm)
-                self._before = (vitals.level_before, vitals.noise_before, vitals.step, vitals.window, broken)
-            return replace(healed, open=False, last=vitals.previous_step) if healed else None
+            return self._not_zero(vitals)
+        self._healing = 0
         self._count(vitals)
         return self._judge(vitals)
+
+    def _not_zero(self, vitals: Vitals) -> Symptom | None:
+        """A row with a number in it: the run is well, or one good step got into a window of NaN steps."""
+        norm = vitals.grad_norm
+        broken = norm is not None and not isfinite(norm)
+        healed = self._symptom
+        if healed is not None:
+            self._healing = 0 if broken else self._healing + 1
+            if self._healing < self.rows_to_heal:
+                return None
+        if self._zeros:
+            self._reset()
+        self._symptom = None
+        if vitals.loss is not None and isfinite(vitals.loss):
+            self._before = (vitals.level_before, vitals.noise_before, vitals.step, vitals.window, broken)
+        return replace(healed, open=False, last=vitals.previous_step) if healed else None
 
     def _count(self, vitals: Vitals) -> None:
         if not self._zeros:
             self._first = vitals.step - vitals.window + 1
             self._from_start = vitals.clean_rows == 0
+            self._last_clean = vitals.last_clean
+        elif vitals.learning_rate is not None and not vitals.rate_repeats:
+            self._rate_moves += 1
         self._zeros += 1
         self._last = vitals.step
         norm = vitals.grad_norm
@@ -109,7 +124,7 @@ class LossCollapseToZero(Detector):
         if (vitals.eval_finite_step or 0) >= self._first:
             return True
         faded = self.faded * vitals.loss_resolution
-        return vitals.last_clean is not None and abs(vitals.last_clean) <= faded
+        return self._last_clean is not None and abs(self._last_clean) <= faded
 
     def _broken(self, vitals: Vitals, end: bool) -> bool:
         if self._not_finite:
@@ -126,7 +141,9 @@ class LossCollapseToZero(Detector):
 
     def _state(self, severity: Severity, vitals: Vitals) -> Symptom:
         onset, least, most = self._first_nan(vitals)
-        level = self._before[0] or (vitals.last_clean or 0.0) if self._before else 0.0
+        level = self._last_clean or 0.0
+        if self._before and onset < self._first:  # the last row is half NaN: the ones before it tell the level
+            level = self._before[0]
         evidence: dict[str, Any] = {
             "zero_rows": float(self._zeros),
             "level_before": level,
@@ -137,24 +154,24 @@ class LossCollapseToZero(Detector):
             "gradient_zero_rows": float(self._zero_gradient),
             "gradient_constant_rows": float(self._constant),
             "learning_rate_frozen": float(self._frozen),
+            "learning_rate_moves": float(self._rate_moves),
             "eval_loss_not_finite": float(self._eval_nan),
         }
-        if vitals.last_clean is not None:
-            evidence["last_loss_before"] = vitals.last_clean
-        if vitals.has_learning_rate:
-            evidence["learning_rate"] = vitals.learning_rate or 0.0
-        says = self.says_from_start if self._from_start else self.says
+        if self._last_clean is not None:
+            evidence["last_loss_before"] = self._last_clean
+        known = self.says if least == most else self.says_about
+        says = self.says_from_start if self._from_start else known
         return self.symptom(severity, onset, self._last, says=says, **evidence)
 
     def _first_nan(self, vitals: Vitals) -> tuple[int, int, int]:
         """The step of the first NaN loss: best guess, earliest, latest."""
-        if self._before is None or vitals.last_clean is None:
+        if self._before is None or self._last_clean is None:
             return self._first, self._first, self._first
         level, noise, step, window, broken = self._before
         if window == 1 or not level or (vitals.has_grad_norm and not broken):
             return self._first, self._first, self._first
         accumulation = vitals.run.get("gradient_accumulation_steps") or 1
-        good = good_steps_before_nan(vitals.last_clean, level, window, int(accumulation), noise)
+        good = good_steps_before_nan(self._last_clean, level, window, int(accumulation), noise)
         best, least, most = (step - window + 1 + g for g in good)
         return best, least, most
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from lossdoctor.base import Detector
-from lossdoctor.model import Record, Symptom
+from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
@@ -27,6 +27,9 @@ class LossIntermittentZero(Detector):
 
     says = "the loss is exactly 0.0 in {zero_rows:.0f} of {rows:.0f} rows, between normal ones"
     rows_to_warn: int = 2
+    #: From this share of all rows on, unless their gradient is 0 (no labels) rather than NaN, the run is lost.
+    share_to_condemn: float = 0.25
+    rows_to_condemn: int = 6
     #: The level must be this many times the smallest loss the log can print.
     faded: float = 1000.0
 
@@ -42,17 +45,24 @@ class LossIntermittentZero(Detector):
             if vitals.clean_rows and vitals.level > self.faded * vitals.loss_resolution:
                 self._zero(vitals)
             return None
-        if not self._pending:
+        norm = vitals.grad_norm
+        if not self._pending or (norm is not None and not isfinite(norm)):
             return None
         self._zeros += self._pending
         self._pending = 0
         if self._finite > self._zeros // 2:
             return None
-        severity = "warning" if self._zeros >= self.rows_to_warn else "info"
+        severity = self._severity(vitals)
         if severity == self._told:
             return None
         self._told = severity
         return self._state(vitals)
+
+    def _severity(self, vitals: Vitals) -> Severity:
+        many = self._zeros >= max(self.rows_to_condemn, self.share_to_condemn * vitals.rows)
+        if many and self._zero_gradient < self._zeros // 2:
+            return "critical"
+        return "warning" if self._zeros >= self.rows_to_warn else "info"
 
     def _zero(self, vitals: Vitals) -> None:
         if not self._zeros and not self._pending:
@@ -70,7 +80,7 @@ class LossIntermittentZero(Detector):
 
     def _state(self, vitals: Vitals) -> Symptom:
         return self.symptom(
-            "warning" if self._zeros >= self.rows_to_warn else "info",
+            self._severity(vitals),
             self._first,
             self._last,
             zero_rows=float(self._zeros),

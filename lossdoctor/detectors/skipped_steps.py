@@ -33,14 +33,14 @@ class SkippedSteps(Detector):
     steps_to_warn: float = 25.0
     share_to_warn: float = 0.02
     rows_at_zero: int = 2
-    #: A rate that stays at 0 for longer is no start-up: see `learning-rate-zero`.
-    rows_to_doubt: int = 40
+    #: More than this at the start is no start-up: another schedule, or `learning-rate-zero`.
+    startup_steps: int = 40
 
     def __post_init__(self) -> None:
         self._schedule: Schedule | None = None
-        self._ready = False
+        self._ready = self._foreign = False
         self._falling = False
-        self._slope = 0.0
+        self._slope = self._slope_before = 0.0
         self._base: float | None = None
         self._skipped = self._rate = 0.0
         self._zero_rows = self._onset = self._last = 0
@@ -48,7 +48,7 @@ class SkippedSteps(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         rate = vitals.learning_rate
-        if record.kind != "train" or rate is None:
+        if record.kind != "train" or rate is None or self._foreign:
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
@@ -61,6 +61,9 @@ class SkippedSteps(Detector):
             return None
         lag = vitals.step - behind
         if self._base is None:
+            if not -0.5 < lag < self.startup_steps:
+                self._foreign = True  # not the schedule we took it for
+                return None
             self._base = 1.0 if lag > 0.5 else 0.0  # transformers 5 logs the rate before the step, 4 the one after it
         self._base = min(self._base, max(0.0, lag))
         skipped = lag - self._base
@@ -77,12 +80,13 @@ class SkippedSteps(Detector):
         """Scheduler steps behind this rate, from the known schedule or from a fall in equal steps."""
         if self._schedule is not None:
             return self._schedule.steps_behind(rate, falling=self._falling or rate < self._rate)
-        slope, self._slope = self._slope, vitals.rate_slope
+        slope = vitals.rate_slope
+        if not vitals.rate_repeats:
+            if slope < 0 and abs(self._slope_before / slope - 1) < 1e-6:
+                self._slope = slope  # twice the same fall per step: a straight line
+            self._slope_before = slope
         total = vitals.run.get("max_steps") or 0
-        if total <= 0 or self._slope >= 0 or abs(slope / self._slope - 1) > 1e-6:
-            if not (vitals.rate_repeats and slope < 0 and self._base is not None):
-                return None
-        return float(total) - rate / abs(self._slope)
+        return float(total) - rate / abs(self._slope) if total > 0 and self._slope else None
 
     def _severity(self, vitals: Vitals) -> Severity | None:
         if not self._onset or self._skipped < self.steps_to_note:
@@ -97,7 +101,7 @@ class SkippedSteps(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._told:
             yield self._state(self._told)
-        elif self.rows_at_zero <= self._zero_rows <= self.rows_to_doubt:
+        elif self.rows_at_zero <= self._zero_rows <= self.startup_steps:
             rows = float(self._zero_rows)
             first = vitals.first_step or 1
             yield self.symptom("info", first, first + int(rows) - 1, says=self.says_startup, skipped_rows=rows, at_start=1.0)

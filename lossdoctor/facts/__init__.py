@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from lossdoctor.facts import adapter_config, model_config, training_args
@@ -16,13 +16,14 @@ SOURCES: Mapping[str, Callable[[Path], dict[str, Fact]]] = {
 }
 
 
-def beside(folder: Path) -> tuple[dict[str, Fact], list[str]]:
-    """The facts from the files in `folder`, and a note for every file that could not be read."""
+def beside(folders: Iterable[Path]) -> tuple[dict[str, Fact], list[str]]:
+    """The facts from the files in these folders, the first of each name, and a note for every one that is unreadable."""
     facts: dict[str, Fact] = {}
     notes: list[str] = []
+    folders = tuple(folders)
     for name, read in SOURCES.items():
-        path = folder / name
-        if not path.is_file():
+        path = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if path is None:
             continue
         try:
             for key, fact in read(path).items():

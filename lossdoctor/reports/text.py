@@ -78,8 +78,9 @@ def _print(console: Console, report: Report) -> None:
     sick = [d for d in report.diagnoses if not d.normal]
     if sick:
         _heading(console, "Why" if len(sick) == 1 else "Why: candidates, the likeliest first")
+        told: list[Remedy] = []
         for place, diagnosis in enumerate(sick, 1):
-            _diagnosis(console, place, diagnosis, in_full=place <= IN_FULL)
+            _diagnosis(console, place, diagnosis, told, in_full=place <= IN_FULL)
     normal = [d for d in report.diagnoses if d.normal]
     if normal:
         _heading(console, "Looks alarming, is expected")
@@ -139,7 +140,7 @@ def _seen(symptom: Symptom) -> Text:
     return Text.assemble((symptom.slug, "bold"), f": {symptom.message}{healed}")
 
 
-def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, in_full: bool) -> None:
+def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Remedy], in_full: bool) -> None:
     title = Text.assemble((diagnosis.title, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
     _bullet(console, f"{place}.", "bold", title)
     if not in_full:
@@ -150,9 +151,11 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, in_full: bool
         console.print(Padding(Text(diagnosis.explanation), (0, 0, 0, 5)))
     if diagnosis.decide_by:
         _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
-    if diagnosis.remedies and (place == 1 or diagnosis.confidence != "low"):
+    fresh = [remedy for remedy in diagnosis.remedies if remedy not in told]
+    if fresh and (place == 1 or diagnosis.confidence != "low"):
         console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
-        for remedy in diagnosis.remedies:
+        told += fresh
+        for remedy in fresh:
             _bullet(console, "→", "green", _remedy(remedy), indent=5)
 
 

@@ -12,11 +12,15 @@ from lossdoctor.reports.text import brief, one_line
 class Console:
     """An incident begins with the first warning and ends when all its symptoms have closed.
 
-    Within it only a change for the worse, from warning to critical, is worth a second message.
+    Within it only a change for the worse, from warning to critical, is worth a second message. A run that breaks and heals
+    again and again is told of three times; after that the summary at the end has to do.
     """
+
+    incidents: int = 3
 
     def __init__(self) -> None:
         self._told = RANK["info"]
+        self._count = 0
 
     def __call__(self, event: Event) -> None:
         if event.symptom is None:
@@ -24,7 +28,10 @@ class Console:
         elif event.transition == "closed":
             self._closed(event)
         elif RANK[event.symptom.severity] > self._told:
+            self._count += self._told == RANK["info"]
             self._told = RANK[event.symptom.severity]
+            if self._count > self.incidents:
+                return
             write(brief(event.report(), color=sys.stderr.isatty()))
 
     def _closed(self, event: Event) -> None:
@@ -32,7 +39,10 @@ class Console:
             return
         if not any(s.open and s.severity != "info" for s in event.report().symptoms):
             self._told = RANK["info"]
-            write(f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on as usual")
+            if self._count > self.incidents:
+                return
+            more = "" if self._count < self.incidents else " (further ones of this kind are only counted)"
+            write(f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on{more}")
 
     def _finished(self, report: Report) -> None:
         write(one_line(report, color=sys.stderr.isatty()))
