@@ -28,15 +28,16 @@ class Signs:
     def witnesses(self) -> tuple[Symptom, ...]:
         """The symptoms of a zero or NaN loss that did not heal by themselves, in the order they were seen."""
         found = [s for s in self.chart.all(*_COLLAPSED) if s.open]
-        found += [s for s in self.chart.all("gradient-not-finite") if s.severity != "info" or (s.open and not self._started(s))]
+        found += [s for s in self.chart.all("gradient-not-finite") if s.open and (s.severity != "info" or self._lasting(s))]
         found += [s for s in self.chart.all("loss-intermittent-zero") if s.severity == "critical"]
         found += [s for s in self.chart.all("eval-loss-not-finite") if s.open]
         found += [s for s in self.chart.all("learning-rate-frozen") if s.open and s.severity != "info"]
         return tuple(sorted(found, key=lambda s: s.onset))
 
     @staticmethod
-    def _started(symptom: Symptom) -> bool:
-        return bool(symptom.evidence.get("at_startup")) and not symptom.evidence.get("from_first_row")
+    def _lasting(symptom: Symptom) -> bool:
+        """Whether a single bad norm is the last thing that the log says."""
+        return not symptom.evidence.get("finite_rows_after")
 
     @cached_property
     def broken(self) -> bool:
@@ -55,8 +56,8 @@ class Signs:
     @cached_property
     def from_first_row(self) -> bool:
         """Whether there was never a good row."""
-        flags = [s.evidence.get("from_first_row") for s in self.witnesses if "from_first_row" in s.evidence]
-        return any(flags)
+        losses = [s for s in self.witnesses if s.series == "loss"]
+        return any(s.evidence.get("from_first_row") for s in losses or self.witnesses)
 
     @cached_property
     def gradient(self) -> Gradient:

@@ -54,7 +54,7 @@ class Vitals:
         self.rate_max = 0.0
         self.rate_previous: float | None = None
         self.rate_repeats = 0  # rows running with the rate of the row before, to the last digit
-        self.rate_changes = 0
+        self.rate_moves = 0  # rows running in which the rate changed, up to this row or to the first repeat
         self.rate_slope = 0.0  # change per step between the last two different rates
         self._steepest = [0.0, 0.0]  # falling, rising: a warm-up is often a hundred times steeper than the decay
         self.rate_digits = 0
@@ -96,14 +96,14 @@ class Vitals:
     def preference(self) -> bool:
         return self.task == PREFERENCE
 
-    def rate_frozen(self, changes: int = 2) -> bool:
-        """Whether the rate repeats to the last digit although it was moving, after at least `changes` different rates.
+    def rate_frozen(self, moves: int = 2) -> bool:
+        """Whether the rate repeats to the last digit after `moves` rows or more in which it moved.
 
         At the peak or on the floor of a schedule a repeat says nothing; a rate that was still moving says it all. The
         move that is missing must also be larger than the printed digits could hide.
         """
         rate = self.learning_rate
-        if not rate or not self.rate_repeats or self.rate_changes < changes:
+        if not rate or not self.rate_repeats or self.rate_moves < moves:
             return False
         if rate == self.rate_max and not self._below_peak(rate):
             return False
@@ -194,7 +194,7 @@ class Vitals:
             self.rate_slope = (rate - previous) / self.window
             rising = self.rate_slope > 0
             self._steepest[rising] = max(self._steepest[rising], abs(self.rate_slope))
-            self.rate_changes += 1
+            self.rate_moves = 1 if self.rate_repeats else self.rate_moves + 1
         self.rate_repeats = 0
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor import hardware
-from lossdoctor.base import Cause, Opinion
+from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.families import family_of
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import start_again
@@ -41,6 +41,9 @@ class AttentionKernelNan(Cause):
             opinion.add(2, "bf16 is on, so fp16 overflow is excluded")
         elif signs.precision == "fp16":
             opinion.add(-2, "fp16 is on, and fp16 overflow is the more frequent cause")
+        loss = chart.seen("loss-not-finite")
+        if loss and loss.evidence.get("finite_rows_after"):
+            opinion.add(-1, "the loss recovered: a NaN gradient that is applied leaves no weight to recover with")
         capability = hardware.compute_capability(run)
         if capability and capability >= self.recent_gpu:
             opinion.add(1, f"{run.get('gpu')} is recent: kernels for it are less tried")
@@ -55,14 +58,19 @@ class AttentionKernelNan(Cause):
             opinion.add(-1, f"ZeRO-{stage} with overlapping communication shows the same")
         elif opinion.points and (hardware.gpus(run) == 1 or stage in (0, 3)):
             opinion.add(1, "one GPU, or a ZeRO stage without the race: DeepSpeed is excluded")
+        if not early:  # without a sound first step nothing excludes data, weights and labels
+            opinion.points = min(opinion.points, HIGH - 1)
         if opinion.points <= 0 and not (signs.gradient == "absent" and signs.precision is None and not opinion.contradicts):
             return None
         if not opinion.supports:
             opinion.add(1, "nothing in the facts excludes it")
-        opinion.explanation = (
-            "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward "
-            "pass, most often that of the attention kernel, is not; one optimizer step with it turns every weight into NaN."
+        sound = (
+            "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward pass"
         )
+        later = "The loss was sound until then. A batch with padding or an extreme score can make the attention kernel return NaN"
+        opinion.explanation = (
+            f"{sound}, most often that of the attention kernel, is not; " if early else f"{later}; "
+        ) + "one optimizer step with a NaN gradient turns every weight into NaN."
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

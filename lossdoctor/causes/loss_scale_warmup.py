@@ -27,7 +27,7 @@ class LossScaleWarmup(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
-        if signs.broken or signs.precision == "bf16":
+        if signs.broken or signs.precision == "bf16" or chart.seen("learning-rate-zero"):
             return None
         seen = tuple(s for s in chart.all("gradient-not-finite", "skipped-steps") if self._expected(s))
         if not seen:

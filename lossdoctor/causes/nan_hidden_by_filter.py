@@ -21,7 +21,7 @@ class NanHiddenByFilter(Cause):
     A real zero: reinforcement learning, or a loss that faded row by row.
     """
 
-    title = "The log hides NaN: 0.0 stands for NaN"
+    title = "The log hides NaN (0.0 stands for NaN)"
     decide_by = "repeat the steps with logging_nan_inf_filter=False, logging_steps=1: the row then reads nan"
     mechanism = True
 
@@ -52,4 +52,4 @@ class NanHiddenByFilter(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (show_nan(), start_again(chart))
+        return (show_nan(), start_again(chart)) if Signs(chart).broken else (show_nan(),)

@@ -27,7 +27,7 @@ class GradientConstant(Detector):
     """
 
     series = "grad_norm"
-    says = "the gradient norm is exactly {value:.6g} in {rows:.0f} row(s) running from step {onset:,}"
+    says = "the gradient norm is exactly {value:.6g} in {rows:.0f} rows running from step {onset:,}"
     rows_beside_zero_loss: int = 2
     rows_elsewhere: int = 8
     digits: int = 8

@@ -28,8 +28,8 @@ class GradientNotFinite(Detector):
     """
 
     series = "grad_norm"
-    says = "the gradient norm is {value} in {rows:.0f} row(s) running from step {onset:,}"
-    says_startup = "the gradient norm is {value} in the first {rows:.0f} row(s), before the first finite one"
+    says = "the gradient norm is {value} in {rows:.0f} rows running from step {onset:,}"
+    says_startup = "the gradient norm is {value} in the first {rows:.0f} rows, before the first finite one"
     says_scattered = "the gradient norm is not finite in {rows:.0f} of the last {recent:.0f} rows"
     rows_to_warn: int = 2
     rows_to_condemn: int = 3
@@ -44,6 +44,7 @@ class GradientNotFinite(Detector):
         self._finite_again = 0
         self._rows = 0
         self._words = ""
+        self._startup = False
         self._window: deque[bool] = deque(maxlen=self.recent)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -61,6 +62,7 @@ class GradientNotFinite(Detector):
         if known is not None and RANK[severity] <= RANK[known.severity]:
             return None
         onset = known.onset if known else self._streak.first
+        self._startup = self._startup if known else not vitals.finite_gradients
         self._words = says
         self._symptom = self._state(severity, onset, norm, vitals)
         return self._symptom
@@ -93,11 +95,12 @@ class GradientNotFinite(Detector):
             rows=float(rows),
             recent=float(len(self._window)),
             infinite=float(isinf(value)),
-            at_startup=float(not vitals.finite_gradients),
+            at_startup=float(self._startup),
+            finite_rows_after=float(self._finite_again),
             from_first_row=float(self._rows == vitals.rows),
             loss=vitals.loss if vitals.loss is not None else float("nan"),
             level_before=vitals.level_before,
-            learning_rate_frozen=float(vitals.rate_frozen(changes=1)),
+            learning_rate_frozen=float(vitals.rate_frozen(moves=1)),
         )
 
     def _finite(self, vitals: Vitals) -> Symptom | None:

@@ -26,7 +26,7 @@ class GradientZero(Detector):
     """
 
     series = "grad_norm"
-    says = "the gradient norm is 0 in {rows:.0f} row(s) running from step {onset:,}: no weight moves"
+    says = "the gradient norm is 0 in {rows:.0f} rows running from step {onset:,}: no weight moves"
     threshold: float = 1e-9
     rows_to_condemn: int = 2
     rows_beside_zero_loss: int = 6

@@ -24,7 +24,7 @@ class HiddenNanSteps(Detector):
     Most of them: with five steps per row or more, a NaN step changes the average less than noise does.
     """
 
-    says = "{rows:.0f} row(s) look like NaN losses that the log filtered out, the first at step {onset:,}"
+    says = "{rows:.0f} rows look like NaN losses that the log filtered out, the first at step {onset:,}"
     inflated: float = 3.0
     gradient_below: float = 0.85
     back_within: float = 1.5

@@ -55,9 +55,9 @@ class LearningRateFrozen(Detector):
         loss, norm, repeats = vitals.loss, vitals.grad_norm, vitals.rate_repeats
         lost = loss is not None and (not isfinite(loss) or (loss == 0.0 and vitals.supervised))
         fading = vitals.last_clean is not None and abs(vitals.last_clean) < 100 * vitals.loss_resolution
-        if lost and not fading and repeats >= self.repeats_beside_zero_loss and vitals.rate_frozen(changes=1):
+        if lost and not fading and repeats >= self.repeats_beside_zero_loss and vitals.rate_frozen(moves=1):
             return self._state("critical", vitals, self.says)
-        if self._bad_gradients >= self.repeats_beside_bad_gradient and vitals.rate_frozen(changes=1):
+        if self._bad_gradients >= self.repeats_beside_bad_gradient and vitals.rate_frozen(moves=1):
             return self._state("critical", vitals, self.says)
         if repeats < self.repeats_alone or not vitals.rate_frozen():
             return None

@@ -98,7 +98,7 @@ class LossCollapseToZero(Detector):
             else:
                 self._moving += 1
             self._gradient = norm
-        self._frozen = self._frozen or (not self._from_start and vitals.rate_frozen(changes=1))
+        self._frozen = self._frozen or (not self._from_start and vitals.rate_frozen(moves=1))
         nan_at = vitals.eval_not_finite_step
         self._eval_nan = nan_at is not None and not (vitals.eval_finite_step or 0) > nan_at
 

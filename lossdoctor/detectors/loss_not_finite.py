@@ -81,7 +81,7 @@ class LossNotFinite(Detector):
             "level_before": vitals.level,
             "gradient_not_finite_rows": float(self._bad_gradients),
             "gradient_finite_rows": float(self._finite_gradients),
-            "learning_rate_frozen": float(vitals.rate_frozen(changes=1)),
+            "learning_rate_frozen": float(vitals.rate_frozen(moves=1)),
         }
         if self._log_only:
             return self.symptom("warning", onset, vitals.step, says=self.says_log_only, **evidence)

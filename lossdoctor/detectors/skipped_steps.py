@@ -27,7 +27,7 @@ class SkippedSteps(Detector):
     """
 
     series = "learning_rate"
-    says = "the learning rate lags {skipped:.0f} step(s) behind its schedule at step {last:,}: that many were skipped"
+    says = "the learning rate lags {skipped:.0f} steps behind its schedule at step {last:,}: that many were skipped"
     says_startup = "the learning rate stays at 0 for the first {skipped_rows:.0f} rows: steps skipped at the start"
     steps_to_note: float = 0.8
     steps_to_warn: float = 25.0
@@ -43,7 +43,7 @@ class SkippedSteps(Detector):
         self._slope = self._slope_before = 0.0
         self._base: float | None = None
         self._skipped = self._rate = 0.0
-        self._zero_rows = self._onset = self._last = 0
+        self._zero_rows = self._zero_last = self._onset = self._last = 0
         self._told: Severity | None = None
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -54,6 +54,7 @@ class SkippedSteps(Detector):
             self._ready, self._schedule = True, Schedule.of(vitals.run)
         if rate == 0.0 and vitals.rate_max == 0.0:
             self._zero_rows += 1
+            self._zero_last = vitals.step
         behind = self._behind(rate, vitals)
         self._falling = self._falling or rate < self._rate
         self._rate = rate
@@ -101,7 +102,7 @@ class SkippedSteps(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._told:
             yield self._state(self._told)
-        elif self.rows_at_zero <= self._zero_rows <= self.startup_steps:
+        elif self._zero_rows >= self.rows_at_zero and self._zero_last <= self.startup_steps:
             rows = float(self._zero_rows)
             first = vitals.first_step or 1
-            yield self.symptom("info", first, first + int(rows) - 1, says=self.says_startup, skipped_rows=rows, at_start=1.0)
+            yield self.symptom("info", first, self._zero_last, says=self.says_startup, skipped_rows=rows, at_start=1.0)
