@@ -35,7 +35,8 @@ class AttentionKernelNan(Cause):
         run = chart.run
         if signs.gradient == "not finite" and not signs.rate_frozen:
             opinion.add(1, "the gradient norm is NaN and no step was skipped: the backward pass is at fault")
-        if early := [s for s in signs.witnesses if s.onset <= 2 and s.slug == "gradient-not-finite"]:
+        early = [s for s in signs.witnesses if s.onset <= 2 and s.slug == "gradient-not-finite" and not signs.from_first_row]
+        if early:
             opinion.add(1, f"it strikes at once, in step {early[0].onset}, at a loss that was still finite")
         if signs.precision == "bf16":
             opinion.add(2, "bf16 is on, so fp16 overflow is excluded")

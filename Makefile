@@ -1,0 +1,51 @@
+# Two commands on a fresh machine with Python 3.10 or newer, pip and make:
+#   make demo   fine-tunes a tiny model until it breaks, with the doctor watching, then analyses its log
+#   make test   runs every check
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := demo-run
+
+.PHONY: demo test check fast bench cases clean
+
+demo: $(VENV)/.hf
+	rm -rf $(RUN)
+	$(BIN)/python examples/fp16_collapse.py $(RUN)
+	$(BIN)/lossdoctor analyze $(RUN) --set gpu="RTX 3090" --fail-on never
+
+test: check
+	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m slow
+
+# What needs no training: style, types, layers.
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: check
+	$(BIN)/python -m pytest -m "not slow"
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc --benchmark-columns=median,iqr,rounds
+	$(BIN)/python benchmarks/start_up.py
+
+# Writes the texts of tests/cases anew, for a reviewer to read.
+cases: $(VENV)/.dev
+	UPDATE_CASES=1 $(BIN)/python -m pytest tests/test_cases.py
+
+$(VENV)/.base:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.hf: $(VENV)/.base pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hf]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.hf
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache

@@ -1,0 +1,287 @@
+"""The doctor inside real, tiny Trainers: what it sees live is what the log says, and training never notices it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import slugs
+
+import lossdoctor
+from lossdoctor.engine import Event
+from lossdoctor.model import LossDoctorError, Report
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from fp16_collapse import Counting, HalfPrecisionTrainer, arguments, tiny_model  # noqa: E402
+from transformers import Trainer, TrainerCallback  # noqa: E402
+
+from lossdoctor import LossDoctorCallback  # noqa: E402
+
+torch.set_num_threads(1)  # the models are tiny: a second thread only waits, and the other core has tests of its own
+pytestmark = pytest.mark.slow
+
+#: Large enough that fp16 overflows within some twenty steps whatever the schedule.
+OVERFLOWING = 850_000.0
+
+Train = Callable[..., tuple[Trainer, LossDoctorCallback | None]]
+
+
+class NanLoss(Trainer):
+    """A Trainer whose loss is NaN in the micro-batches that `nan_in` chooses, counted from 1."""
+
+    def __init__(self, *args: Any, nan_in: Callable[[int], bool], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.nan_in, self.batches = nan_in, 0
+
+    def compute_loss(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = super().compute_loss(model, *args, **kwargs)
+        if not model.training:
+            return loss
+        self.batches += 1
+        return loss * math.nan if self.nan_in(self.batches) else loss
+
+
+class Masked(Counting):
+    """Sequences of which no token has a label."""
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        item = super().__getitem__(row)
+        return {**item, "labels": torch.full_like(item["labels"], -100)}
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    """Trains the example's tiny model; `doctor` may be None, a callback, or left out for a silent one."""
+
+    def run(
+        kind: type[Trainer] = Trainer, *, doctor: Any = "silent", model: Any = None, resume: Any = None, **changes: Any
+    ) -> Any:
+        more = {name: changes.pop(name) for name in ("nan_in", "callbacks", "train_dataset", "eval_dataset") if name in changes}
+        doctor = LossDoctorCallback(sinks=[]) if doctor == "silent" else doctor
+        settings = {"max_steps": 30, "save_strategy": "no", "fp16": False, "disable_tqdm": True, "logging_steps": 1, **changes}
+        settings.setdefault("per_device_train_batch_size", 8)
+        more.setdefault("train_dataset", Counting())
+        more["callbacks"] = [*more.get("callbacks", []), *([doctor] if doctor else [])]
+        trainer = kind(model or tiny_model(), arguments(str(tmp_path / "out"), **settings), **more)
+        trainer.train(resume_from_checkpoint=resume)
+        trainer.save_state()
+        torch.save(trainer.args, tmp_path / "out" / "training_args.bin")  # as the Trainer does in every checkpoint
+        return trainer, doctor
+
+    return run
+
+
+def essence(report: Report) -> Any:
+    """What must not depend on whether a report was made live or afterwards."""
+    symptoms = [(s.identity, s.severity, s.last, s.open, s.message) for s in report.symptoms]
+    return report.verdict, symptoms, [d.slug for d in report.diagnoses], report.rows, report.last_good_step
+
+
+def afterwards(trainer: Trainer) -> Report:
+    return lossdoctor.analyze(trainer.args.output_dir)[0]
+
+
+@pytest.mark.parametrize("logging_steps", [1, 7])
+@pytest.mark.parametrize("fault", ["none", "nan for ever", "nan at times", "masked", "frozen"])
+def test_live_and_afterwards_say_the_same(train: Train, fault: str, logging_steps: int) -> None:
+    """One engine, two mouths: the callback's report equals that on the trainer_state.json, for sick and healthy runs."""
+    model = tiny_model()
+    more: dict[str, Any] = {}
+    if fault.startswith("nan"):
+        more = {"kind": NanLoss, "nan_in": (lambda n: n > 16) if fault == "nan for ever" else (lambda n: n % 5 == 0)}
+    if fault == "masked":
+        more = {"train_dataset": Masked()}
+    if fault == "frozen":
+        model.requires_grad_(False)
+        model.transformer.wpe.weight.requires_grad_(True)
+        model.transformer.wpe.weight.register_hook(torch.zeros_like)
+    trainer, doctor = train(model=model, logging_steps=logging_steps, eval_strategy="steps", eval_steps=10,
+                            eval_dataset=Counting(32), **more)  # fmt: skip
+    assert doctor is not None and doctor.failure is None
+    assert essence(doctor.report) == essence(afterwards(trainer))
+    wanted = {"none": "healthy", "nan at times": "critical"}.get(fault, "critical")
+    assert doctor.report.verdict == wanted or logging_steps > 1
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_training_goes_on_bit_for_bit_the_same(train: Train, steps: int) -> None:
+    """With and without the doctor, in a run that breaks, weights and log are identical to the last bit."""
+    results = []
+    for doctor in (None, LossDoctorCallback(sinks=[])):
+        trainer, _ = train(HalfPrecisionTrainer, doctor=doctor, model=tiny_model(OVERFLOWING), fp16=True, max_steps=40,
+                           logging_steps=steps, per_device_train_batch_size=32)  # fmt: skip
+        log = [
+            {k: v for k, v in row.items() if "per_second" not in k and "runtime" not in k} for row in trainer.state.log_history
+        ]
+        results.append(([p.detach().clone() for p in trainer.model.parameters()], json.dumps(log), torch.random.get_rng_state()))
+    assert results[0][1] == results[1][1]
+    assert torch.equal(results[0][2], results[1][2])
+    assert all(torch.equal(a, b) for a, b in zip(results[0][0], results[1][0], strict=True))
+
+
+def test_a_real_fp16_overflow_freezes_the_learning_rate(train: Train) -> None:
+    """With a real loss scaler and a non-fused optimizer the report names fp16, the frozen rate and the skipped steps."""
+    doctor = LossDoctorCallback(sinks=[], facts={"gpu": "RTX 3090"})
+    trainer, _ = train(HalfPrecisionTrainer, doctor=doctor, model=tiny_model(OVERFLOWING), fp16=True, max_steps=80,
+                       logging_steps=2, per_device_train_batch_size=32)  # fmt: skip
+    report = doctor.report
+    assert {"loss-collapse-to-zero", "learning-rate-frozen", "skipped-steps", "gradient-not-finite"} <= slugs(report)
+    assert (report.diagnoses[0].slug, report.diagnoses[0].confidence) == ("fp16-overflow", "high")
+    assert report.diagnoses[0].remedies[0].settings == {"bf16": True, "fp16": False}
+    skipped = next(s for s in report.symptoms if s.slug == "skipped-steps").evidence["skipped"]
+    made = trainer.lr_scheduler.last_epoch
+    assert abs(skipped - (80 - made)) <= 2
+    assert essence(report)[1] == essence(afterwards(trainer))[1]
+
+
+def test_a_fused_optimizer_hides_skipped_steps_and_is_found_all_the_same(train: Train) -> None:
+    """The rate keeps moving, so nothing is frozen: the zeros and the NaN norms still give fp16 overflow."""
+    _, doctor = train(HalfPrecisionTrainer, model=tiny_model(OVERFLOWING), fp16=True, max_steps=60, logging_steps=2,
+                      per_device_train_batch_size=32, optim="adamw_torch_fused")  # fmt: skip
+    assert doctor is not None
+    assert doctor.report.verdict == "critical"
+    assert "learning-rate-frozen" not in slugs(doctor.report)
+    assert doctor.report.diagnoses[0].slug == "fp16-overflow"
+
+
+@pytest.mark.parametrize(("logging_steps", "accumulation"), [(10, 1), (10, 4), (7, 2), (1, 1)])
+def test_the_step_of_the_first_nan_is_found(train: Train, logging_steps: int, accumulation: int) -> None:
+    """Through the Trainer's own filter, with and without accumulation, the onset is the step in which NaN began."""
+    first = 34
+    _, doctor = train(NanLoss, nan_in=lambda n: n > (first - 1) * accumulation, max_steps=60, logging_steps=logging_steps,
+                      gradient_accumulation_steps=accumulation, per_device_train_batch_size=4)  # fmt: skip
+    assert doctor is not None
+    collapse = next(s for s in doctor.report.symptoms if s.slug == "loss-collapse-to-zero")
+    assert abs(collapse.onset - first) <= 1
+    assert collapse.evidence["first_nan_earliest"] <= first <= collapse.evidence["first_nan_latest"] + 1
+
+
+def test_without_the_filter_one_nan_stays_in_the_log_for_ever(train: Train) -> None:
+    """The Trainer's sum keeps a single NaN; finite gradient norms afterwards make it a warning, not a lost run."""
+
+    class Harmless(NanLoss):
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            loss = super().training_step(model, inputs, *args, **kwargs)
+            return loss * math.nan if self.state.global_step == 9 else loss
+
+    trainer, doctor = train(Harmless, nan_in=lambda n: False, logging_nan_inf_filter=False, max_steps=40)
+    assert doctor is not None
+    assert all(math.isnan(row["loss"]) for row in trainer.state.log_history[9:] if "loss" in row)
+    assert [(s.slug, s.severity) for s in doctor.report.symptoms] == [("loss-not-finite", "warning")]
+
+
+def test_a_run_is_stopped_when_asked_to(train: Train) -> None:
+    """`on_critical="stop"` ends training at the row in which the critical symptom opened; "warn" does not."""
+    ends = []
+    for choice in ("warn", "stop"):
+        trainer, _ = train(NanLoss, doctor=LossDoctorCallback(choice, sinks=[]), nan_in=lambda n: n > 12, max_steps=30)  # type: ignore[arg-type]
+        ends.append(trainer.state.global_step)
+    assert ends == [30, 13]
+
+
+def test_one_message_per_incident_and_a_summary(train: Train, capfd: Any) -> None:
+    """A destroyed run prints one message when it breaks, on stderr, and one line at the end; a healthy one only the line."""
+    train(NanLoss, doctor=LossDoctorCallback(), nan_in=lambda n: n > 12, max_steps=30)
+    out, err = capfd.readouterr()
+    assert "lossdoctor" not in out
+    assert err.count("lossdoctor ✖ CRITICAL") == 2 and err.count("What to change") == 0
+    train(doctor=LossDoctorCallback(), max_steps=10)
+    assert capfd.readouterr().err.count("lossdoctor") == 1
+
+
+def test_messages_do_not_tear_a_progress_bar(train: Train, capfd: Any) -> None:
+    """Beside a bar every line of a message begins at the left edge."""
+    train(NanLoss, doctor=LossDoctorCallback(), nan_in=lambda n: n > 12, max_steps=30, disable_tqdm=False)
+    lines = capfd.readouterr().err.replace("\r", "\n").splitlines()
+    assert any(line.startswith("lossdoctor ✖ CRITICAL") for line in lines)
+    assert not any("it/s]" in line and "lossdoctor" in line for line in lines)
+
+
+def test_a_resumed_run_is_replayed_in_silence(train: Train, tmp_path: Path) -> None:
+    """After a resume the report is that of an unbroken run, and what was told before is not told again."""
+    told: list[Event] = []
+    train(NanLoss, nan_in=lambda n: n == 6, max_steps=20, save_strategy="steps", save_steps=10)
+    _, doctor = train(doctor=LossDoctorCallback(sinks=[told.append]), max_steps=20, save_strategy="steps", save_steps=10,
+                      resume=str(tmp_path / "out" / "checkpoint-10"))  # fmt: skip
+    assert doctor is not None and doctor.failure is None
+    assert doctor.report.rows == 20 and "loss-collapse-to-zero" in slugs(doctor.report)
+    assert not any(e.symptom and e.symptom.onset <= 10 and e.transition == "opened" for e in told)
+
+
+def test_a_checkpoint_made_without_the_doctor_can_be_resumed_with_it(train: Train, tmp_path: Path) -> None:
+    """The doctor keeps no state in checkpoints, so none is missed."""
+    train(doctor=None, max_steps=20, save_strategy="steps", save_steps=10)
+    trainer, doctor = train(max_steps=20, save_strategy="steps", save_steps=10, resume=str(tmp_path / "out" / "checkpoint-10"))
+    assert doctor is not None and doctor.failure is None and doctor.report.rows == 20
+    assert "LossDoctorCallback" not in json.dumps(trainer.state.stateful_callbacks)
+
+
+def test_an_error_inside_is_told_once_and_training_goes_on(train: Train, capfd: Any, monkeypatch: Any) -> None:
+    """Whatever breaks in the doctor, the patient lives: one line, then silence."""
+    doctor = LossDoctorCallback()
+    monkeypatch.setattr("lossdoctor.callback.records", lambda rows: 1 / 0 if len(rows) else ([], False))
+    trainer, _ = train(doctor=doctor, max_steps=10)
+    assert trainer.state.global_step == 10
+    assert doctor.failure == "ZeroDivisionError: division by zero"
+    assert capfd.readouterr().err.count("lossdoctor") == 1
+
+
+def test_a_sink_that_fails_does_not_change_the_decision_to_stop(train: Train) -> None:
+    """Ranks must decide alike, and only the main process has sinks: a broken sink is dropped, the stop stays."""
+    doctor = LossDoctorCallback("stop", sinks=[lambda event: 1 / 0])
+    trainer, _ = train(NanLoss, doctor=doctor, nan_in=lambda n: n > 12, max_steps=30)
+    assert trainer.state.global_step == 13 and doctor.failure is None
+    assert any(item.what.startswith("sink") for item in doctor.report.not_judged)
+
+
+def test_the_logs_of_others_are_left_alone(train: Train) -> None:
+    """The dictionary that all callbacks share is neither changed nor kept."""
+    seen: list[dict[str, Any]] = []
+
+    class Before(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            logs["mine"] = object()
+            seen.append(logs)
+
+    _, doctor = train(callbacks=[Before()], max_steps=5)
+    assert doctor is not None and doctor.failure is None
+    assert all(
+        set(logs) <= {"loss", "grad_norm", "learning_rate", "epoch", "mine", "step"} or "train_runtime" in logs for logs in seen
+    )
+
+
+def test_the_last_good_checkpoint_is_one_that_is_still_there(train: Train) -> None:
+    """With `save_total_limit` the older checkpoints are gone; the report names none that was deleted."""
+    _, doctor = train(NanLoss, nan_in=lambda n: n > 25, max_steps=40, save_strategy="steps", save_steps=10, save_total_limit=2)
+    assert doctor is not None
+    report = doctor.report
+    assert report.last_good_step == 25
+    assert report.last_good_checkpoint is None
+    assert [c.step for c in report.run.checkpoints] == [30, 40]
+
+
+def test_facts_come_from_the_living_objects(train: Train) -> None:
+    """Precision, schedule, sizes and versions are known without a question, and what the user says wins."""
+    _, doctor = train(doctor=LossDoctorCallback(sinks=[], facts={"gpu": "Tesla V100", "lr": 9e-4}), max_steps=5)
+    assert doctor is not None
+    known = {name: fact.value for name, fact in doctor.report.run.facts.items()}
+    assert known["gpu"] == "Tesla V100" and known["learning_rate"] == 9e-4
+    assert known["max_steps"] == 5 and known["lr_scheduler_type"] == "linear" and known["fp16"] is False
+    assert known["model_type"] == "gpt2" and known["vocab_size"] == 256 and known["trainable_parameters"] > 100_000
+    assert known["torch_version"].startswith(torch.__version__.partition("+")[0])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"on_critical": "panic"}, {"facts": {"gpuu": 1}}, {"settings": {"gradient-zero": {"rows": 2}}}]
+)
+def test_a_wrong_argument_is_said_before_training(wrong: dict[str, Any]) -> None:
+    """It is said in one line when the callback is made, not hours later."""
+    with pytest.raises(LossDoctorError) as error:
+        LossDoctorCallback(**wrong)
+    assert "\n" not in str(error.value)
