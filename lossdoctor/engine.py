@@ -208,7 +208,8 @@ class Engine:
             return "critical"
         if "warning" in standing:
             return "warning"
-        return "healthy" if self.vitals.rows >= ENOUGH_ROWS else "insufficient"
+        judged = self.vitals.rows >= ENOUGH_ROWS and not self._failed  # a detector that failed may have missed what it is for
+        return "healthy" if judged else "insufficient"
 
     def _blind(self) -> list[NotJudged]:
         reasons: dict[str, list[str]] = {}

@@ -38,9 +38,10 @@ class Schedule:
             warmup, ratio = 0, warmup
         if not _positive(warmup) and _positive(ratio):
             warmup = math.ceil(total * ratio)
-        more = run.get("lr_scheduler_kwargs") or {}
+        more = run.get("lr_scheduler_kwargs")
+        more = more if isinstance(more, dict) else {}
         return cls(
-            name, float(peak), int(warmup or 0), int(total), float(more.get("power", 1.0)), float(more.get("lr_end", 1e-7))
+            name, float(peak), int(warmup or 0), int(total), _number(more.get("power"), 1.0), _number(more.get("lr_end"), 1e-7)
         )
 
     def steps_behind(self, rate: float, falling: bool) -> float | None:
@@ -66,5 +67,9 @@ class Schedule:
         return None
 
 
+def _number(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else default
+
+
 def _positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf

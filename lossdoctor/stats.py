@@ -63,7 +63,11 @@ def filtered_share(good: int, window: int, accumulation: int = 1) -> float:
 
     Source: the loop of `transformers.Trainer` (read and checked with 5.23), summed in closed form.
     """
-    return good * ((window + 1) / (good + 1)) ** accumulation / window
+    return math.exp(min(700.0, _log_share(good, window, accumulation)))
+
+
+def _log_share(good: int, window: int, accumulation: int) -> float:
+    return math.log(good / window) + accumulation * math.log((window + 1) / (good + 1))
 
 
 def good_steps_before_nan(
@@ -72,11 +76,14 @@ def good_steps_before_nan(
     """How many steps of a logging window were finite before the loss turned NaN for ever: best guess, least and most.
 
     `row` is the last non-zero logged loss, `level` and `noise` (one standard deviation) are those of the rows before.
-    Solves `filtered_share` for its first argument; every count within two standard deviations is possible.
+    Solves `filtered_share` for its first argument; every count within two standard deviations is possible. Windows of more
+    than a thousand steps are solved to a thousandth.
     """
     if level <= 0 or row <= 0:
         return 0, 0, 0
-    shares = [(good, filtered_share(good, window, accumulation)) for good in range(1, window + 1)]
-    best = min(shares, key=lambda pair: abs(math.log(row / (level * pair[1]))))[0]
-    near = [good for good, share in shares if abs(row - level * share) <= 2 * noise * max(1.0, share)]
+    seen = math.log(row / level)
+    spread = math.log1p(2 * noise / level)
+    gaps = [(abs(_log_share(n, window, accumulation) - seen), n) for n in range(1, window + 1, max(1, window // 1000))]
+    best = min(gaps)[1]
+    near = [n for gap, n in gaps if gap <= spread]
     return best, min([best, *near]), max([best, *near])

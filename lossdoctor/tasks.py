@@ -12,6 +12,8 @@ PREFERENCE = "preference tuning"
 
 _REINFORCEMENT_TRAINERS = ("grpo", "ppo", "rloo", "reinforce", "online_dpo", "onlinedpo", "dapo")
 _PREFERENCE_TRAINERS = ("dpo", "kto", "orpo", "simpo", "cpo", "ipo", "reward")
+#: What preference trainers log under `rewards/`; everything else there is a reward function of GRPO.
+_PAIRS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "rewards/average")
 
 
 def task_of_run(run: Run) -> str:
@@ -28,10 +30,12 @@ def task_of_columns(columns: Iterable[str]) -> str | None:
     """From the columns that TRL's trainers log; None where none of them is there."""
     found = None
     for name in columns:
+        if name.startswith(("rewards/", "objective/", "clip_ratio", "policy/")) and name not in _PAIRS:
+            return REINFORCEMENT
         if name in ("reward", "reward_std", "frac_reward_zero_std", "completion_length") or name.startswith("completions/"):
             return REINFORCEMENT
         if name == "kl" and found is None:
             found = REINFORCEMENT
-        elif name in ("rewards/chosen", "rewards/margins", "rewards/rejected", "logps/chosen"):
+        elif name in _PAIRS or name == "logps/chosen":
             found = PREFERENCE
     return found

@@ -6,6 +6,7 @@ kind of training this is. Memory does not grow with the run.
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf, isfinite
 
 from lossdoctor.model import Record, Run
@@ -15,6 +16,9 @@ from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED, task_of_colu
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
 FULL_PRECISION = 1e-7
+REWARD_COLUMNS = ("rewards/", "logps/", "kl")
+#: Schedules that have neither a flat peak nor a flat floor.
+FALLS_AT_ONCE = ("linear", "cosine")
 
 
 class Vitals:
@@ -57,11 +61,15 @@ class Vitals:
         self.rate_moves = 0  # rows running in which the rate changed, up to this row or to the first repeat
         self.rate_slope = 0.0  # change per step between the last two different rates
         self._steepest = [0.0, 0.0]  # falling, rising: a warm-up is often a hundred times steeper than the decay
-        self.rate_digits = 0
+        self.rate_digits = self.rate_decimals = 0
+        self.last_rate_above_zero = 0.0
         self.frozen_since = 0  # first step whose row repeats the rate of the row before
         # Evaluation.
         self.eval_finite_step: int | None = None
-        self.eval_not_finite_step: int | None = None
+        self.eval_loss: float | None = None  # the last finite one
+        self.eval_not_finite: set[str] = set()  # the evaluation sets whose last loss was not finite
+        self.reward_nan = False  # rewards or log probabilities of this row are NaN
+        self._faint: deque[bool] = deque(maxlen=30)
         self._windows = RunningMedian(31)
 
     @property
@@ -85,6 +93,12 @@ class Vitals:
         return FOUR_DECIMALS if self.rounded else FULL_PRECISION
 
     @property
+    def faint_share(self) -> float:
+        """Share of the 30 rows before this one that were at or near 0; 0.0 where there are fewer than eight."""
+        before = len(self._faint) - 1
+        return (sum(self._faint) - self._faint[-1]) / before if before >= 8 else 0.0
+
+    @property
     def supervised(self) -> bool:
         return self.task == SUPERVISED
 
@@ -105,16 +119,12 @@ class Vitals:
         rate = self.learning_rate
         if not rate or not self.rate_repeats or self.rate_moves < moves:
             return False
-        if rate == self.rate_max and not self._below_peak(rate):
+        if rate == self.rate_max and self.run.get("lr_scheduler_type") not in FALLS_AT_ONCE:
             return False
         if abs(self.rate_slope) < 0.1 * self._steepest[self.rate_slope > 0]:
             return False
         hidden = abs(self.rate_slope) * (self.step - self.frozen_since + self.window)
         return hidden > 2 * rate * 10.0 ** (1 - self.rate_digits)
-
-    def _below_peak(self, rate: float) -> bool:
-        peak = self.run.get("learning_rate")
-        return isinstance(peak, float) and rate < 0.99 * peak
 
     def observe(self, record: Record) -> None:
         """Takes the next row."""
@@ -137,6 +147,7 @@ class Vitals:
             self._windows.push(distance)
         self.loss = values.get("loss")
         self.grad_norm = values.get("grad_norm")
+        self.reward_nan = not self.supervised and any(v != v for k, v in values.items() if k.startswith(REWARD_COLUMNS))
         self.learning_rate = values.get("learning_rate")
         if self.loss is not None:
             self._observe_loss(self.loss)
@@ -150,12 +161,15 @@ class Vitals:
         for name, value in record.values.items():
             if is_eval_loss(name):
                 if isfinite(value):
-                    self.eval_finite_step = record.step
-                else:
-                    self.eval_not_finite_step = record.step
+                    self.eval_finite_step, self.eval_loss = record.step, value
+                    self.eval_not_finite.discard(name)
+                elif len(self.eval_not_finite) < 64:
+                    self.eval_not_finite.add(name)
 
     def _observe_loss(self, loss: float) -> None:
         self.has_loss = True
+        if isfinite(loss):
+            self._faint.append(abs(loss) <= 100 * self.loss_resolution)
         if not isfinite(loss) or loss == 0.0:
             return
         if self.rounded and decimals(loss) > 4:
@@ -183,6 +197,7 @@ class Vitals:
             return
         previous, self.rate_previous = self.rate_previous, rate
         self.rate_max = max(self.rate_max, rate)
+        self.last_rate_above_zero = rate or self.last_rate_above_zero
         if rate == previous:
             if not self.rate_repeats:
                 self.frozen_since = self.step
@@ -190,6 +205,7 @@ class Vitals:
             return
         if self.rate_digits < 8:  # a repr per row only until the digits are known to be many
             self.rate_digits = max(self.rate_digits, significant_digits(rate))
+            self.rate_decimals = max(self.rate_decimals, decimals(rate))
         if previous is not None:
             self.rate_slope = (rate - previous) / self.window
             rising = self.rate_slope > 0

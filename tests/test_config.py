@@ -115,7 +115,7 @@ def test_a_wrong_slug_is_one_line_with_the_file_and_the_way_to_the_list(tmp_path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rows_to_condem = 3", ("rows_to_condem", "rows_to_condemn, startup_steps")),
+        ("rows_to_condem = 3", ("'rows_to_condem'", "it has: ", "rows_to_condemn,")),
         ('rows_to_condemn = "three"', ("gradient-not-finite.rows_to_condemn", "a number like 3", "'three'")),
         ("rows_to_condemn = true", ("a number like 3", "True")),
         ("rows_to_condemn = [3]", ("a number like 3", "[3]")),

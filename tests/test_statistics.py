@@ -62,9 +62,8 @@ def test_the_first_nan_step_is_solved_for_exactly(window: int, accumulation: int
 
 def test_noise_widens_the_answer_rather_than_shifting_it() -> None:
     """With a noisy level several steps are possible, and all of them are given."""
-    best, least, most = good_steps_before_nan(2.486, 3.1, 10, noise=0.12)
-    assert least <= 2 <= best <= 4 <= most or least <= best <= most
-    assert least < most
+    best, least, most = good_steps_before_nan(2.486, 3.1, 10, noise=0.2)
+    assert least <= 2 < best == 3 < 4 <= most
 
 
 @pytest.mark.parametrize("name", ["linear", "cosine", "polynomial"])

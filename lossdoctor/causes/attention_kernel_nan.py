@@ -34,7 +34,8 @@ class AttentionKernelNan(Cause):
         opinion = Opinion(signs.witnesses)
         run = chart.run
         if signs.gradient == "not finite" and not signs.rate_frozen:
-            opinion.add(1, "the gradient norm is NaN and no step was skipped: the backward pass is at fault")
+            moved = " and the learning rate went on: no step was skipped" if signs.rate_moving else ""
+            opinion.add(1, f"the gradient norm is NaN{moved}")
         early = [s for s in signs.witnesses if s.onset <= 2 and s.slug == "gradient-not-finite" and not signs.from_first_row]
         if early:
             opinion.add(1, f"it strikes at once, in step {early[0].onset}, at a loss that was still finite")

@@ -16,8 +16,8 @@ class GradientNotFinite(Detector):
 
     ## What it watches
     `grad_norm` of every training row: that of the last step the row covers. One such row with a normal loss is a note, two
-    running or several scattered ones a warning, three running, or one beside a zero or NaN loss, are critical. Before the
-    first finite norm a loss scaler may still be finding its level.
+    running or several scattered ones a warning; three running over more than 20 steps, or one beside a zero or NaN loss,
+    are critical. Before the first finite norm a loss scaler may still be finding its level.
 
     ## Why it matters
     Without a loss scaler this step turns the weights into NaN. With one it is skipped, and nothing is learned from it; when
@@ -33,6 +33,8 @@ class GradientNotFinite(Detector):
     says_scattered = "the gradient norm is not finite in {rows:.0f} of the last {recent:.0f} rows"
     rows_to_warn: int = 2
     rows_to_condemn: int = 3
+    #: A loss scaler that starts anew, after a resume for one, finds its level within log2(65536) = 16 steps.
+    steps_to_condemn: int = 20
     startup_steps: int = 40
     recent: int = 20
     scattered_to_warn: int = 4
@@ -70,7 +72,7 @@ class GradientNotFinite(Detector):
     @staticmethod
     def _first(vitals: Vitals) -> int:
         """The first step that this row covers; the norm is that of its last one."""
-        return vitals.step - vitals.window + 1 if vitals.rows > 1 else vitals.step
+        return vitals.step - vitals.window + 1
 
     def _severity(self, vitals: Vitals) -> tuple[Severity, str]:
         loss = vitals.loss
@@ -78,7 +80,8 @@ class GradientNotFinite(Detector):
             return "critical", self.says
         if not vitals.finite_gradients and vitals.step <= self.startup_steps:
             return "info", self.says_startup
-        if self._streak.rows >= self.rows_to_condemn:
+        steps = self._streak.last - self._streak.first + 1
+        if self._streak.rows >= self.rows_to_condemn and steps > self.steps_to_condemn:
             return "critical", self.says
         if sum(self._window) >= self.scattered_to_warn:
             return "warning", self.says_scattered
@@ -108,7 +111,8 @@ class GradientNotFinite(Detector):
         self._streak.stop()
         if self._finite_again < self.rows_to_heal or self._symptom is None:
             return None
-        closed = replace(self._symptom, open=False, last=vitals.step)
+        symptom = self._symptom
+        closed = replace(self._state(symptom.severity, symptom.onset, symptom.evidence["value"], vitals), open=False)
         self._symptom, self._rows = None, 0
         return closed
 

@@ -43,11 +43,12 @@ class GradientZero(Detector):
         if record.kind != "train" or norm is None:
             return None
         if not 0.0 <= norm <= self.threshold:
+            closed = replace(self._state(vitals), open=False) if self._symptom else None
             self._from_start = False
             self._zero_losses = 0
             self._streak.stop()
-            closed, self._symptom = self._symptom, None
-            return replace(closed, open=False, last=vitals.previous_step) if closed else None
+            self._symptom = None
+            return closed
         self._streak.add(vitals.step - vitals.window + 1, vitals.step)
         self._zero_losses += vitals.loss == 0.0
         if self._symptom is None and self._streak.rows >= self._needed(vitals):
@@ -64,6 +65,8 @@ class GradientZero(Detector):
 
     def _state(self, vitals: Vitals) -> Symptom:
         severity: Severity = "critical" if vitals.supervised and self._streak.rows > 1 else "warning"
+        if self._zero_losses and not self._from_start:
+            severity = "warning"  # rows without labels, or a margin loss with nothing left to learn
         if vitals.clean_rows and vitals.level < 100 * vitals.loss_resolution and not self._from_start:
             severity = "info"  # the loss has faded to nothing, and so has its gradient
         return self.symptom(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ class HiddenNanSteps(Detector):
 
     ## What it watches
     Two traces of the filter (`logging_nan_inf_filter`). Under gradient accumulation a NaN micro-batch multiplies the logged
-    loss, so a row far above its neighbours beside a gradient norm *below* the usual is not a spike. And a gradient norm of
+    loss, so a row far above its neighbours beside a gradient norm *below* all of theirs is not a spike. And a gradient norm of
     exactly 0 beside a normal loss says that the last step of that row taught nothing.
 
     ## Why it matters
@@ -30,6 +31,8 @@ class HiddenNanSteps(Detector):
     back_within: float = 1.5
     rows_to_warn: int = 2
     clean_rows: int = 4
+    #: In a run that is noisier than this (one standard deviation, as a share of the level) rows jump without a cause.
+    noise: float = 0.2
     #: Below this level rows jump by such factors for ordinary reasons.
     level: float = 0.05
 
@@ -38,6 +41,7 @@ class HiddenNanSteps(Detector):
         self._rows = self._inflated = self._first = self._last = 0
         self._level = 0.0
         self._told = 0
+        self._norms: deque[float] = deque(maxlen=9)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, norm = vitals.loss, vitals.grad_norm
@@ -49,11 +53,14 @@ class HiddenNanSteps(Detector):
             self._inflated += 1
             confirmed = True
         self._suspect = None
-        usual = vitals.usual_grad_norm.median
-        if vitals.clean_rows > self.clean_rows and usual > 0 and loss > 0:
+        lowest = min(self._norms, default=0.0)
+        if 0 < norm < float("inf"):
+            self._norms.append(norm)
+        if vitals.clean_rows > self.clean_rows and lowest > 0 and loss > 0:
             level = vitals.level_before
             first = vitals.step - vitals.window + 1
-            if level > self.level and self.inflated * level < loss < float("inf") and norm < self.gradient_below * usual:
+            inflated = self.inflated * level < loss < float("inf") and vitals.noise_before < self.noise * level
+            if level > self.level and inflated and norm < self.gradient_below * lowest and self._possible(vitals):
                 self._suspect, self._level = (first, vitals.step), level
             elif norm == 0.0 and level > self.level and loss < self.back_within * level:
                 self._count(first, vitals.step)
@@ -63,6 +70,11 @@ class HiddenNanSteps(Detector):
             self._told = self._rows
             return self._state()
         return None
+
+    @staticmethod
+    def _possible(vitals: Vitals) -> bool:
+        """The filter inflates a row only where it has several micro-batches."""
+        return vitals.window > 1 or vitals.run.get("gradient_accumulation_steps") != 1
 
     def _count(self, first: int, last: int) -> None:
         self._first = self._first or first

@@ -6,7 +6,8 @@ from math import isfinite
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Severity, Symptom
-from lossdoctor.vitals import Vitals
+from lossdoctor.vitals import FALLS_AT_ONCE, Vitals
+from lossdoctor.zeros import faded
 
 
 @dataclass
@@ -15,7 +16,8 @@ class LearningRateFrozen(Detector):
 
     ## What it watches
     `learning_rate` repeating exactly although it was moving before, by more than rounding could hide. Beside a zero or NaN
-    loss one repeat is enough, beside a non-finite gradient norm three; alone it takes five.
+    loss one repeat is enough, beside non-finite gradient norms three; alone it takes five and is only a note, unless fp16 is
+    known to be on: a schedule may have a floor that we do not know of.
 
     ## Why it matters
     The Trainer does not advance the schedule when the loss scaler skips a step. A frozen rate therefore says that the
@@ -32,6 +34,8 @@ class LearningRateFrozen(Detector):
     repeats_beside_zero_loss: int = 1
     repeats_beside_bad_gradient: int = 3
     repeats_alone: int = 5
+    #: A loss scaler that starts anew may skip this many steps until it finds its level.
+    startup_steps: int = 20
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -45,7 +49,8 @@ class LearningRateFrozen(Detector):
             closed, self._symptom = self._symptom, None
             return replace(closed, open=False, last=vitals.previous_step) if closed else None
         norm = vitals.grad_norm
-        self._bad_gradients += norm is not None and not isfinite(norm)
+        if norm is not None:  # a finite norm says that this step was made
+            self._bad_gradients = 0 if isfinite(norm) else self._bad_gradients + 1
         if self._symptom is None:
             self._symptom = self._judge(vitals)
             return self._symptom
@@ -54,16 +59,18 @@ class LearningRateFrozen(Detector):
     def _judge(self, vitals: Vitals) -> Symptom | None:
         loss, norm, repeats = vitals.loss, vitals.grad_norm, vitals.rate_repeats
         lost = loss is not None and (not isfinite(loss) or (loss == 0.0 and vitals.supervised))
-        fading = vitals.last_clean is not None and abs(vitals.last_clean) < 100 * vitals.loss_resolution
-        if lost and not fading and repeats >= self.repeats_beside_zero_loss and vitals.rate_frozen(moves=1):
+        if lost and not faded(vitals) and repeats >= self.repeats_beside_zero_loss and vitals.rate_frozen(moves=1):
             return self._state("critical", vitals, self.says)
-        if self._bad_gradients >= self.repeats_beside_bad_gradient and vitals.rate_frozen(moves=1):
+        steps = self._bad_gradients * vitals.usual_window
+        bad = self._bad_gradients >= self.repeats_beside_bad_gradient and steps > self.startup_steps
+        if bad and vitals.rate_frozen(moves=1):
             return self._state("critical", vitals, self.says)
         if repeats < self.repeats_alone or not vitals.rate_frozen():
             return None
-        if norm is not None and isfinite(norm):
+        if norm is not None or vitals.run.get("fp16") is not True:
             return self._state("info", vitals, self.says_alone)
-        return self._state("critical" if vitals.run.get("fp16") is True else "warning", vitals, self.says_alone)
+        known = vitals.run.get("lr_scheduler_type") in FALLS_AT_ONCE
+        return self._state("critical" if known else "warning", vitals, self.says_alone)
 
     def _state(self, severity: Severity, vitals: Vitals, says: str) -> Symptom:
         rate, rows = vitals.learning_rate or 0.0, float(vitals.rate_repeats)

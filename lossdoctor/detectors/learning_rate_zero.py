@@ -30,6 +30,8 @@ class LearningRateZero(Detector):
     rows: int = 3
     steps: int = 25
     end_of_run: float = 0.97
+    #: A rate below this many units of the last printed digit may round to 0.
+    rounding: float = 50.0
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -41,10 +43,11 @@ class LearningRateZero(Detector):
         if record.kind != "train" or rate is None:
             return None
         if rate != 0.0:
+            closed = replace(self._state(), open=False) if self._symptom else None
             self._from_start = False
             self._streak.stop()
-            closed, self._symptom = self._symptom, None
-            return replace(closed, open=False, last=vitals.previous_step) if closed else None
+            self._symptom = None
+            return closed
         self._streak.add(vitals.step - vitals.window + 1, vitals.step)
         if self._symptom is None and self._long_enough(vitals):
             self._symptom = self._state()
@@ -55,6 +58,8 @@ class LearningRateZero(Detector):
         streak = self._streak
         if streak.rows < self.rows or streak.last - streak.first + 1 < self.steps:
             return False
+        if vitals.last_rate_above_zero and vitals.last_rate_above_zero < self.rounding * 10.0**-vitals.rate_decimals:
+            return False  # the rates before were a few units of their last digit: this 0 is rounding
         total = vitals.run.get("max_steps") or 0
         return not total > 0 or streak.first < self.end_of_run * total
 

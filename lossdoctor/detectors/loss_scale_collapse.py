@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import log2
+from math import inf, log2
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
@@ -43,7 +43,7 @@ class LossScaleCollapse(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         scale = record.values.get("loss_scale", record.values.get("grad_scale"))
-        if record.kind != "train" or scale is None or scale != scale or scale < 0:
+        if record.kind != "train" or scale is None or not 0 <= scale < inf:
             return None
         if scale < self.floor:
             return self._see("critical", scale, 0.0, vitals)

@@ -14,16 +14,18 @@ class SkippedSteps(Detector):
     """The learning rate lags behind its schedule: optimizer steps were skipped.
 
     ## What it watches
-    `learning_rate`, turned back into a number of scheduler steps and compared with the step counter. The schedule comes from
-    the facts (linear, cosine, polynomial, and the warm-up of constant ones), or, where it falls in equal steps to `max_steps`,
-    from the log itself. Rows at a rate of 0 before the first move count as skipped at the start.
+    `learning_rate`, turned back into scheduler steps row by row: a row of ten steps that moved the schedule by seven skipped
+    three. The schedule comes from the facts (linear, cosine, polynomial, and the warm-up of constant ones), or, where it
+    falls in equal steps towards 0 at `max_steps`, from the log itself. Skipped steps are whole: where the numbers give
+    fractions the schedule is another one, and nothing is said.
 
     ## Why it matters
     A few skipped steps are how the loss scaler works: some at the start, then about one in 2,000. Many say that fp16
     overflows again and again, and that the run learns less than its step counter says.
 
     ## What it misses
-    Fused optimizers advance the schedule even when the step is skipped. A constant schedule tells nothing after its warm-up.
+    Fused optimizers advance the schedule even when the step is skipped. A constant schedule tells nothing after its warm-up,
+    and rates printed with few digits tell too little.
     """
 
     series = "learning_rate"
@@ -32,17 +34,25 @@ class SkippedSteps(Detector):
     steps_to_note: float = 0.8
     steps_to_warn: float = 25.0
     share_to_warn: float = 0.02
+    rows_to_warn: int = 2
     rows_at_zero: int = 2
     #: More than this at the start is no start-up: another schedule, or `learning-rate-zero`.
     startup_steps: int = 40
+    #: How far from a whole number a count may lie.
+    fraction: float = 0.15
+    #: Rows that do not fit before the schedule is taken for another one.
+    misfits: int = 3
+    #: Rows running with the same fall that make a straight line.
+    straight_rows: int = 3
 
     def __post_init__(self) -> None:
         self._schedule: Schedule | None = None
-        self._ready = self._foreign = False
-        self._falling = False
+        self._ready = self._foreign = self._falling = False
+        self._rate: float | None = None
+        self._behind: float | None = None
         self._slope = self._slope_before = 0.0
-        self._base: float | None = None
-        self._skipped = self._rate = 0.0
+        self._straight = self._misfits = self._rows = 0
+        self._skipped = 0.0
         self._zero_rows = self._zero_last = self._onset = self._last = 0
         self._told: Severity | None = None
 
@@ -55,54 +65,74 @@ class SkippedSteps(Detector):
         if rate == 0.0 and vitals.rate_max == 0.0:
             self._zero_rows += 1
             self._zero_last = vitals.step
-        behind = self._behind(rate, vitals)
-        self._falling = self._falling or rate < self._rate
-        self._rate = rate
-        if behind is None:
+        previous, self._rate = self._rate, rate
+        if previous is not None and rate < previous:
+            self._falling = True
+        elif previous is not None and rate > previous and self._falling:
+            self._foreign = True  # a rate that rises again: restarted, or cyclic
             return None
-        lag = vitals.step - behind
-        if self._base is None:
-            if not -0.5 < lag < self.startup_steps:
-                self._foreign = True  # not the schedule we took it for
-                return None
-            self._base = 1.0 if lag > 0.5 else 0.0  # transformers 5 logs the rate before the step, 4 the one after it
-        self._base = min(self._base, max(0.0, lag))
-        skipped = lag - self._base
-        if skipped >= self.steps_to_note and not self._onset:
-            self._onset = vitals.step - vitals.window + 1
-        self._skipped, self._last = skipped, vitals.step
+        behind = self._steps_behind(rate, vitals)
+        before, self._behind = self._behind, behind
+        if behind is None or vitals.step <= vitals.previous_step:
+            return None
+        if before is None:
+            self._foreign = not -1.5 <= vitals.step - behind <= self.startup_steps + vitals.window
+            return None
+        return self._count(vitals.window - (behind - before), vitals)
+
+    def _count(self, skipped: float, vitals: Vitals) -> Symptom | None:
+        """Adds the steps that this row skipped, if they are whole and no more than there were."""
+        whole = round(skipped)
+        if abs(skipped - whole) > self.fraction or not 0 <= whole <= vitals.window:
+            self._misfits += 1
+            self._foreign = self._misfits >= self.misfits
+            return None
+        if not whole:
+            return None
+        self._onset = self._onset or vitals.step - vitals.window + 1
+        self._skipped += whole
+        self._rows += 1
+        self._last = vitals.step
         severity = self._severity(vitals)
         if severity and RANK[severity] > RANK.get(self._told or "", -1):
             self._told = severity
             return self._state(severity)
         return None
 
-    def _behind(self, rate: float, vitals: Vitals) -> float | None:
-        """Scheduler steps behind this rate, from the known schedule or from a fall in equal steps."""
+    def _steps_behind(self, rate: float, vitals: Vitals) -> float | None:
+        """Scheduler steps behind this rate; None where this part of the schedule, or its digits, do not tell."""
         if self._schedule is not None:
-            return self._schedule.steps_behind(rate, falling=self._falling or rate < self._rate)
+            if not self._falling and vitals.step > self._schedule.warmup + self.startup_steps:
+                return None
+            return self._schedule.steps_behind(rate, falling=self._falling)
         slope = vitals.rate_slope
         if not vitals.rate_repeats:
-            if slope < 0 and abs(self._slope_before / slope - 1) < 1e-6:
-                self._slope = slope  # twice the same fall per step: a straight line
+            same = slope < 0 and abs(self._slope_before / slope - 1) < 1e-6
+            self._straight = self._straight + 1 if same else 0
+            if self._straight >= self.straight_rows - 1 and slope < self._slope * (1 + 1e-6):
+                self._slope = slope  # the steepest: skipped steps only flatten it
+                self._behind = None  # what was counted before was counted with another slope
             self._slope_before = slope
         total = vitals.run.get("max_steps") or 0
         return float(total) - rate / abs(self._slope) if total > 0 and self._slope else None
 
     def _severity(self, vitals: Vitals) -> Severity | None:
-        if not self._onset or self._skipped < self.steps_to_note:
+        if self._foreign or self._skipped < self.steps_to_note:
             return None
         many = self._skipped > self.steps_to_warn and self._skipped > self.share_to_warn * vitals.step
-        return "warning" if many else "info"
+        return "warning" if many and self._rows >= self.rows_to_warn else "info"
 
     def _state(self, severity: Severity) -> Symptom:
-        skipped = float(round(self._skipped))
-        return self.symptom(severity, self._onset, self._last, skipped=skipped, at_start=float(self._zero_rows > 1))
+        skipped, start = self._skipped, float(self._zero_rows > 1)
+        return self.symptom(severity, self._onset, self._last, skipped=skipped, at_start=start)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if self._told:
-            yield self._state(self._told)
+        if severity := self._severity(vitals):
+            yield self._state(severity)
         elif self._zero_rows >= self.rows_at_zero and self._zero_last <= self.startup_steps:
             rows = float(self._zero_rows)
             first = vitals.first_step or 1
             yield self.symptom("info", first, self._zero_last, says=self.says_startup, skipped_rows=rows, at_start=1.0)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        return "the learning rate does not follow the schedule that is known" if self._foreign and self._schedule else None

@@ -34,12 +34,10 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     rows, notes = _array(source) if source.text.lstrip()[:1] == "[" else _lines(source.text)
-    found, numbered = records(rows)
+    found, more = records(rows)
     if not found:
         raise NothingToAnalyse(f"{source.name} has {len(rows)} rows without a number: nothing to analyse")
-    if numbered:
-        notes.append("the rows have no step: they are numbered from 1")
-    return [Log(Run(kind=KIND, notes=tuple(notes)), tuple(found))]
+    return [Log(Run(kind=KIND, notes=(*notes, *more)), tuple(found))]
 
 
 def _array(source: Source) -> tuple[list[Any], list[str]]:

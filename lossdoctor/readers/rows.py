@@ -31,17 +31,19 @@ def number(value: Any) -> float | None:
     return None
 
 
-def records(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Record], bool]:
-    """The records of a run's rows, and whether steps had to be made up because the rows have none.
+def records(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Record], list[str]]:
+    """The records of a run's rows, and a note on everything that had to be made up or left out.
 
     A row with training and evaluation columns becomes two records. Without any step in the log, training rows are numbered
-    from 1 and evaluation rows belong to the training row before them.
+    from 1 and evaluation rows belong to the training row before them. Where the steps of the training rows go backward, the
+    run was resumed from an earlier checkpoint: the rows of the abandoned branch did not lead to the final weights.
     """
     rows = [row for row in rows if isinstance(row, Mapping)]
+    notes: list[str] = []
     stepped = any(_step(row) is not None for row in rows)
     average_only = not any("loss" in row for row in rows) and sum("train_loss" in row for row in rows) > 1
     found: list[Record] = []
-    last = 0
+    last = trained = 0
     for row in rows:
         values = _values(row)
         if average_only and "train_loss" in values and "train_runtime" not in values:
@@ -53,10 +55,17 @@ def records(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Record], bool]:
         step = _step(row)
         if step is None:
             step = last + 1 if not stepped and "train" in parts else last
+        if "train" in parts:
+            if step < trained:
+                notes.append(f"the steps go back from {trained:,} to {step:,}: the rows of the abandoned branch were left out")
+                found = [record for record in found if record.step < step]
+            trained = step
         last = step
         for kind, part in parts.items():
             found.append(Record(step, epoch, kind, part))  # type: ignore[arg-type]
-    return found, not stepped
+    if not stepped:
+        notes.append("the rows have no step: they are numbered from 1")
+    return found, notes
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, float]:

@@ -40,11 +40,11 @@ def read(source: Source) -> list[Log]:
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
         raise LossDoctorError(f"{source.name} has a log_history that is not a list; a trainer_state.json was expected")
-    found, _ = records(history)
+    found, notes = records(history)
     if not found:
         rows = f"{len(history)} rows without a number" if history else "an empty log_history"
         raise NothingToAnalyse(f"{source.name} has {rows}: training stopped before the first logging step, nothing to analyse")
-    return [Log(Run(kind=KIND, facts=_facts(state)), tuple(found))]
+    return [Log(Run(kind=KIND, facts=_facts(state), notes=tuple(notes)), tuple(found))]
 
 
 def _facts(state: dict[str, Any]) -> dict[str, Fact]:
