@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +23,13 @@ def load(path: str | Path) -> list[Log]:
         NothingToAnalyse: it is a log without a row.
     """
     given = Path(path)
-    file = folder.newest_state(given) if given.is_dir() else given
-    logs = read_file(Source.open(file))
-    saved = folder.checkpoints(folder.output_folder(file))
-    places = dict.fromkeys([file.parent, *(Path(c.path) for c in saved[-1:])])
-    known, notes = facts.beside(places)
+    try:
+        file = folder.newest_state(given) if given.is_dir() else given
+        logs = read_file(Source.open(file))
+        saved = folder.checkpoints(folder.output_folder(file))
+        known, notes = facts.beside(dict.fromkeys([file.parent, *(Path(c.path) for c in saved[-1:])]))
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}") from None
     return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
 
 
@@ -55,7 +58,7 @@ def expand(patterns: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for pattern in patterns:
-        if glob.has_magic(pattern) and not Path(pattern).exists():
+        if glob.has_magic(pattern) and not os.path.exists(pattern):  # noqa: PTH110  # says False where Path would raise
             matches = sorted(glob.glob(pattern, recursive=True))
             if not matches:
                 raise LossDoctorError(f"{pattern} matches no file")

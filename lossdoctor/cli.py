@@ -184,7 +184,7 @@ def _write(reports: list[Report], output_format: str, output: str | None, fail_o
     text = FORMATS[output_format](reports, color=False if no_color or output else None, width=None)
     if output:
         try:
-            Path(output).write_text(text, encoding="utf-8")
+            Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise LossDoctorError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
     else:
@@ -198,7 +198,7 @@ def _print(text: str) -> None:
         sys.stdout.write(text)
     except UnicodeEncodeError:  # a terminal or pipe that cannot show what we draw
         encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
 
 

@@ -19,8 +19,9 @@ def settings(start: Path | None = None) -> dict[str, dict[str, Any]]:
     for place in (folder, *folder.parents):
         for name in ("lossdoctor.toml", "pyproject.toml"):
             path = place / name
-            if path.is_file() and b"lossdoctor" in (data := path.read_bytes()):
-                found = _table(path, data, own=name == "lossdoctor.toml")
+            own = name == "lossdoctor.toml"
+            if path.is_file() and (b"lossdoctor" in (data := path.read_bytes()) or own):
+                found = _table(path, data, own)
                 if found is not None:
                     return _checked(path, found)
     return {}
@@ -35,14 +36,17 @@ def _table(path: Path, data: bytes, own: bool) -> dict[str, Any] | None:
         document = tomllib.loads(data.decode("utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise LossDoctorError(f"{path} is not TOML: {error}") from None
-    if own:
-        return dict(document)
-    table = document.get("tool", {}).get("lossdoctor")
-    return dict(table) if isinstance(table, dict) else None
+    tool = document.get("tool", {})
+    table = tool.get("lossdoctor") if isinstance(tool, dict) else tool
+    if own and table is None:
+        table = document  # in its own file the tables need no prefix
+    if table is not None and not isinstance(table, dict):
+        raise LossDoctorError(f"{path}: [tool.lossdoctor] must be a table, found {table!r}")
+    return table
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    from lossdoctor.registry import all_causes, all_detectors
+    from lossdoctor.registry import all_causes, all_detectors, check
 
     known = {**all_detectors(), **all_causes()}
     for slug, values in found.items():
@@ -50,4 +54,8 @@ def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
             raise LossDoctorError(f"{path} sets {slug!r}, which is no detector or cause; see: lossdoctor list")
         if not isinstance(values, dict):
             raise LossDoctorError(f"{path}: [tool.lossdoctor.{slug}] must be a table of thresholds, found {values!r}")
+        try:
+            check(known[slug], values)
+        except LossDoctorError as error:
+            raise LossDoctorError(f"{path}: {error}") from None
     return found

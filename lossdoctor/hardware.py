@@ -15,17 +15,19 @@ INT8_CAPABILITY = 7.5
 
 #: Longest and most specific names first: the first match wins at each place.
 _CAPABILITIES: tuple[tuple[str, float], ...] = (
-    (r"rtx\s*pro\s*\d{4}|rtx\s*50\d0|5090|5080|5070", 12.0),
-    (r"gb?200|b100|b300", 10.0),
+    (r"rtx\s*pro\s*\d{4}|(?:rtx\s*)?50[5-9]0\b", 12.0),
+    (r"rtx\s*\d{4}\s*(?:sff\s*)?ada", 8.9),
+    (r"quadro\s*rtx(?:\s*\d{4})?|rtx\s*[468]000\b|titan\s*rtx", 7.5),
+    (r"gb?[23]00\b|b[123]00\b", 10.0),
     (r"gh200|h100|h200|h800|h20\b", 9.0),
-    (r"rtx\s*6000\s*ada|rtx\s*40\d0|4090|4080|4070|4060|\bl4\b|\bl40s?\b|\bl20\b", 8.9),
-    (r"quadro\s*rtx|rtx\s*6000\s*turing|rtx\s*[68]000|rtx\s*20\d0|20[678]0\s*ti|titan\s*rtx|gtx\s*16\d0|\bt4\b", 7.5),
-    (r"a40\b|a10g?\b|a16\b|(?:rtx\s*)?a[2456]\d00|rtx\s*30\d0|30[5678]0|3090", 8.6),
+    (r"(?:rtx\s*)?40[5-9]0\b|\bl4\b|\bl40s?\b|\bl20\b", 8.9),
+    (r"rtx\s*20[5-9]0|\b20[678]0\s*ti|gtx\s*16[3-9]0|\bt4\b", 7.5),
+    (r"a40\b|a10g?\b|a16\b|a2\b|(?:rtx\s*)?a[2456][05]00|(?:rtx\s*)?30[5-9]0\b", 8.6),
     (r"a100|a800|a30\b", 8.0),
     (r"v100|titan\s*v\b", 7.0),
-    (r"gtx\s*10\d0|p40\b|titan\s*xp?\b", 6.1),
+    (r"(?:gtx\s*)?10[5-8]0\b|p40\b|titan\s*xp?\b", 6.1),
     (r"p100", 6.0),
-    (r"m60\b|m40\b|gtx\s*9\d0", 5.2),
+    (r"m60\b|m40\b|gtx\s*9[5-8]0", 5.2),
     (r"k80\b", 3.7),
 )
 
@@ -70,23 +72,24 @@ def gpus(run: Run) -> int | None:
     if isinstance(known, int):
         return known
     text = str(run.get("gpu") or "").lower()
-    product = 1
-    for count in re.findall(r"(?<![\w.])(\d{1,4})\s*(?:nodes?\s*)?[x×*](?=[\s\d])", text):
-        product *= int(count)
-    if product > 1:
-        return product
-    after = re.search(r"[x×*]\s*(\d{1,3})\b", text)
-    if after:
-        return int(after[1])
+    times = r"\s*(?:nodes?|gpus?)?\s*[x×*]\s*"
+    pair = re.search(rf"(?<![\w.])(\d{{1,3}}){times}(\d{{1,2}})(?=\s+[a-z])", text)
+    if pair:
+        return int(pair[1]) * int(pair[2])
+    single = re.search(rf"(?<![\w.])(\d{{1,3}}){times}(?=[a-z])|[x×*]\s*(\d{{1,3}})$", text)
+    if single:
+        return int(single[1] or single[2])
     return 2 if run.get("multi_gpu") is True else None
 
 
 def zero_stage(run: Run) -> int | None:
     """The ZeRO stage of DeepSpeed; None where DeepSpeed or its stage is not known."""
-    stage = run.get("zero_stage")
+    stage, deepspeed = run.get("zero_stage"), run.get("deepspeed")
+    if stage is None and isinstance(deepspeed, dict):
+        stage = (deepspeed.get("zero_optimization") or {}).get("stage")
     if isinstance(stage, int) and not isinstance(stage, bool):
         return stage
-    found = re.search(r"zero[-_ ]?(\d)", str(run.get("framework") or "").lower())
+    found = re.search(r"zero[-_ ]?(?:stage[-_ ]?)?(\d)", str(run.get("framework") or "").lower())
     return int(found[1]) if found else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import cache
 from importlib import import_module
+from math import isfinite
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, TypeVar
@@ -56,15 +57,16 @@ def build(kind: dict[str, type[P]], settings: dict[str, dict[str, Any]] | None =
         LossDoctorError: a setting names no threshold of its detector or cause, or its value has another type.
     """
     settings = settings or {}
-    return [cls(**_checked(cls, settings.get(slug, {}))) for slug, cls in kind.items()]
+    return [cls(**check(cls, settings.get(slug, {}))) for slug, cls in kind.items()]
 
 
-def _checked(page: type[Page], settings: dict[str, Any]) -> dict[str, Any]:
+def check(page: type[Page], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one detector or cause under their threshold names, or a LossDoctorError for what is wrong with them."""
     known = thresholds(page)
     for name, value in settings.items():
         name = name.replace("-", "_")
         if name not in known:
             raise LossDoctorError(f"{page.slug} has no threshold {name!r}; it has: {', '.join(known) or 'none'}")
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value):
             raise LossDoctorError(f"{page.slug}.{name} must be a number like {known[name]!r}, found {value!r}")
     return {name.replace("-", "_"): value for name, value in settings.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf, isfinite
+from statistics import median
 
 from lossdoctor.model import Record, Run
 from lossdoctor.stats import MAD_TO_SD, RunningMedian, decimals, significant_digits
@@ -45,11 +46,11 @@ class Vitals:
         self.initial: float | None = None
         self.best = inf
         self.last_clean: float | None = None
-        self.level_before = 0.0  # of the three clean rows before the last one, which may already be half NaN
-        self.noise_before = 0.0
+        self.clean_step = self.clean_window = 0  # the last clean row: its last step and how many it covers
+        self.clean_grad_norm: float | None = None
         self.rounded = True
         self._levels = RunningMedian(9)
-        self._recent = RunningMedian(3)
+        self._recent: deque[float] = deque(maxlen=4)
         self._changes = RunningMedian(64)
         # Gradient norm: only finite, non-zero rows count.
         self.usual_grad_norm = RunningMedian(31)
@@ -76,6 +77,12 @@ class Vitals:
     def level(self) -> float:
         """Median of the last nine clean losses; 0.0 before the first."""
         return self._levels.median
+
+    @property
+    def level_before(self) -> float:
+        """Median of the three clean losses before the last one, which may already be half NaN; 0.0 before the second."""
+        before = list(self._recent)[:-1]
+        return median(before) if before else 0.0
 
     @property
     def noise(self) -> float:
@@ -142,6 +149,9 @@ class Vitals:
             self.first_step = record.step
         self.previous_step, self.step = self.step, record.step
         distance = self.step - self.previous_step
+        every = self.run.get("logging_steps") if self.rows == 1 else None
+        if isinstance(every, float) and 1 <= every < distance:
+            distance = int(every)  # the log begins late: its first row covers no more than the others
         if distance > 0:
             self.window = distance
             self._windows.push(distance)
@@ -174,14 +184,14 @@ class Vitals:
             return
         if self.rounded and decimals(loss) > 4:
             self.rounded = False
-        self.level_before, self.noise_before = self._recent.median, self.noise
         if self.last_clean is not None:
             self._changes.push(abs(loss - self.last_clean))
         else:
             self.initial = loss
         self._levels.push(loss)
-        self._recent.push(loss)
+        self._recent.append(loss)
         self.last_clean = loss
+        self.clean_step, self.clean_window, self.clean_grad_norm = self.step, self.window, self.grad_norm
         self.clean_rows += 1
         self.best = min(self.best, loss)
 

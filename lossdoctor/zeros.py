@@ -43,8 +43,8 @@ class Before:
 class ZeroRun:
     """Counts the zeros of one run of them, and what the other columns say beside them."""
 
-    def __init__(self, before: Before | None = None) -> None:
-        self.before = before
+    def __init__(self) -> None:
+        self.before: Before | None = None
         self.rows = self.not_finite = self.zero_gradient = self.constant = self.moving = self.rate_moves = 0
         self.first = self.last = 0
         self.frozen = self.eval_nan = self.reward_nan = self.from_start = False
@@ -59,6 +59,10 @@ class ZeroRun:
             self.from_start = vitals.clean_rows == 0
             self.last_clean = vitals.last_clean
             self._faded = faded(vitals)
+            if not self.from_start:
+                norm = vitals.clean_grad_norm
+                broken = norm is not None and not isfinite(norm)
+                self.before = Before(vitals.level_before, vitals.noise, vitals.clean_step, vitals.clean_window, broken)
         elif vitals.learning_rate is not None and not vitals.rate_repeats:
             self.rate_moves += 1
         self.rows += 1
@@ -114,7 +118,7 @@ class ZeroRun:
         inflated = last > before.level + 3 * before.noise
         if not known and (before.broken or inflated or last < before.level - 3 * before.noise):
             return (start if inflated else best), start, before.step
-        return best, least, most
+        return best, max(start, least - 1), most
 
     def evidence(self, vitals: Vitals) -> dict[str, Any]:
         """The numbers that causes weigh."""

@@ -86,7 +86,7 @@ def test_another_name_is_no_fact(name):
         ("gpu", "4x V100 16GB", "4x V100 16GB"),
         ("gpu", "3090", "3090"),
         ("torch", 2.1, "2.1"),
-        ("compute_capability", [7, 5], [7, 5]),
+        ("compute_capability", [7, 5], ["7", "5"]),
         ("max_length", "2048", 2048),
         ("max_length", "auto", "auto"),
         ("target_modules", "all-linear", "all-linear"),

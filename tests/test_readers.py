@@ -207,17 +207,18 @@ def test_rows_that_are_no_rows_are_passed_over(tmp_path, read):
 
 
 def test_the_order_of_the_rows_is_the_order_in_the_file(tmp_path):
-    """Rows are neither sorted nor merged: the order in which they were written tells what happened."""
-    steps = [10, 20, 30, 20, 30, 40]
+    """Rows are neither sorted nor merged: a repeated step stays two rows."""
+    steps = [10, 20, 20, 30, 40]
     assert [r.step for r in read_state(tmp_path, *({**ROW, "step": s} for s in steps))] == steps
 
 
 def test_a_resumed_log_may_go_backwards(tmp_path):
-    """LLaMA-Factory appends a resumed run to `trainer_log.jsonl`: steps repeat, and every row is kept."""
+    """LLaMA-Factory appends a resumed run to `trainer_log.jsonl`: what led to the final weights is kept, and it is said."""
     steps = [5, 10, 15, 10, 15, 20]
     rows = [{"current_steps": s, "total_steps": 20, "loss": 1.0, "eval_loss": None, "lr": 1e-5, "epoch": s / 10} for s in steps]
     found = read_lines(tmp_path, *rows)
-    assert [(r.step, r.kind) for r in found] == [(s, "train") for s in steps]
+    assert [(r.step, r.kind) for r in found] == [(s, "train") for s in (5, 10, 15, 20)]
+    assert "the steps go back from 15 to 10" in only(write(tmp_path, lines(*rows), "log.jsonl")).run.notes[0]
     assert all("grad_norm" not in r.values and r.values["learning_rate"] == 1e-5 for r in found)
 
 

@@ -66,7 +66,7 @@ class EvalLossNotFinite(Detector):
 
     def _train(self, vitals: Vitals) -> Symptom | None:
         loss, norm = vitals.loss, vitals.grad_norm
-        if loss is None or self._proof:
+        if loss is None or self._proof or (loss != 0.0 and isfinite(loss)):
             return None
         real = faded(vitals) or telling_gradient(norm)
         if not isfinite(loss) or (loss == 0.0 and vitals.supervised and not real):

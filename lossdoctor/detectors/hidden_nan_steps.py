@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
@@ -53,23 +54,27 @@ class HiddenNanSteps(Detector):
             self._inflated += 1
             confirmed = True
         self._suspect = None
-        lowest = min(self._norms, default=0.0)
-        if 0 < norm < float("inf"):
+        striking = norm == 0.0 or loss > self.inflated / 2 * vitals.level
+        if striking and vitals.clean_rows > self.clean_rows and self._norms and vitals.level_before > self.level:
+            confirmed = self._look(loss, norm, vitals) or confirmed
+        if 0 < norm < inf:
             self._norms.append(norm)
-        if vitals.clean_rows > self.clean_rows and lowest > 0 and loss > 0:
-            level = vitals.level_before
-            first = vitals.step - vitals.window + 1
-            inflated = self.inflated * level < loss < float("inf") and vitals.noise_before < self.noise * level
-            if level > self.level and inflated and norm < self.gradient_below * lowest and self._possible(vitals):
-                self._suspect, self._level = (first, vitals.step), level
-            elif norm == 0.0 and level > self.level and loss < self.back_within * level:
-                self._count(first, vitals.step)
-                confirmed = True
         severity_changes = self._rows in (1, self.rows_to_warn) and self._rows != self._told
         if confirmed and severity_changes:
             self._told = self._rows
             return self._state()
         return None
+
+    def _look(self, loss: float, norm: float, vitals: Vitals) -> bool:
+        """Whether a striking row is a NaN step for sure; an inflated one also needs the row after it."""
+        level, first = vitals.level_before, vitals.step - vitals.window + 1
+        if norm == 0.0 and 0 < loss < self.back_within * level:
+            self._count(first, vitals.step)
+            return True
+        calm = vitals.noise < self.noise * level and self._possible(vitals)
+        if calm and self.inflated * level < loss < inf and norm < self.gradient_below * min(self._norms):
+            self._suspect, self._level = (first, vitals.step), level
+        return False
 
     @staticmethod
     def _possible(vitals: Vitals) -> bool:

@@ -7,7 +7,7 @@ from math import isfinite
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
-from lossdoctor.zeros import Before, ZeroRun
+from lossdoctor.zeros import ZeroRun
 
 
 @dataclass
@@ -55,15 +55,15 @@ class LossCollapseToZero(Detector):
 
     def _not_zero(self, vitals: Vitals) -> Symptom | None:
         """A row with a number in it: the run is well, or one good step got into a window of NaN steps."""
-        norm, healed = vitals.grad_norm, self._symptom
-        broken = norm is not None and not isfinite(norm)
+        healed = self._symptom
         if healed is not None:
+            broken = vitals.grad_norm is not None and not isfinite(vitals.grad_norm)
             self._healing = 0 if broken else self._healing + 1
             if self._healing < self.rows_to_heal:
                 return None
-        before = self._run.before if vitals.loss is None or not isfinite(vitals.loss) else None
-        before = before or Before(vitals.level_before, vitals.noise_before, vitals.step, vitals.window, broken)
-        self._run, self._symptom = ZeroRun(before), None
+        if self._run.rows:
+            self._run = ZeroRun()
+        self._symptom = None
         return replace(healed, open=False, last=vitals.previous_step) if healed else None
 
     def _judge(self, vitals: Vitals) -> Symptom | None:

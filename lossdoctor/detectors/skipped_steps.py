@@ -102,7 +102,7 @@ class SkippedSteps(Detector):
     def _steps_behind(self, rate: float, vitals: Vitals) -> float | None:
         """Scheduler steps behind this rate; None where this part of the schedule, or its digits, do not tell."""
         if self._schedule is not None:
-            if not self._falling and vitals.step > self._schedule.warmup + self.startup_steps:
+            if not self._falling and vitals.step > self._schedule.warmup:
                 return None
             return self._schedule.steps_behind(rate, falling=self._falling)
         slope = vitals.rate_slope

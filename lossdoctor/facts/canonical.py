@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -127,7 +128,9 @@ ALIASES: Mapping[str, str] = {
     "trainable_params": "trainable_parameters",
 }
 
-_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False, "none": False}
+#: What a precision may be besides true and false: as DeepSpeed, kohya and Apex write it.
+MODES = ("auto", "full", "pure", "apex", "apex o1", "apex o2", "o1", "o2")
 
 
 def canonical(name: str) -> str | None:
@@ -166,36 +169,42 @@ def translate(values: Mapping[str, Any], source: str) -> dict[str, Fact]:
 
 
 def _coerce(name: str, value: Any) -> Any:
+    """The value in a kind that the name takes; what counts as true, as a number or as a list may be written in many ways."""
     named = NAMES[name]
     kinds = named if isinstance(named, tuple) else (named,)
-    text = value.strip() if isinstance(value, str) else None
-    if bool in kinds and text is not None and text.lower() in _WORDS:
-        return _WORDS[text.lower()]
-    if isinstance(value, bool):
-        if bool in kinds:
-            return value
-    elif isinstance(value, kinds) or (float in kinds and isinstance(value, int)):
-        return float(value) if float in kinds and isinstance(value, int) else value
-    number = _number(value)
+    if bool in kinds and (truth := _truth(value)) is not None:
+        return truth
+    if bool in kinds and str in kinds and isinstance(value, str) and value.strip().lower() in MODES:
+        return value.strip().lower()
+    number = None if bool in kinds else _number(value)
     if number is not None and int in kinds and number == int(number):
         return int(number)
     if number is not None and float in kinds:
         return number
-    if str in kinds and not isinstance(value, (dict, list)):
+    if list in kinds and isinstance(value, (list, tuple, set)):
+        return [str(item) for item in value]
+    if dict in kinds and isinstance(value, dict):
+        return value
+    if str in kinds and bool not in kinds and isinstance(value, (str, int, float)) and str(value).strip():
         return str(value)
-    if list in kinds and isinstance(value, (tuple, set)):
-        return [str(v) for v in value]
-    if bool in kinds and isinstance(value, int):
-        return bool(value)
-    wanted = " or ".join(k.__name__ for k in kinds)
-    raise LossDoctorError(f"{name} takes {wanted}, found {value!r}")
+    if str in kinds and bool in kinds and isinstance(value, str) and name == "deepspeed":
+        return value  # a path to its configuration
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    raise LossDoctorError(f"{name} takes {wanted}, found {reprlib.repr(value)}")
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower())
+    return bool(value) if isinstance(value, bool) or value in (0, 1) else None
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
+    """A finite number that an integer of 64 bits could count to; text counts if it reads as one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (ValueError, OverflowError):
         return None
-    return number if number - number == 0 else None
+    return number if abs(number) < 2.0**63 else None

@@ -25,7 +25,7 @@ def read(path: Path) -> dict[str, Fact]:
         "vocab_size": values.get("vocab_size", inner.get("vocab_size")),
         "num_labels": len(labels) if isinstance(labels, dict) and classifies else None,
         "problem_type": values.get("problem_type"),
-        "torch_dtype": values.get("dtype") or values.get("torch_dtype") or inner.get("torch_dtype"),
+        "torch_dtype": values.get("dtype") or values.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype"),
         "attn_implementation": values.get("_attn_implementation"),
         "quantization": bits,
         "transformers_version": values.get("transformers_version"),

@@ -27,7 +27,9 @@ def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
 def output_folder(state: Path) -> Path:
     """The output folder of the run that a state file belongs to."""
     folder = state.parent
-    return folder.parent if _CHECKPOINT.match(folder.resolve().name) else folder
+    if not _CHECKPOINT.match(folder.resolve().name):
+        return folder
+    return folder.parent if folder.name else folder.resolve().parent  # "." has no name to climb from
 
 
 def newest_state(folder: Path) -> Path:

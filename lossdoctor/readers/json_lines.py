@@ -51,7 +51,7 @@ def _array(source: Source) -> tuple[list[Any], list[str]]:
 def _lines(text: str) -> tuple[list[Any], list[str]]:
     rows: list[Any] = []
     broken: list[int] = []
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n")
     for place, line in enumerate(lines, 1):
         line = line.strip()
         if not line:

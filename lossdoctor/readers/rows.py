@@ -10,6 +10,8 @@ from lossdoctor.model import Record
 #: Columns that say where a row belongs rather than what was measured.
 POSITION = frozenset({"step", "epoch", "global_step", "current_steps", "_step"})
 RENAMED = {"lr": "learning_rate", "gnorm": "grad_norm", "gradient_norm": "grad_norm"}
+#: What makes a row one of training.
+TRAINING = ("loss", "grad_norm", "learning_rate", "reward")
 #: What only a summary row holds.
 SUMMARY = ("train_runtime", "train_loss", "total_flos")
 
@@ -84,10 +86,13 @@ def _parts(values: dict[str, float]) -> dict[str, dict[str, float]]:
     rest = {k: v for k, v in values.items() if not k.startswith("eval_")} if evaluated else values
     if predicted:
         return {"summary": values}
+    if evaluated and not any(name in rest for name in (*TRAINING, *SUMMARY)):
+        return {"eval": values}
     parts: dict[str, dict[str, float]] = {}
     if rest:
         summary = "loss" not in rest and any(name in rest for name in SUMMARY)
-        parts["summary" if summary else "train"] = rest
+        if summary or not evaluated or any(name in rest for name in TRAINING):
+            parts["summary" if summary else "train"] = rest
     if evaluated:
         parts["eval"] = evaluated
     return parts

@@ -39,7 +39,10 @@ class Source:
                 data = head + file.read()
         except OSError as error:
             raise LossDoctorError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-        return cls(str(path), path, decode(str(path), data))
+        text = decode(str(path), data)
+        if not text.strip():
+            raise LossDoctorError(f"{path} is empty; a training log was expected")
+        return cls(str(path), path, text)
 
 
 def decode(name: str, data: bytes) -> str:
@@ -56,8 +59,6 @@ def decode(name: str, data: bytes) -> str:
 
 
 def _refuse_foreign(path: Path, head: bytes, size: int) -> None:
-    if not head.strip():
-        raise LossDoctorError(f"{path} is empty; a training log was expected")
     if head.startswith(b"version https://git-lfs"):
         raise LossDoctorError(f"{path} is a Git LFS pointer, not the log itself; fetch it with: git lfs pull")
     if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):

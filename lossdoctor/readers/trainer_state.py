@@ -32,7 +32,7 @@ def read(source: Source) -> list[Log]:
         state, _ = json.JSONDecoder().raw_decode(text)
     except ValueError as error:
         place = getattr(error, "pos", 0)
-        cut = place >= len(text.rstrip()) - 1 or "Unterminated" in str(error)
+        cut = place >= len(text.rstrip()) - 10 or "Unterminated" in str(error)
         what = f"is cut off after {len(text):,} characters" if cut else f"is broken JSON at character {place:,}"
         raise LossDoctorError(f"{source.name} {what}; a complete trainer_state.json was expected") from None
     except RecursionError:
