@@ -1,0 +1,143 @@
+"""The project keeps its word: documents that run, names that exist, start-up that stays light."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, diagnose, slugs
+
+import lossdoctor
+from lossdoctor.explain import markdown, pages
+from lossdoctor.reports import FORMATS
+
+README = ROOT / "README.md"
+OUTPUTS = ("demo", "list")
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, 80 columns wide and without colour."""
+    variables = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "lossdoctor", *words], capture_output=True, text=True, env=variables, check=False
+    )
+
+
+def imported(code: str) -> set[str]:
+    """The modules that a fresh Python has loaded after `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_the_readme_shows_what_the_command_prints(name: str) -> None:
+    """Each output in the README is the true one, to the letter; UPDATE_CASES=1 writes it anew."""
+    shown = command(name).stdout.rstrip()
+    if name == "demo":  # the verdict and the first remedy: the rest is for those who run it
+        head, _, rest = shown.partition("\nSeen\n")
+        why = rest[rest.index("\nWhy") :]
+        shown = f"{head}\n…{why[: why.index('fp16: false') + len('fp16: false')]}\n       …"
+    pattern = re.compile(rf"(<!-- output: {name} -->\n```text\n)(.*?)(```)", re.S)
+    text = README.read_text(encoding="utf-8")
+    if os.environ.get("UPDATE_CASES"):
+        README.write_text(pattern.sub(lambda m: f"{m[1]}{shown}\n{m[3]}", text), encoding="utf-8")
+        return
+    found = pattern.search(text)
+    assert found is not None and found[2] == f"{shown}\n"
+
+
+def test_the_recipe_in_contributing_works() -> None:
+    """The detector in the recipe is a detector: it compiles, finds a sick log, and leaves a healthy one alone."""
+    block = re.search(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.S)
+    assert block is not None
+    code = "from dataclasses import dataclass\nfrom lossdoctor.base import Detector, Streak\n"
+    code += "from lossdoctor.model import Record, Symptom\n"
+    code += "from lossdoctor.vitals import Vitals\n" + re.sub(r"^ {3}", "", block[1], flags=re.M)
+    scope: dict[str, object] = {"__name__": "recipe"}
+    sys.modules["recipe"] = sys.modules[__name__]  # dataclasses look their module up
+    exec(compile(code, "CONTRIBUTING.md", "exec", dont_inherit=True), scope)
+    from lossdoctor.engine import Engine
+    from lossdoctor.readers.rows import records
+
+    for rate, wanted in ((1e-15, {"learning-rate-tiny"}), (1e-5, set())):
+        engine = Engine(detectors=[scope["LearningRateTiny"]()], strict=True)  # type: ignore[operator]
+        for record in records([{"step": s, "loss": 2.0, "learning_rate": rate} for s in range(1, 9)])[0]:
+            engine.observe(record)
+        assert slugs(engine.report()) == wanted
+
+
+def test_every_public_name_is_there() -> None:
+    """`__all__` is what the package has, also for `from lossdoctor import *`."""
+    assert all(getattr(lossdoctor, name) is not None for name in lossdoctor.__all__)
+    assert set(dir(lossdoctor)) == set(lossdoctor.__all__)
+    with pytest.raises(AttributeError):
+        lossdoctor.LossDoctor  # noqa: B018
+
+
+def test_help_loads_neither_numpy_nor_rich() -> None:
+    """`lossdoctor --help` answers at once."""
+    loaded = imported("from lossdoctor.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass")
+    assert not loaded & {"numpy", "rich", "yaml", "torch", "transformers", "tensorboard", "scipy"}
+
+
+def test_analysing_loads_no_training_library() -> None:
+    """A log is read without torch and transformers, also where a training_args.bin lies beside it."""
+    loaded = imported("from lossdoctor.cli import main\ntry: main(['demo'])\nexcept SystemExit: pass")
+    assert "rich.console" in loaded
+    assert not loaded & {"torch", "transformers", "accelerate", "tensorboard", "scipy", "yaml"}
+
+
+def test_the_changelog_knows_this_version() -> None:
+    """The version of the package has its entry."""
+    assert f"## [{lossdoctor.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_readme_command_exists() -> None:
+    """Every `lossdoctor` command in the README and its options are accepted."""
+    for line in re.findall(r"^\$ lossdoctor (.+?)(?:\s+#.*)?$", README.read_text(encoding="utf-8"), re.M):
+        verb, help_text = line.split()[0], command(line.split()[0], "--help").stdout
+        assert help_text, verb
+        assert all(option in help_text for option in re.findall(r"--[a-z-]+", line))
+
+
+def test_the_wheel_holds_everything(tmp_path: Path) -> None:
+    """Every module, the schema, the demo run and the type marker are in the built wheel."""
+    pytest.importorskip("hatchling")
+    from hatchling.builders.wheel import WheelBuilder
+
+    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
+    import zipfile
+
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    ours = [p for p in (ROOT / "lossdoctor").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    assert {str(p.relative_to(ROOT)) for p in ours} <= inside
+
+
+@pytest.mark.parametrize("slug", pages())
+def test_every_page_can_be_read(slug: str) -> None:
+    """`lossdoctor explain` has a page for everything that `lossdoctor list` names."""
+    assert markdown(slug).startswith(f"# {slug} (")
+
+
+def test_settings_named_in_remedies_are_real() -> None:
+    """A TrainingArguments setting that a remedy names exists in the transformers that is tested."""
+    fields = pytest.importorskip("transformers").TrainingArguments.__dataclass_fields__
+    others = {"attn_implementation", "max_length", "response_template", "is_trainable", "torch_dtype", "load_in_8bit"}
+    others |= {"dataset.filter", "zero_optimization.overlap_comm", "zero_optimization.stage", "resume_from_checkpoint"}
+    sick = [
+        diagnose([{"loss": 2.0, "step": 1}, {"loss": 0.0, "grad_norm": float("nan"), "step": 2}], **facts)
+        for facts in ({"fp16": True}, {"bf16": True, "gpu": "H100"}, {"fp16": True, "gpu": "V100"}, {"torch_dtype": "float16"})
+    ]
+    named = {name for report in sick for d in report.diagnoses for r in d.remedies for name in r.settings}
+    assert named and named - others <= set(fields)
+
+
+def test_every_format_is_offered() -> None:
+    """The formats of the help text are those that exist."""
+    assert f"[{'|'.join(FORMATS)}]" in command("analyze", "--help").stdout
