@@ -154,16 +154,20 @@ def explain(slug: str) -> int:
 @main.command("list")
 def list_pages() -> int:
     """List every symptom and cause that lossdoctor knows."""
+    import shutil
+
     from lossdoctor.explain import pages, summary
     from lossdoctor.registry import all_detectors
 
     known = pages()
     wide = max(map(len, known))
+    width = max(60, min(100, shutil.get_terminal_size().columns))
     for heading, wanted in (("Symptoms: this run shows a …", True), ("Causes: because …", False)):
         click.echo(heading)
         for slug, page in known.items():
             if (slug in all_detectors()) is wanted:
-                click.echo(f"  {slug:{wide}}  {summary(page)}")
+                line = click.wrap_text(summary(page), width, f"  {slug:{wide}}  ", " " * (wide + 4))
+                click.echo(line)
     click.echo("\nlossdoctor explain SLUG tells more.")
     return OK
 

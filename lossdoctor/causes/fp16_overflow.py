@@ -27,6 +27,9 @@ class Fp16Overflow(Cause):
     title = "fp16 overflow"
     decide_by = "run the same 50 steps with bf16=True (Ampere or newer) or with fp16=False: an fp16 overflow is then gone"
 
+    #: Rows of 0.0 after which it is suspected although nothing is known of the precision.
+    rows_to_suspect: int = 3
+
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
         scale = chart.seen("loss-scale-collapse")
@@ -47,6 +50,8 @@ class Fp16Overflow(Cause):
             opinion.add(4, "the learning rate froze in the same rows: the scaler skipped every step")
         elif signs.rate_moving and not hardware.uses_deepspeed(chart.run) and "fused" not in str(chart.run.get("optim", "fused")):
             opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
+        if signs.precision is None and not opinion.points and self._lasting(signs):
+            opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of this picture")
         if signs.infinite_gradient:
             opinion.add(1, "the gradient norm is infinite rather than NaN")
         if (family := family_of(chart.run)) and family.fp16:
@@ -57,6 +62,11 @@ class Fp16Overflow(Cause):
             return None
         opinion.explanation = self._explain(signs)
         return opinion
+
+    def _lasting(self, signs: Signs) -> bool:
+        """Whether a sound loss turned into zeros for good."""
+        zeros = signs.collapse.evidence["zero_rows"] if signs.collapse and not signs.from_first_row else 0.0
+        return zeros >= self.rows_to_suspect
 
     def _explain(self, signs: Signs) -> str:
         parts = [

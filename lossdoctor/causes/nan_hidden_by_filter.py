@@ -21,7 +21,7 @@ class NanHiddenByFilter(Cause):
     A real zero: reinforcement learning, or a loss that faded row by row.
     """
 
-    title = "The log hides NaN (0.0 stands for NaN)"
+    title = "The log hides NaN behind 0.0"
     decide_by = "repeat the steps with logging_nan_inf_filter=False, logging_steps=1: the row then reads nan"
     mechanism = True
 

@@ -20,7 +20,7 @@ class NoSupervisedTokens(Cause):
     where zero loss and zero gradient are ordinary.
     """
 
-    title = "No supervised tokens (every label is masked)"
+    title = "Every label is masked"
     decide_by = "print one batch: (batch['labels'] != -100).sum(dim=1) must be above 0 in every row"
     short: int = 1024
 

@@ -51,18 +51,26 @@ def _console(color: bool | None, width: int | None) -> Console:
 
 
 def _summary(reports: Sequence[Report]) -> Table:
+    """One line a run: its verdict, its path without what all paths share, and what was found."""
+    shared = os.path.commonpath([os.path.dirname(r.run.path) for r in reports]) if _comparable(reports) else ""  # noqa: PTH120
     table = Table(box=None, pad_edge=False, show_edge=False)
-    for name in ("verdict", "run"):
-        table.add_column(name, no_wrap=name == "verdict", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column(f"run in {shared}" if shared else "run", overflow="fold")
     table.add_column("rows", justify="right")
     table.add_column("finding")
     for report in reports:
-        worst = _worst(report)
-        cause = _likeliest(report)
-        words = f"{worst.slug} from step {worst.onset:,}" + (f": {cause.title}" if cause else "") if worst else ""
+        worst, cause = _worst(report), _likeliest(report)
+        words = f"{worst.slug} from step {worst.onset:,}" if worst and report.verdict in ("critical", "warning") else ""
+        if words and cause and cause.confidence != "low":
+            words += f": {cause.title}"
+        path = report.run.path[len(shared) :].lstrip("/\\") if shared else report.run.path
         verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
-        table.add_row(verdict, Text(report.run.path), f"{report.rows:,}", Text(words))
+        table.add_row(verdict, Text(path), f"{report.rows:,}", Text(words))
     return table
+
+
+def _comparable(reports: Sequence[Report]) -> bool:
+    return len({os.path.isabs(report.run.path) for report in reports}) == 1  # noqa: PTH117
 
 
 def _print(console: Console, report: Report) -> None:
