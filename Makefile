@@ -9,9 +9,12 @@ RUN := demo-run
 .PHONY: demo test check fast bench cases clean
 
 demo: $(VENV)/.hf
-	rm -rf $(RUN)
-	$(BIN)/python examples/fp16_collapse.py $(RUN)
-	$(BIN)/lossdoctor analyze $(RUN) --set gpu="RTX 3090" --fail-on never
+	@rm -rf $(RUN)
+	@echo "== A tiny model is fine-tuned in fp16 until it breaks, with LossDoctorCallback() watching"
+	@$(BIN)/python examples/fp16_collapse.py $(RUN)
+	@echo
+	@echo "== Afterwards, from the log that it left: lossdoctor analyze $(RUN) --set gpu=\"RTX 3090\""
+	@$(BIN)/lossdoctor analyze $(RUN) --set gpu="RTX 3090" --fail-on never
 
 test: check
 	$(BIN)/python -m pytest -m "not slow"
@@ -36,16 +39,19 @@ cases: $(VENV)/.dev
 	UPDATE_CASES=1 $(BIN)/python -m pytest tests/test_cases.py
 
 $(VENV)/.base:
-	$(PYTHON) -m venv $(VENV)
-	touch $@
+	@echo "== Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
 
 $(VENV)/.hf: $(VENV)/.base pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hf]"
-	touch $@
+	@echo "== Installing into $(VENV): torch is large, this takes a minute or more"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hf]"
+	@touch $@
 
 $(VENV)/.dev: $(VENV)/.hf
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
-	touch $@
+	@echo "== Installing what the checks need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[all,dev]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
