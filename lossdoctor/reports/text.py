@@ -53,9 +53,10 @@ def _console(color: bool | None, width: int | None) -> Console:
 def _summary(reports: Sequence[Report]) -> Table:
     """One line a run: its verdict, its path without what all paths share, and what was found."""
     shared = os.path.commonpath([os.path.dirname(r.run.path) for r in reports]) if _comparable(reports) else ""  # noqa: PTH120
-    table = Table(box=None, pad_edge=False, show_edge=False)
+    title = Text(f"in {shared}", "dim") if shared else None
+    table = Table(box=None, pad_edge=False, show_edge=False, title=title, title_justify="left")
     table.add_column("verdict", no_wrap=True)
-    table.add_column(f"run in {shared}" if shared else "run", overflow="fold")
+    table.add_column("run", overflow="fold")
     table.add_column("rows", justify="right")
     table.add_column("finding")
     for report in reports:
