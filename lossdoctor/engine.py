@@ -184,7 +184,7 @@ class Engine:
         return tuple(sorted(states.values(), key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
 
     def _diagnose(self, chart: Chart) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
-        """Every cause that speaks up, the likeliest first; mechanisms after causes proper, the normal ones last."""
+        """Every cause that speaks up: the likeliest first, then the more frequent; mechanisms and the normal ones last."""
         opinions: list[tuple[Cause, Opinion]] = []
         failed: list[NotJudged] = []
         for cause in self.causes:
@@ -197,7 +197,7 @@ class Engine:
                 continue
             if opinion is not None and opinion.points > 0:
                 opinions.append((cause, opinion))
-        opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, pair[0].slug))
+        opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, -pair[0].confirmed, pair[0].slug))
         return tuple(_diagnosis(c, o, chart, decide=place < 2) for place, (c, o) in enumerate(opinions)), failed
 
     def _verdict(self, symptoms: tuple[Symptom, ...], diagnoses: tuple[Diagnosis, ...]) -> Verdict:

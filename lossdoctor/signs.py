@@ -60,6 +60,12 @@ class Signs:
         return any(s.evidence.get("from_first_row") for s in losses or self.witnesses)
 
     @cached_property
+    def rows(self) -> int:
+        """How many rows show the failure: one row alone says nothing about when it began."""
+        names = ("zero_rows", "not_finite_rows", "rows")
+        return int(max((s.evidence.get(name, 1.0) for s in self.witnesses for name in names), default=0.0))
+
+    @cached_property
     def gradient(self) -> Gradient:
         """What the gradient norm says beside the zero or NaN loss."""
         if self.chart.seen("gradient-constant"):

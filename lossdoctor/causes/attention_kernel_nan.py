@@ -24,6 +24,7 @@ class AttentionKernelNan(Cause):
     """
 
     title = "The attention kernel returns NaN"
+    confirmed = 13
     decide_by = "run 5 steps with another attn_implementation (eager, sdpa, flash_attention_2), then with batch size 1"
     recent_gpu: float = 9.0
 

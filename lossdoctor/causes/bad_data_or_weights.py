@@ -21,6 +21,7 @@ class BadDataOrWeights(Cause):
     """
 
     title = "NaN in the data or in the loaded weights"
+    confirmed = 3
     decide_by = "check the loaded weights and one epoch of batches with torch.isfinite before the first step"
 
     def weigh(self, chart: Chart) -> Opinion | None:
@@ -30,7 +31,7 @@ class BadDataOrWeights(Cause):
         opinion = Opinion(signs.witnesses or signs.scattered)
         if signs.precision == "fp32":
             opinion.add(3, "no mixed precision is on, so nothing overflows by its format")
-        if signs.from_first_row and signs.broken:
+        if signs.from_first_row and signs.broken and signs.rows > 1:
             opinion.add(1, "there was never a good row")
         if signs.scattered and not signs.broken:
             opinion.add(2, "single steps fail and the run goes on: it depends on the batch")

@@ -26,6 +26,7 @@ class DeepspeedOverlapRace(Cause):
     """
 
     title = "DeepSpeed ZeRO-1/2 communication race"
+    confirmed = 11
     decide_by = "run 50 steps with overlap_comm: false (or ZeRO-3) and everything else unchanged"
 
     def weigh(self, chart: Chart) -> Opinion | None:

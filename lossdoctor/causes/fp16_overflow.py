@@ -25,6 +25,7 @@ class Fp16Overflow(Cause):
     """
 
     title = "fp16 overflow"
+    confirmed = 18
     decide_by = "run the same 50 steps with bf16=True (Ampere or newer) or with fp16=False: an fp16 overflow is then gone"
 
     #: Rows of 0.0 after which it is suspected although nothing is known of the precision.
@@ -50,7 +51,7 @@ class Fp16Overflow(Cause):
             opinion.add(4, "the learning rate froze in the same rows: the scaler skipped every step")
         elif signs.rate_moving and not hardware.uses_deepspeed(chart.run) and "fused" not in str(chart.run.get("optim", "fused")):
             opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
-        if signs.precision is None and not opinion.points and self._lasting(signs):
+        if signs.precision is None and not opinion.points and not signs.rate_moving and self._lasting(signs):
             opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of this picture")
         if signs.infinite_gradient:
             opinion.add(1, "the gradient norm is infinite rather than NaN")

@@ -24,6 +24,7 @@ class HalfPrecisionWeights(Cause):
     """
 
     title = "Trainable weights stored in 16 bits"
+    confirmed = 13
     decide_by = "print {p.dtype for p in model.parameters() if p.requires_grad}: it must be {torch.float32}"
 
     def weigh(self, chart: Chart) -> Opinion | None:

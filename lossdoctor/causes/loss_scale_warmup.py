@@ -21,6 +21,7 @@ class LossScaleWarmup(Cause):
     """
 
     title = "The loss scaler is finding its level"
+    confirmed = 4
     decide_by = "look at the next rows: it is over within a few dozen steps"
     normal = True
     few: int = 50

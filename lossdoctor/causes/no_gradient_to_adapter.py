@@ -19,6 +19,7 @@ class NoGradientToAdapter(Cause):
     """
 
     title = "No gradient reaches a trainable parameter"
+    confirmed = 6
     decide_by = "model.print_trainable_parameters(), then look for p.grad is not None after one backward pass"
 
     def weigh(self, chart: Chart) -> Opinion | None:

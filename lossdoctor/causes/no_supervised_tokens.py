@@ -21,6 +21,7 @@ class NoSupervisedTokens(Cause):
     """
 
     title = "Every label is masked"
+    confirmed = 6
     decide_by = "print one batch: (batch['labels'] != -100).sum(dim=1) must be above 0 in every row"
     short: int = 1024
 

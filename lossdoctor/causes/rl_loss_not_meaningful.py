@@ -20,6 +20,7 @@ class RlLossNotMeaningful(Cause):
     """
 
     title = "The loss of this trainer does not measure quality"
+    confirmed = 8
     decide_by = "judge by reward and its spread (GRPO, PPO), or by rewards/margins and rewards/accuracies (DPO, KTO)"
     normal = True
 

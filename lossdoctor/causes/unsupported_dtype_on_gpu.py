@@ -22,6 +22,7 @@ class UnsupportedDtypeOnGpu(Cause):
     """
 
     title = "The GPU does not support this number format"
+    confirmed = 4
     decide_by = "run 20 steps in fp32 without quantisation on a smaller model: on a sound setup they are normal"
 
     def weigh(self, chart: Chart) -> Opinion | None:

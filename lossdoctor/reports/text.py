@@ -157,7 +157,7 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Re
     for mark, words in [("+", s) for s in diagnosis.supports] + [("-", c) for c in diagnosis.contradicts]:
         _bullet(console, mark, "green" if mark == "+" else "red", Text(words), indent=5)
     if place == 1 or diagnosis.confidence != "low":
-        console.print(Padding(Text(diagnosis.explanation), (0, 0, 0, 5)))
+        console.print(Padding(Text(_explanation(diagnosis)), (0, 0, 0, 5)))
     if diagnosis.decide_by:
         _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
     fresh = [remedy for remedy in diagnosis.remedies if remedy not in told]
@@ -166,6 +166,10 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Re
         told += fresh
         for remedy in fresh:
             _bullet(console, "→", "green", _remedy(remedy), indent=5)
+
+
+def _explanation(diagnosis: Diagnosis) -> str:
+    return f"If so: {diagnosis.explanation}" if diagnosis.confidence == "low" else diagnosis.explanation
 
 
 def _remedy(remedy: Remedy) -> Text:
@@ -224,7 +228,7 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
         console.print(Text.assemble(("lossdoctor ", "bold"), _verdict(report)))
         cause = _likeliest(report)
         if cause is not None:
-            console.print(Padding(Text(cause.explanation), (0, 0, 0, 2)))
+            console.print(Padding(Text(_explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
                 _bullet(console, "→", "green", _remedy(remedy))
         if report.verdict == "critical":
