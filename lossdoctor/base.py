@@ -110,6 +110,10 @@ class Cause(Page, ABC):
     def weigh(self, chart: Chart) -> Opinion | None:
         """None where the chart excludes this cause, or nothing speaks for it."""
 
+    def check(self, chart: Chart) -> str:
+        """The cheapest deciding check for this run; `decide_by` unless the GPU or the facts ask for another one."""
+        return self.decide_by
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         """What to change, for this run, cheapest and best supported first."""
         return ()

@@ -10,13 +10,16 @@ from typing import Any, Literal, TypeVar
 
 from transformers import TrainerCallback
 
-from lossdoctor.engine import Engine, Sink
+from lossdoctor.engine import Engine, Event, Sink
 from lossdoctor.facts import live
 from lossdoctor.facts.canonical import fact
-from lossdoctor.model import Checkpoint, LossDoctorError, Report, Run
+from lossdoctor.model import Checkpoint, LossDoctorError, Record, Report, Run, Symptom
+from lossdoctor.readers.folder import checkpoints
 from lossdoctor.readers.rows import records
 from lossdoctor.sinks.console import Console, write
 
+#: Training rows after a resume within which a repaired run shows that it is well.
+ROWS_TO_HEAL = 3
 Handler = TypeVar("Handler", bound=Callable[..., None])
 
 
@@ -68,6 +71,8 @@ class LossDoctorCallback(TrainerCallback):
         self._known = dict(fact(name, value, "LossDoctorCallback") for name, value in (facts or {}).items())
         self._settings = settings
         self._checkpoints: dict[int, str] = {}
+        self._started = False
+        self._rows_to_recheck = 0
         self._engine = Engine(Run(facts=self._known), settings=settings)
 
     @property
@@ -78,25 +83,44 @@ class LossDoctorCallback(TrainerCallback):
 
     @_harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        self._begin(args, state, model, state.log_history)
+
+    def _begin(self, args: Any, state: Any, model: Any, history: list[Any]) -> None:
+        """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
         run = Run(kind="live", path=str(args.output_dir or ""), facts={**live.gather(args, state, model), **self._known})
         engine = Engine(run, settings=self._settings)
-        for record in records(state.log_history)[0]:  # a resumed run: replayed in silence, nobody is told twice
+        for record in records(history)[0]:
             engine.observe(record)
         if state.is_world_process_zero:
             engine.sinks = [Console()] if self._sinks is None else list(self._sinks)
-        self._engine = engine
-        self._checkpoints.clear()
+        self._engine, self._started = engine, True
+        self._rows_to_recheck = ROWS_TO_HEAL if history else 0
+        self._checkpoints = {c.step: c.path for c in checkpoints(Path(args.output_dir or "."))}
 
     @_harmless
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        if not self._started:  # added while the training was already going on; the last row of the history is this one
+            self._begin(args, state, kwargs.get("model"), state.log_history[:-1])
         row = {**(logs or {}), "step": state.global_step}
         for record in records([row])[0]:
-            changed = self._engine.observe(record)
+            changed = [*self._engine.observe(record), *self._still_broken(record)]
             if self.on_critical == "stop" and any(s.open and s.severity == "critical" for s in changed):
                 control.should_training_stop = True
             if record.kind == "summary" and "train_runtime" in record.values:
                 self._engine.know(self._saved())
                 self._engine.finish()  # here rather than in on_train_end: there, trackers are closed already
+
+    def _still_broken(self, record: Record) -> Iterable[Symptom]:
+        """What was critical before a resume, and has not healed in the first rows after it: that is news after all."""
+        if record.kind != "train" or not self._rows_to_recheck:
+            return ()
+        self._rows_to_recheck -= 1
+        if self._rows_to_recheck:
+            return ()
+        symptoms = [s for s in self._engine.report().symptoms if s.open and s.severity == "critical"]
+        for symptom in symptoms:
+            self._engine.tell(Event("opened", symptom, self._engine.report))
+        return symptoms
 
     @_harmless
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -17,6 +17,8 @@ Transition = Literal["opened", "worsened", "closed", "finished"]
 
 #: Fewer training rows than this support no verdict of health.
 ENOUGH_ROWS = 6
+#: A run that was critical this often, and healed each time, is worth a look all the same.
+HEALED_TO_WARN = 3
 #: Rows kept for drawing; beyond it every second one is dropped, so that memory does not grow with the run.
 KEPT_RECORDS = 4096
 #: Symptoms kept; a run with more has long said all it has to say.
@@ -206,7 +208,8 @@ class Engine:
         standing = [s.severity for s in symptoms if s.open and s.identity not in expected]
         if "critical" in standing:
             return "critical"
-        if "warning" in standing:
+        healed = sum(s.severity == "critical" and not s.open for s in symptoms)
+        if "warning" in standing or healed >= HEALED_TO_WARN:
             return "warning"
         judged = self.vitals.rows >= ENOUGH_ROWS and not self._failed  # a detector that failed may have missed what it is for
         return "healthy" if judged else "insufficient"
@@ -232,7 +235,7 @@ def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Di
         explanation=opinion.explanation,
         supports=tuple(opinion.supports),
         contradicts=tuple(opinion.contradicts),
-        decide_by=cause.decide_by if decide else "",
+        decide_by=cause.check(chart) if decide else "",
         remedies=cause.remedies(chart),
         normal=cause.normal,
     )

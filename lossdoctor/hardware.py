@@ -15,33 +15,31 @@ INT8_CAPABILITY = 7.5
 
 #: Longest and most specific names first: the first match wins at each place.
 _CAPABILITIES: tuple[tuple[str, float], ...] = (
-    (r"rtx\s*pro\s*\d{4}|(?:rtx\s*)?50[5-9]0\b", 12.0),
+    (r"rtx\s*pro\s*\d{4}|(?:rtx\s*)?50[5-9]0(?!\d)", 12.0),
     (r"rtx\s*\d{4}\s*(?:sff\s*)?ada", 8.9),
-    (r"quadro\s*rtx(?:\s*\d{4})?|rtx\s*[468]000\b|titan\s*rtx", 7.5),
-    (r"gb?[23]00\b|b[123]00\b", 10.0),
-    (r"gh200|h100|h200|h800|h20\b", 9.0),
-    (r"(?:rtx\s*)?40[5-9]0\b|\bl4\b|\bl40s?\b|\bl20\b", 8.9),
-    (r"rtx\s*20[5-9]0|\b20[678]0\s*ti|gtx\s*16[3-9]0|\bt4\b", 7.5),
-    (r"a40\b|a10g?\b|a16\b|a2\b|(?:rtx\s*)?a[2456][05]00|(?:rtx\s*)?30[5-9]0\b", 8.6),
-    (r"a100|a800|a30\b", 8.0),
+    (r"quadro\s*rtx(?:\s*\d{4})?|rtx\s*[468]000(?!\d)|titan\s*rtx|quadro\s*t\d{3,4}|mx\s*450", 7.5),
+    (r"gb?[23]00(?!\d)|(?<![a-z])b[123]00(?!\d)", 10.0),
+    (r"gh200|h100|h200|h800|h20(?!\d)", 9.0),
+    (r"(?:rtx\s*)?40[5-9]0(?!\d)|(?<![a-z])l4(?!\d)|(?<![a-z])l40s?(?!\d)|(?<![a-z])l20(?!\d)", 8.9),
+    (r"rtx\s*20[5-9]0|(?<!\d)20[678]0(?!\d)|gtx\s*16[3-9]0|(?<!\d)16[56]0(?!\d)|(?<![a-z])t4(?!\d)", 7.5),
+    (r"(?<![a-z])a(?:40|10|16|2)(?!\d)|(?:rtx\s*)?(?<![a-z])a[2456][05]00(?!\d)|(?:rtx\s*)?30[5-9]0(?!\d)", 8.6),
+    (r"a100|a800|(?<![a-z])a30(?!\d)", 8.0),
     (r"v100|titan\s*v\b", 7.0),
-    (r"(?:gtx\s*)?10[5-8]0\b|p40\b|titan\s*xp?\b", 6.1),
+    (r"(?:gtx\s*)?10[5-8]0(?!\d)|(?<![a-z])p40?(?!\d)|quadro\s*p\d{3,4}|titan\s*xp?\b|mx\s*[123]\d0", 6.1),
     (r"p100", 6.0),
-    (r"m60\b|m40\b|gtx\s*9[5-8]0", 5.2),
-    (r"k80\b", 3.7),
+    (r"(?<![a-z])m[46]0(?!\d)|gtx\s*9[5-8]0|gtx\s*750", 5.2),
+    (r"k80(?!\d)", 3.7),
 )
 
 
 def compute_capability(run: Run) -> float | None:
     """The lowest CUDA compute capability among the GPUs that the facts name; None where they name none."""
     known = run.get("compute_capability")
-    if isinstance(known, (list, tuple)) and len(known) == 2:
-        known = f"{known[0]}.{known[1]}"
-    try:
-        if known is not None:
-            return float(known)
-    except (TypeError, ValueError):
-        pass
+    if isinstance(known, (list, tuple)):
+        known = ".".join(map(str, known))
+    written = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)(?:\.0)?", str(known or "").strip().lower())  # 8.6, "86", "sm_86"
+    if written:
+        return float(f"{written[1]}.{written[2]}")
     text, found = str(run.get("gpu") or "").lower(), []
     for pattern, capability in _CAPABILITIES:
         text, hits = re.subn(pattern, " ", text)
@@ -63,7 +61,8 @@ def precision(run: Run) -> str | None:
         return "fp16"
     if bf16 and bf16 != "auto":
         return "bf16"
-    return "fp32" if fp16 is False and bf16 is False else None
+    sixteen = "16" in str(run.get("torch_dtype") or "")  # 16-bit weights compute in 16 bits, mixed precision or not
+    return "fp32" if fp16 is False and bf16 is False and not sixteen else None
 
 
 def gpus(run: Run) -> int | None:

@@ -47,55 +47,50 @@ def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:
     return max((c for c in run.checkpoints if c.step < step), key=lambda c: c.step, default=None)
 
 
+#: Symptoms that say, already as a warning, that weights or steps may be lost.
+_POISON = ("loss-collapse-to-zero", "loss-not-finite", "gradient-not-finite", "gradient-constant")
+
+
 def first_bad_step(chart: Chart) -> int | None:
-    """The earliest step at which a critical symptom may have begun; None where there is none.
+    """The earliest step at which a failure may have begun; None where there is none.
 
     The row of the first bad gradient norm spans a whole logging window. Where the loss collapsed, the step was solved for.
     """
-    critical = [s for s in chart.symptoms if s.severity == "critical" and s.open]
-    if any(s.slug == "loss-collapse-to-zero" for s in critical):
-        critical = [s for s in critical if s.slug != "gradient-not-finite"]
-    return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in critical), default=None)
+    bad = [s for s in chart.symptoms if s.open and (s.severity == "critical" or (s.severity == "warning" and s.slug in _POISON))]
+    if any(s.slug == "loss-collapse-to-zero" for s in bad):
+        bad = [s for s in bad if s.slug != "gradient-not-finite"]
+    return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in bad), default=None)
 
 
-def start_again(chart: Chart) -> Remedy:
-    """From the last checkpoint before the failure, or from the beginning.
+def start_again(chart: Chart) -> tuple[Remedy, ...]:
+    """From the last checkpoint before the failure, or from the beginning; nothing while the run is not lost.
 
     Where the learning rate froze, the steps since were skipped: the weights of later checkpoints are still sound.
     """
-    step = first_bad_step(chart) or 1
+    step = first_bad_step(chart)
+    if step is None or not any(s.open and s.severity == "critical" for s in chart.symptoms):
+        return ()
     frozen = chart.seen("learning-rate-frozen")
-    if frozen and frozen.open and frozen.severity == "critical" and step > 1:
+    scaled = hardware.precision(chart.run) not in ("bf16", "fp32")  # only a loss scaler skips steps
+    if frozen and frozen.open and frozen.severity == "critical" and scaled and step > 1:
         newest = chart.run.checkpoints[-1].path if chart.run.checkpoints else True
-        return Remedy(
-            "Resume from the newest checkpoint",
-            f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step",
-            {"resume_from_checkpoint": newest},
-            "none",
+        do = "Resume from the newest checkpoint"
+        why = (
+            f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step"
         )
+        return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none"),)
     found = last_checkpoint_before(chart.run, step)
     every = chart.run.get("save_steps")
+    later = "checkpoints written later may hold NaN weights"
     if found is not None:
-        return Remedy(
-            f"Resume from checkpoint-{found.step}, the last one written before step {step:,}",
-            "checkpoints written later may hold NaN weights",
-            {"resume_from_checkpoint": found.path},
-            "low",
-        )
+        do = f"Resume from checkpoint-{found.step}, the last one written before step {step:,}"
+        return (Remedy(do, later, {"resume_from_checkpoint": found.path}, "low"),)
     if isinstance(every, (int, float)) and every >= 1 and step > every:
         last = int((step - 1) // every * every)
-        return Remedy(
-            f"Resume from checkpoint-{last} if it still exists, the last one due before step {step:,}",
-            "checkpoints written later may hold NaN weights",
-            {"resume_from_checkpoint": f"checkpoint-{last}"},
-            "low",
-        )
-    return Remedy(
-        "Start again from the base model",
-        f"no checkpoint is known from before step {step:,}; later ones may hold NaN weights",
-        {"resume_from_checkpoint": False},
-        "medium",
-    )
+        do = f"Resume from checkpoint-{last} if it still exists, the last one due before step {step:,}"
+        return (Remedy(do, later, {"resume_from_checkpoint": f"checkpoint-{last}"}, "low"),)
+    why = f"no checkpoint is known from before step {step:,}; later ones may hold NaN weights"
+    return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium"),)
 
 
 def show_nan() -> Remedy:

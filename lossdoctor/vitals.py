@@ -17,7 +17,8 @@ from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED, task_of_colu
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
 FULL_PRECISION = 1e-7
-REWARD_COLUMNS = ("rewards/", "logps/", "kl")
+#: NaN in one of these says that the model gives NaN; a reward function may give NaN for tasks that are not its own.
+REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/", "kl")
 #: Schedules that have neither a flat peak nor a flat floor.
 FALLS_AT_ONCE = ("linear", "cosine")
 
@@ -65,6 +66,7 @@ class Vitals:
         self.rate_digits = self.rate_decimals = 0
         self.last_rate_above_zero = 0.0
         self.frozen_since = 0  # first step whose row repeats the rate of the row before
+        self.sound_step = 0  # the last row with a finite, non-zero loss and no sign of NaN in its gradient
         # Evaluation.
         self.eval_finite_step: int | None = None
         self.eval_loss: float | None = None  # the last finite one
@@ -126,6 +128,8 @@ class Vitals:
         rate = self.learning_rate
         if not rate or not self.rate_repeats or self.rate_moves < moves:
             return False
+        if moves == 1 and self.frozen_since <= self.sound_step:
+            return False  # beside a failure it counts only if it began with it: before, it is the floor of a schedule
         if rate == self.rate_max and self.run.get("lr_scheduler_type") not in FALLS_AT_ONCE:
             return False
         if abs(self.rate_slope) < 0.1 * self._steepest[self.rate_slope > 0]:
@@ -165,6 +169,8 @@ class Vitals:
             self._observe_gradient(self.grad_norm)
         if self.learning_rate is not None:
             self._observe_rate(self.learning_rate)
+        if self.loss and isfinite(self.loss) and (self.grad_norm is None or isfinite(self.grad_norm)):
+            self.sound_step = self.step
 
     def _observe_eval(self, record: Record) -> None:
         self.evals += 1

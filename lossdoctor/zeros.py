@@ -92,10 +92,10 @@ class ZeroRun:
 
     def real(self, vitals: Vitals) -> bool:
         """Whether something shows that these zeros are a loss too small to print."""
+        if self.moving > self.rows // 2 or (self._faded and not self.not_finite):
+            return True
         if self.not_finite or self.frozen or self.eval_nan or self.reward_nan:
             return False
-        if self.moving > self.rows // 2 or self._faded:
-            return True
         if self.evaluated(vitals) and vitals.eval_loss is not None:
             return vitals.eval_loss <= max(FADED * vitals.loss_resolution, 0.2 * (self.last_clean or 0.0))
         return False

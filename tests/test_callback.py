@@ -47,6 +47,18 @@ class NanLoss(Trainer):
         return loss * math.nan if self.nan_in(self.batches) else loss
 
 
+class Harmless(NanLoss):
+    """The loss that is logged is NaN in those batches; the gradient, and so the weights, are not."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return Trainer.compute_loss(self, *args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        self.batches += 1
+        return loss * math.nan if self.nan_in(self.batches) else loss
+
+
 class Masked(Counting):
     """Sequences of which no token has a label."""
 
@@ -83,8 +95,9 @@ def essence(report: Report) -> Any:
     return report.verdict, symptoms, [d.slug for d in report.diagnoses], report.rows, report.last_good_step
 
 
-def afterwards(trainer: Trainer) -> Report:
-    return lossdoctor.analyze(trainer.args.output_dir)[0]
+def afterwards(trainer: Trainer, doctor: Any = None) -> Report:
+    """The report on the log that the Trainer left, with the facts that a doctor knew live if it is given."""
+    return lossdoctor.analyze(trainer.args.output_dir, known=doctor.report.run.facts if doctor else None)[0]
 
 
 @pytest.mark.parametrize("logging_steps", [1, 7])
@@ -104,7 +117,8 @@ def test_live_and_afterwards_say_the_same(train: Train, fault: str, logging_step
     trainer, doctor = train(model=model, logging_steps=logging_steps, eval_strategy="steps", eval_steps=10,
                             eval_dataset=Counting(32), **more)  # fmt: skip
     assert doctor is not None and doctor.failure is None
-    assert essence(doctor.report) == essence(afterwards(trainer))
+    assert essence(doctor.report) == essence(afterwards(trainer, doctor))
+    assert essence(doctor.report)[:2] == essence(afterwards(trainer))[:2]
     wanted = {"none": "healthy", "nan at times": "critical"}.get(fault, "critical")
     assert doctor.report.verdict == wanted or logging_steps > 1
 
@@ -165,12 +179,7 @@ def test_the_step_of_the_first_nan_is_found(train: Train, logging_steps: int, ac
 def test_without_the_filter_one_nan_stays_in_the_log_for_ever(train: Train) -> None:
     """The Trainer's sum keeps a single NaN; finite gradient norms afterwards make it a warning, not a lost run."""
 
-    class Harmless(NanLoss):
-        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            loss = super().training_step(model, inputs, *args, **kwargs)
-            return loss * math.nan if self.state.global_step == 9 else loss
-
-    trainer, doctor = train(Harmless, nan_in=lambda n: False, logging_nan_inf_filter=False, max_steps=40)
+    trainer, doctor = train(Harmless, nan_in=lambda n: n == 10, logging_nan_inf_filter=False, max_steps=40)
     assert doctor is not None
     assert all(math.isnan(row["loss"]) for row in trainer.state.log_history[9:] if "loss" in row)
     assert [(s.slug, s.severity) for s in doctor.report.symptoms] == [("loss-not-finite", "warning")]
@@ -204,14 +213,47 @@ def test_messages_do_not_tear_a_progress_bar(train: Train, capfd: Any) -> None:
 
 
 def test_a_resumed_run_is_replayed_in_silence(train: Train, tmp_path: Path) -> None:
-    """After a resume the report is that of an unbroken run, and what was told before is not told again."""
+    """After a resume the report is that of an unbroken run, and a fault that is over is not told again."""
     told: list[Event] = []
-    train(NanLoss, nan_in=lambda n: n == 6, max_steps=20, save_strategy="steps", save_steps=10)
+    train(Harmless, nan_in=lambda n: n in (4, 6), max_steps=20, save_strategy="steps", save_steps=10)
     _, doctor = train(doctor=LossDoctorCallback(sinks=[told.append]), max_steps=20, save_strategy="steps", save_steps=10,
                       resume=str(tmp_path / "out" / "checkpoint-10"))  # fmt: skip
     assert doctor is not None and doctor.failure is None
-    assert doctor.report.rows == 20 and "loss-collapse-to-zero" in slugs(doctor.report)
-    assert not any(e.symptom and e.symptom.onset <= 10 and e.transition == "opened" for e in told)
+    assert doctor.report.rows == 20 and "loss-intermittent-zero" in slugs(doctor.report)
+    assert [e.transition for e in told] == ["finished"]
+
+
+def test_a_run_that_is_resumed_broken_is_told_of_and_stopped(train: Train, tmp_path: Path) -> None:
+    """Weights that were NaN in the checkpoint are news: it is said once, three rows after the resume, and "stop" is heard."""
+    told: list[Event] = []
+    train(NanLoss, nan_in=lambda n: n > 5, max_steps=20, save_strategy="steps", save_steps=10)
+    doctor = LossDoctorCallback("stop", sinks=[told.append])
+    trainer, _ = train(doctor=doctor, max_steps=20, resume=str(tmp_path / "out" / "checkpoint-10"))
+    assert trainer.state.global_step == 13
+    opened = [e.symptom.slug for e in told if e.symptom and e.transition == "opened"]
+    assert sorted(opened) == sorted(set(opened)) and "loss-collapse-to-zero" in opened
+
+
+def test_a_doctor_that_comes_late_sees_it_all(train: Train) -> None:
+    """Added while training goes on, it replays what was logged, gathers its facts and watches the rest."""
+    doctor = LossDoctorCallback(sinks=[])
+
+    class Late(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 5:
+                trainers[0].add_callback(doctor)
+
+    trainers: list[Trainer] = []
+
+    class Known(NanLoss):
+        def train(self, *args: Any, **kwargs: Any) -> Any:
+            trainers.append(self)
+            return super().train(*args, **kwargs)
+
+    train(Known, doctor=None, callbacks=[Late()], nan_in=lambda n: n > 12, max_steps=20)
+    assert doctor.failure is None and doctor.report.rows == 20
+    assert doctor.report.verdict == "critical" and doctor.report.last_good_step == 12
+    assert doctor.report.run.get("model_type") == "gpt2"
 
 
 def test_a_checkpoint_made_without_the_doctor_can_be_resumed_with_it(train: Train, tmp_path: Path) -> None:

@@ -737,7 +737,7 @@ def test_a_gpu_is_known_by_its_name(gpu, capability, count):
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(8.6, 8.6), ("7.5", 7.5), ([8, 0], 8.0), ((9, 0), 9.0), ("sm_75", 7.0), ([8], 7.0), (None, 7.0)]
+    ("value", "expected"), [(8.6, 8.6), ("7.5", 7.5), ([8, 0], 8.0), ((9, 0), 9.0), ("sm_75", 7.5), ([8], 7.0), (None, 7.0)]
 )
 def test_a_known_capability_beats_the_name(value, expected):
     """A capability that is a number is believed; otherwise the name of the GPU decides."""

@@ -90,5 +90,5 @@ class AttentionKernelNan(Cause):
                 "low",
                 ("https://github.com/hiyouga/LlamaFactory/issues/8088", "https://github.com/hiyouga/LlamaFactory/issues/9631"),
             ),
-            start_again(chart),
+            *start_again(chart),
         )

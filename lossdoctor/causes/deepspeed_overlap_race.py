@@ -82,5 +82,5 @@ class DeepspeedOverlapRace(Cause):
                 "medium",
                 ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
             ),
-            start_again(chart),
+            *start_again(chart),
         )

@@ -9,6 +9,11 @@ from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import show_nan, start_again, wider_precision
 from lossdoctor.signs import Signs
 
+SKIPPED = (
+    "Gradients grow beyond 65,504, the largest fp16 value, again and again, and the loss scaler throws each of these steps "
+    "away. The run goes on with the others: it learns less than its step counter says, and it is close to standing still."
+)
+
 
 @dataclass
 class Fp16Overflow(Cause):
@@ -33,22 +38,24 @@ class Fp16Overflow(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
-        scale = chart.seen("loss-scale-collapse")
-        proof = signs.rate_frozen or (scale is not None and scale.open)
-        excluded = signs.precision in ("bf16", "fp32")
-        if not signs.broken or signs.gradient == "zero" or (excluded and not proof):
+        scale, skipped = chart.seen("loss-scale-collapse"), chart.seen("skipped-steps")
+        collapsed = scale is not None and scale.open
+        many = skipped is not None and skipped.severity == "warning"
+        if not (signs.broken or many) or signs.gradient == "zero":
             return None
-        opinion = Opinion(signs.witnesses)
-        if excluded:
-            opinion.add(-2, f"the configuration says {signs.precision}")
+        if signs.precision in ("bf16", "fp32") and not collapsed:
+            return None
+        opinion = Opinion(signs.witnesses or ((skipped,) if skipped else ()))
         if signs.precision == "fp16":
             opinion.add(3, "fp16 is on")
         elif hardware.bf16_capable(chart.run) is False:
             opinion.add(2, f"{chart.run.get('gpu')} has no bf16 units, so the run was most likely fp16")
-        if scale and scale.open:
+        if collapsed:
             opinion.add(4, "the loss scale collapsed: every step overflowed")
         if signs.rate_frozen:
             opinion.add(4, "the learning rate froze in the same rows: the scaler skipped every step")
+        elif many and skipped:
+            opinion.add(3, f"{skipped.evidence.get('skipped', 0):.0f} steps were skipped, which only a loss scaler does")
         elif signs.rate_moving and not hardware.uses_deepspeed(chart.run) and "fused" not in str(chart.run.get("optim", "fused")):
             opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
         if signs.precision is None and not opinion.points and not signs.rate_moving and self._lasting(signs):
@@ -61,8 +68,13 @@ class Fp16Overflow(Cause):
             opinion.add(1, "the evaluation loss is NaN as well: the forward pass itself overflows")
         if not opinion.points:
             return None
-        opinion.explanation = self._explain(signs)
+        opinion.explanation = self._explain(signs) if signs.broken else SKIPPED
         return opinion
+
+    def check(self, chart: Chart) -> str:
+        if hardware.bf16_capable(chart.run) is False:
+            return "run the same 50 steps with fp16=False: an fp16 overflow is then gone"
+        return self.decide_by
 
     def _lasting(self, signs: Signs) -> bool:
         """Whether a sound loss turned into zeros for good."""
@@ -88,4 +100,4 @@ class Fp16Overflow(Cause):
         return " ".join(parts)
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (wider_precision(chart.run), start_again(chart), show_nan())
+        return (wider_precision(chart.run), *start_again(chart), show_nan())

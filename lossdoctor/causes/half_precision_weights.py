@@ -48,7 +48,7 @@ class HalfPrecisionWeights(Cause):
             return None
         opinion.explanation = (
             "Mixed precision computes in 16 bits and keeps the weights in 32. Here the weights themselves have 16 bits: an "
-            "update smaller than their last digit is lost, a larger one overflows, and no loss scaler guards them."
+            "update smaller than their last digit is lost, and a larger one overflows."
         )
         return opinion
 
@@ -66,5 +66,5 @@ class HalfPrecisionWeights(Cause):
                 "medium",
                 ("https://github.com/google/gemma_pytorch/issues/24",),
             ),
-            start_again(chart),
+            *start_again(chart),
         )

@@ -53,4 +53,4 @@ class NanHiddenByFilter(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (show_nan(), start_again(chart)) if Signs(chart).broken else (show_nan(),)
+        return (show_nan(), *start_again(chart))

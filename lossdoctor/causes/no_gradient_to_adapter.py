@@ -27,6 +27,8 @@ class NoGradientToAdapter(Cause):
         none_trainable = chart.run.get("trainable_parameters") == 0
         if not (zero and zero.open) and not none_trainable:
             return None
+        if zero is None and Signs(chart).broken:
+            return None  # a loss that moved to NaN had a gradient
         opinion = Opinion((zero,) if zero else ())
         if none_trainable:
             opinion.add(6, "the model has no trainable parameter at all")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
@@ -33,36 +34,46 @@ class UnsupportedDtypeOnGpu(Cause):
         if not (signs.broken or stuck) or signs.gradient == "zero":
             return None
         opinion = Opinion(signs.witnesses or tuple(stuck))
-        run = chart.run
-        gpu, capability = run.get("gpu"), hardware.compute_capability(run)
-        eight_bit = "8" in str(run.get("quantization") or "")
-        if eight_bit and capability and capability < hardware.INT8_CAPABILITY:
-            opinion.add(5, f"8-bit weights need compute capability 7.5, {gpu} has {capability}")
-        elif signs.precision == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
-            opinion.add(5, f"fp16 is broken on {gpu}")
-        elif signs.precision == "bf16" and capability and capability < hardware.BF16_CAPABILITY:
-            opinion.add(4, f"bf16 needs compute capability 8.0, {gpu} has {capability}")
-        if not opinion.points:
+        found = self._unsupported(chart)
+        if found is None:
             return None
+        words, _ = found
+        opinion.add(5, words)
         if stuck:
             opinion.add(1, "the learning rate is stuck from the first row: no step was ever made")
         if signs.from_first_row:
             opinion.add(1, "there was never a good row")
+        elif signs.broken and not stuck:
+            opinion.add(-2, "the first rows were sound")
+        if signs.rate_frozen:
+            opinion.add(-2, "steps are skipped from some row on, as after an overflow")
         opinion.explanation = (
-            f"{gpu} lacks the units for this format; the libraries fall back to code that returns wrong numbers instead of an "
-            "error, so the loss is wrong from the beginning, whatever the data or the learning rate."
+            f"{chart.run.get('gpu')} lacks the units for this format; the libraries fall back to code that returns wrong numbers "
+            "instead of an error, whatever the data or the learning rate."
         )
         return opinion
 
+    @staticmethod
+    def _unsupported(chart: Chart) -> tuple[str, dict[str, Any]] | None:
+        """What this GPU cannot do of what the run asks for, and the settings without it."""
+        run, precision = chart.run, hardware.precision(chart.run)
+        gpu, capability = run.get("gpu"), hardware.compute_capability(run)
+        eight_bit = re.search(r"(?<!\d)8[-_ ]?bit|int8|^8$", str(run.get("quantization") or "").lower())
+        if (
+            eight_bit
+            and "4bit" not in str(run.get("quantization")).lower()
+            and capability
+            and capability < hardware.INT8_CAPABILITY
+        ):
+            return f"8-bit weights need compute capability 7.5, {gpu} has {capability}", {"load_in_8bit": False}
+        if precision == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
+            return f"fp16 is broken on {gpu}", {"fp16": False}
+        if precision == "bf16" and capability and capability < hardware.BF16_CAPABILITY:
+            return f"bf16 needs compute capability 8.0, {gpu} has {capability}", {"bf16": False}
+        return None
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        eight_bit = "8" in str(chart.run.get("quantization") or "")
-        change = {"load_in_8bit": False} if eight_bit else {"fp16": False, "bf16": False}
-        return (
-            Remedy(
-                "Do not use this format on this GPU",
-                "8-bit kernels need Turing (compute capability 7.5), bf16 units Ampere (8.0)",
-                change,
-                "medium",
-                ("https://github.com/tloen/alpaca-lora/issues/418",),
-            ),
-        )
+        found = self._unsupported(chart)
+        words, change = found or ("", {})
+        source = "https://github.com/tloen/alpaca-lora/issues/418"
+        return (Remedy("Do not use this format on this GPU", words, change, "medium", (source,)),)

@@ -35,6 +35,8 @@ class GradientNotFinite(Detector):
     rows_to_condemn: int = 3
     #: A loss scaler that starts anew, after a resume for one, finds its level within log2(65536) = 16 steps.
     steps_to_condemn: int = 20
+    #: In fp16 the scaler skips a step that overflows; one or two of them beside a zero loss heal by themselves.
+    steps_in_fp16: int = 3
     startup_steps: int = 40
     recent: int = 20
     scattered_to_warn: int = 4
@@ -76,11 +78,12 @@ class GradientNotFinite(Detector):
 
     def _severity(self, vitals: Vitals) -> tuple[Severity, str]:
         loss = vitals.loss
-        if loss is not None and (loss == 0.0 or not isfinite(loss)):
-            return "critical", self.says
+        steps = self._streak.last - self._streak.first + 1
+        if loss is not None and ((loss == 0.0 and vitals.supervised) or not isfinite(loss)):
+            skipped = vitals.run.get("fp16") is True and steps < self.steps_in_fp16
+            return ("warning" if skipped else "critical"), self.says
         if not vitals.finite_gradients and vitals.step <= self.startup_steps:
             return "info", self.says_startup
-        steps = self._streak.last - self._streak.first + 1
         if self._streak.rows >= self.rows_to_condemn and steps > self.steps_to_condemn:
             return "critical", self.says
         if sum(self._window) >= self.scattered_to_warn:

@@ -13,8 +13,8 @@ class GradientZero(Detector):
     """The gradient norm is zero: no weight is moved.
 
     ## What it watches
-    `grad_norm` at or below 1e-9 in several rows running. Beside a loss of exactly 0.0 in the middle of a run it waits
-    longer, since single batches without labels look like that.
+    `grad_norm` at or below 1e-9 in several rows running: critical from the first row on. In the middle of a run it waits
+    longer and stays a warning, since batches without labels, and losses with a margin, give zeros as well.
 
     ## Why it matters
     Either no trainable parameter is connected to the loss, or no token of the batches has a label. The run costs as much
@@ -29,7 +29,7 @@ class GradientZero(Detector):
     says = "the gradient norm is 0 in {rows:.0f} rows running from step {onset:,}: no weight moves"
     threshold: float = 1e-9
     rows_to_condemn: int = 2
-    rows_beside_zero_loss: int = 6
+    rows_in_the_middle: int = 10
     rows_in_reinforcement: int = 20
 
     def __post_init__(self) -> None:
@@ -59,14 +59,11 @@ class GradientZero(Detector):
     def _needed(self, vitals: Vitals) -> int:
         if not vitals.supervised:
             return self.rows_in_reinforcement
-        if self._zero_losses and not self._from_start:
-            return self.rows_beside_zero_loss
-        return self.rows_to_condemn
+        return self.rows_to_condemn if self._from_start else self.rows_in_the_middle
 
     def _state(self, vitals: Vitals) -> Symptom:
-        severity: Severity = "critical" if vitals.supervised and self._streak.rows > 1 else "warning"
-        if self._zero_losses and not self._from_start:
-            severity = "warning"  # rows without labels, or a margin loss with nothing left to learn
+        lost = vitals.supervised and self._streak.rows > 1 and self._from_start
+        severity: Severity = "critical" if lost else "warning"  # later: no labels, or a margin loss with nothing to learn
         if vitals.clean_rows and vitals.level < 100 * vitals.loss_resolution and not self._from_start:
             severity = "info"  # the loss has faded to nothing, and so has its gradient
         return self.symptom(

@@ -35,6 +35,8 @@ class LossCollapseToZero(Detector):
     rows_without_witness: int = 3
     rows_with_zero_gradient: int = 6
     rows_to_heal: int = 2
+    #: In fp16 the scaler skips a step that overflows; one or two of them heal by themselves.
+    steps_in_fp16: int = 3
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -83,9 +85,12 @@ class LossCollapseToZero(Detector):
     def _severity(self, vitals: Vitals, end: bool = False) -> Severity | None:
         """How bad the zeros are by their witnesses; None while there are too few to say."""
         run = self._run
+        if run.real(vitals):
+            return None
         if run.not_finite or run.reward_nan:
-            return "critical"
-        if not vitals.supervised or run.real(vitals):
+            skipped = vitals.run.get("fp16") is True and run.last - run.first + 1 < self.steps_in_fp16
+            return "warning" if skipped else "critical"
+        if not vitals.supervised:
             return None
         if run.eval_nan or run.frozen:
             return "critical"
