@@ -48,15 +48,18 @@ class NanLoss(Trainer):
 
 
 class Harmless(NanLoss):
-    """The loss that is logged is NaN in those batches; the gradient, and so the weights, are not."""
+    """The loss is NaN in those batches and their gradient 0, as without labels: the weights are left as they were."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         return Trainer.compute_loss(self, *args, **kwargs)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(model, *args, **kwargs)
         self.batches += 1
-        return loss * math.nan if self.nan_in(self.batches) else loss
+        if not self.nan_in(self.batches):
+            return loss
+        model.zero_grad(set_to_none=False)
+        return loss * math.nan
 
 
 class Masked(Counting):
