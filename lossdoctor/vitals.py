@@ -47,6 +47,7 @@ class Vitals:
         self.initial: float | None = None
         self.best = inf
         self.last_clean: float | None = None
+        self.noise_before = 0.0  # without the step to the last clean row
         self.clean_step = self.clean_window = 0  # the last clean row: its last step and how many it covers
         self.clean_grad_norm: float | None = None
         self.rounded = True
@@ -190,6 +191,7 @@ class Vitals:
             return
         if self.rounded and decimals(loss) > 4:
             self.rounded = False
+        self.noise_before = self.noise
         if self.last_clean is not None:
             self._changes.push(abs(loss - self.last_clean))
         else:
