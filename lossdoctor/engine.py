@@ -10,7 +10,6 @@ from lossdoctor.base import Cause, Detector, Opinion
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
-from lossdoctor.tasks import SUPERVISED
 from lossdoctor.vitals import Vitals
 
 Transition = Literal["opened", "worsened", "closed", "finished"]
@@ -247,6 +246,3 @@ def examine(records: Iterable[Record], run: Run | None = None, settings: dict[st
     for record in records:
         engine.observe(record)
     return engine.report()
-
-
-__all__ = ["ENOUGH_ROWS", "SUPERVISED", "Engine", "Event", "Sink", "examine"]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from lossdoctor import hardware
+from lossdoctor.families import family_of
 from lossdoctor.model import Chart, Checkpoint, Remedy, Run
 
-PRECISION_SOURCES = (
-    "https://docs.pytorch.org/docs/stable/amp.html",
-    "https://github.com/huggingface/transformers/issues/9295",
-    "https://github.com/QwenLM/Qwen3/issues/670",
-)
+PRECISION_SOURCE = "https://docs.pytorch.org/docs/stable/amp.html"
 
 
 def wider_precision(run: Run) -> Remedy:
     """bf16 where the GPU computes it, fp32 where it does not, both where the GPU is not known."""
     capable = hardware.bf16_capable(run)
+    family = family_of(run)
+    sources = (PRECISION_SOURCE, family.source) if family and family.source else (PRECISION_SOURCE,)
     gpu = str(run.get("gpu") or "this GPU")
     if capable:
         return Remedy(
@@ -22,7 +21,7 @@ def wider_precision(run: Run) -> Remedy:
             f"bf16 reaches as far as fp32 (3.4e38; fp16 ends at 65,504) and needs no loss scale; {gpu} computes it in hardware",
             {"bf16": True, "fp16": False},
             "none",
-            PRECISION_SOURCES,
+            sources,
         )
     if capable is False:
         return Remedy(
@@ -31,14 +30,14 @@ def wider_precision(run: Run) -> Remedy:
             "gradient checkpointing and a smaller batch with more accumulation pay back part of the memory",
             {"fp16": False, "bf16": False, "gradient_checkpointing": True},
             "high",
-            PRECISION_SOURCES,
+            sources,
         )
     return Remedy(
         "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
         "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer",
         {"fp16": False, "bf16": "true on Ampere or newer, else false"},
         "low",
-        PRECISION_SOURCES,
+        sources,
     )
 
 

@@ -7,12 +7,12 @@ kind of training this is. Memory does not grow with the run.
 from __future__ import annotations
 
 from collections import deque
-from math import inf, isfinite
+from math import isfinite
 from statistics import median
 
 from lossdoctor.model import Record, Run
 from lossdoctor.stats import MAD_TO_SD, RunningMedian, decimals, significant_digits
-from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
+from lossdoctor.tasks import SUPERVISED, task_of_columns, task_of_run
 
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
@@ -44,8 +44,6 @@ class Vitals:
         self.has_loss = self.has_grad_norm = self.has_learning_rate = False
         # Loss: only finite, non-zero rows count.
         self.clean_rows = 0
-        self.initial: float | None = None
-        self.best = inf
         self.last_clean: float | None = None
         self.noise_before = 0.0  # without the step to the last clean row
         self.clean_step = self.clean_window = 0  # the last clean row: its last step and how many it covers
@@ -54,9 +52,7 @@ class Vitals:
         self._levels = RunningMedian(9)
         self._recent: deque[float] = deque(maxlen=4)
         self._changes = RunningMedian(64)
-        # Gradient norm: only finite, non-zero rows count.
-        self.usual_grad_norm = RunningMedian(31)
-        self.finite_gradients = 0
+        self.finite_gradients = 0  # rows with a finite, non-zero gradient norm
         # Learning rate.
         self.rate_max = 0.0
         self.rate_previous: float | None = None
@@ -111,14 +107,6 @@ class Vitals:
     @property
     def supervised(self) -> bool:
         return self.task == SUPERVISED
-
-    @property
-    def reinforcement(self) -> bool:
-        return self.task == REINFORCEMENT
-
-    @property
-    def preference(self) -> bool:
-        return self.task == PREFERENCE
 
     def rate_frozen(self, moves: int = 2) -> bool:
         """Whether the rate repeats to the last digit after `moves` rows or more in which it moved.
@@ -194,20 +182,16 @@ class Vitals:
         self.noise_before = self.noise
         if self.last_clean is not None:
             self._changes.push(abs(loss - self.last_clean))
-        else:
-            self.initial = loss
         self._levels.push(loss)
         self._recent.append(loss)
         self.last_clean = loss
         self.clean_step, self.clean_window, self.clean_grad_norm = self.step, self.window, self.grad_norm
         self.clean_rows += 1
-        self.best = min(self.best, loss)
 
     def _observe_gradient(self, norm: float) -> None:
         self.has_grad_norm = True
         if isfinite(norm) and norm > 0:
             self.finite_gradients += 1
-            self.usual_grad_norm.push(norm)
 
     def _observe_rate(self, rate: float) -> None:
         self.has_learning_rate = True

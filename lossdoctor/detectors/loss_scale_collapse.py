@@ -9,8 +9,6 @@ from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
-COLUMNS = ("loss_scale", "grad_scale")
-
 
 @dataclass
 class LossScaleCollapse(Detector):
@@ -39,7 +37,6 @@ class LossScaleCollapse(Detector):
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
         self._recent: deque[tuple[int, float]] = deque(maxlen=256)
-        self._previous = 0.0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         scale = record.values.get("loss_scale", record.values.get("grad_scale"))
