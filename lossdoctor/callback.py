@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -129,7 +130,8 @@ class LossDoctorCallback(TrainerCallback):
 
     def _saved(self) -> tuple[Checkpoint, ...]:
         """The checkpoints of this run that are still on disk: `save_total_limit` deletes the old ones."""
-        return tuple(Checkpoint(step, path) for step, path in sorted(self._checkpoints.items()) if Path(path).is_dir())
+        known = sorted(self._checkpoints.items())
+        return tuple(Checkpoint(step, path) for step, path in known if os.path.isdir(path))  # noqa: PTH112  # never raises
 
 
 __all__ = ["LossDoctorCallback"]

@@ -30,6 +30,8 @@ class OneLineErrors(click.Group):
             if not standalone_mode:
                 raise
             message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            if isinstance(error, click.UsageError) and error.ctx:
+                message += f" See: {error.ctx.command_path} --help"
             _complain(message)
             code = NOTHING if isinstance(error, NothingToAnalyse) else UNUSABLE
         except (click.Abort, KeyboardInterrupt):
@@ -42,10 +44,17 @@ class OneLineErrors(click.Group):
         return code
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=OneLineErrors,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="lossdoctor")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Tells what is wrong with a fine-tuning run, why, and what to change."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -150,7 +150,7 @@ def test_a_folder_of_runs_names_the_runs(tmp_path):
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "trainer_state.json").write_text(json.dumps({"log_history": HEALTHY}))
     line = complaint(analyze("runs", folder=tmp_path))
-    assert "folders that do: first" in line and "name one or use runs/*" in line
+    assert "these folders in it do: first" in line and "name one or use runs/*" in line
     assert reported(analyze("--output-format", "json", "runs/*", folder=tmp_path)) == ["runs/first"]
 
 
@@ -240,14 +240,14 @@ def test_an_empty_log_among_others_does_not_count_as_unusable(tmp_path, other, c
         (["--set", "=true"], ("--set takes name=value", "'=true'")),
         (["--set", "learning_rte=1e-4"], ("unknown fact 'learning_rte'", "did you mean learning_rate")),
         (["--set", "zzzzzz=red"], ("unknown fact 'zzzzzz'", "a TrainingArguments name")),
-        (["--set", "learning_rate=fast"], ("learning_rate takes float", "'fast'")),
-        (["--set", "learning_rate="], ("learning_rate takes float", "''")),
-        (["--set", "learning_rate=nan"], ("learning_rate takes float", "'nan'")),
-        (["--set", "learning_rate=1e999"], ("learning_rate takes float", "'1e999'")),
-        (["--set", "lora_r=1.5"], ("lora_r takes int", "'1.5'")),
-        (["--set", "use_lora=maybe"], ("use_lora takes bool", "'maybe'")),
-        (["--set", "fp16=maybe"], ("fp16 takes bool", "'maybe'")),
-        (["--set", "lora_r=8", "--set", "lora_r=x"], ("lora_r takes int", "'x'")),
+        (["--set", "learning_rate=fast"], ("learning_rate takes a number", "'fast'")),
+        (["--set", "learning_rate="], ("learning_rate takes a number", "''")),
+        (["--set", "learning_rate=nan"], ("learning_rate takes a number", "'nan'")),
+        (["--set", "learning_rate=1e999"], ("learning_rate takes a number", "'1e999'")),
+        (["--set", "lora_r=1.5"], ("lora_r takes a whole number", "'1.5'")),
+        (["--set", "use_lora=maybe"], ("use_lora takes true", "'maybe'")),
+        (["--set", "fp16=maybe"], ("fp16 takes true", "'maybe'")),
+        (["--set", "lora_r=8", "--set", "lora_r=x"], ("lora_r takes a whole number", "'x'")),
     ],
 )
 def test_a_wrong_option_is_one_line_with_what_would_be_right(tmp_path, options, words):

@@ -492,7 +492,7 @@ def test_runs_further_down_are_named_in_the_error(tmp_path):
     """A folder of runs is not a run; the error names the runs, not their checkpoints."""
     write(tmp_path / "first", state(ROW))
     run_with_checkpoints(tmp_path / "second", 10, 20)
-    with pytest.raises(LossDoctorError, match=r"holds no trainer_state\.json of its own.*: first, second; name one") as caught:
+    with pytest.raises(LossDoctorError, match=r"holds no trainer_state\.json itself.*: first, second; name one") as caught:
         load(tmp_path)
     assert "checkpoint-" not in str(caught.value)
 
@@ -501,7 +501,7 @@ def test_runs_further_down_are_named_in_the_error(tmp_path):
 def test_a_folder_without_a_log_is_refused(tmp_path, name):
     """The error says what an output folder would hold."""
     write((tmp_path / name).parent, "text", Path(name).name)
-    with pytest.raises(LossDoctorError, match=r"holds no trainer_state\.json and no checkpoint-N folder"):
+    with pytest.raises(LossDoctorError, match=r"holds no trainer_state\.json, nor a checkpoint-N folder"):
         load(tmp_path)
 
 

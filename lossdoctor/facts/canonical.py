@@ -128,6 +128,15 @@ ALIASES: Mapping[str, str] = {
     "trainable_params": "trainable_parameters",
 }
 
+#: How the kinds are called in messages.
+KINDS: Mapping[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    dict: "a mapping",
+}
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False, "none": False}
 #: What a precision may be besides true and false: as DeepSpeed, kohya and Apex write it.
 MODES = ("auto", "full", "pure", "apex", "apex o1", "apex o2", "o1", "o2")
@@ -189,7 +198,9 @@ def _coerce(name: str, value: Any) -> Any:
         return str(value)
     if str in kinds and bool in kinds and isinstance(value, str) and name == "deepspeed":
         return value  # a path to its configuration
-    wanted = " or ".join(kind.__name__ for kind in kinds)
+    wanted = " or ".join(KINDS[kind] for kind in kinds)
+    if bool in kinds and str in kinds:
+        wanted = f"true, false or one of {', '.join(MODES)}"
     raise LossDoctorError(f"{name} takes {wanted}, found {reprlib.repr(value)}")
 
 

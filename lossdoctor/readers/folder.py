@@ -45,13 +45,11 @@ def newest_state(folder: Path) -> Path:
         return own if newest.stat().st_mtime <= own.stat().st_mtime else newest
     if in_checkpoints:
         return in_checkpoints[-1]
-    below = sorted(
-        {p.parent.name for p in list(folder.glob(f"*/{STATE}"))[:50] + list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]}
-    )
-    below += sorted({p.parent.parent.name for p in list(folder.glob(f"*/checkpoint-*/{STATE}"))[:50]})
-    runs = [name for name in dict.fromkeys(below) if not _CHECKPOINT.match(name)]
+    states = [*folder.glob(f"*/{STATE}"), *folder.glob(f"*/checkpoint-*/{STATE}")]
+    runs = sorted({output_folder(state).name for state in states})
     if runs:
-        raise LossDoctorError(
-            f"{folder} holds no {STATE} of its own, but folders that do: {', '.join(runs[:5])}; name one or use {folder}/*"
-        )
-    raise LossDoctorError(f"{folder} holds no {STATE} and no checkpoint-N folder with one: not the output folder of a Trainer")
+        some = ", ".join(runs[:5]) + (" …" if len(runs) > 5 else "")
+        raise LossDoctorError(f"{folder} holds no {STATE} itself, but these folders in it do: {some}; name one, or {folder}/*")
+    raise LossDoctorError(
+        f"{folder} holds no {STATE}, nor a checkpoint-N folder with one; a Trainer's output folder was expected"
+    )
