@@ -150,7 +150,7 @@ def test_a_folder_of_runs_names_the_runs(tmp_path):
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "trainer_state.json").write_text(json.dumps({"log_history": HEALTHY}))
     line = complaint(analyze("runs", folder=tmp_path))
-    assert "these folders in it do: first" in line and "name one or use runs/*" in line
+    assert "these folders in it do: first" in line and "name one, or runs/*" in line
     assert reported(analyze("--output-format", "json", "runs/*", folder=tmp_path)) == ["runs/first"]
 
 
