@@ -43,6 +43,7 @@ def _console(color: bool | None, width: int | None) -> Console:
     return Console(
         width=max(NARROWEST, min(WIDEST, columns)),
         force_terminal=terminal,
+        force_jupyter=False,  # in a notebook rich would display every print by itself
         no_color=None if color is None else not color,
         highlight=False,
         soft_wrap=False,
