@@ -121,7 +121,7 @@ def _verdict(report: Report) -> Text:
         if cause and cause.confidence != "low":
             words += f" Most likely: {cause.title}."
     elif report.verdict == "healthy":
-        words = "No numerical failure found."
+        words = "No numerical failure found; spikes, divergence and overfitting were not judged."
     else:
         words = "Too few rows to judge; nothing broken in them."
     return Text.assemble((f"{MARKS[report.verdict]} {report.verdict.upper()}  ", style), words)
