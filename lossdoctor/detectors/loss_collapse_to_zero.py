@@ -16,7 +16,8 @@ class LossCollapseToZero(Detector):
 
     ## What it watches
     `loss`, together with the gradient norm, the learning rate and the evaluation loss of the same rows. With a non-finite
-    gradient norm or evaluation loss one row is enough; without any such witness it waits for several. The row before the
+    gradient norm or evaluation loss one row is enough (three steps where fp16 is known to be on: its scaler may skip one or
+    two); without any such witness it waits for several. Zeros beside a gradient of 0 stay a warning. The row before the
     zeros averages good and NaN steps: the step of the first NaN is solved for from it.
 
     ## Why it matters
