@@ -17,7 +17,8 @@ class GradientNotFinite(Detector):
     ## What it watches
     `grad_norm` of every training row: that of the last step the row covers. One such row with a normal loss is a note, two
     running or several scattered ones a warning; three running over more than 20 steps, or one beside a zero or NaN loss
-    (three steps where fp16 is known to be on), are critical. Before the first finite norm a loss scaler may still be finding its level.
+    (three steps where fp16 is known to be on), are critical. Before the first finite norm a loss scaler may still be
+    finding its level.
 
     ## Why it matters
     Without a loss scaler this step turns the weights into NaN. With one it is skipped, and nothing is learned from it; when
