@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lossdoctor.model import Chart, Confidence, Record, Remedy, Severity, Symptom
+from lossdoctor.model import Chart, Confidence, Kind, Record, Remedy, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
@@ -34,16 +34,25 @@ class Page:
         cls.slug = slug_of(cls.__name__)
 
 
-class Detector(Page, ABC):
+class Detector(Page):
     """Watches the rows of one run for one symptom."""
 
     series: ClassVar[str] = "loss"
+    #: The records that `update` is given.
+    kinds: ClassVar[tuple[Kind, ...]] = ("train",)
+    #: Symptoms of one incident are one: while one of them stands, the others of the same name and series are not told.
+    incident: ClassVar[str] = ""
     #: The sentence a user reads; fields are `series`, `onset`, `last` and every number of the evidence.
     says: ClassVar[str]
 
-    @abstractmethod
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         """Takes the next row; returns the symptom when it opened, got worse or closed in this row."""
+        return None
+
+    @property
+    def settled(self) -> bool:
+        """Whether rows that are `vitals.sound` can tell this detector nothing until one comes that is not."""
+        return False
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         """The last state of every symptom that needs the end of the log, or a fresh `last`."""

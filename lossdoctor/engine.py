@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -23,11 +23,11 @@ KEPT_RECORDS = 4096
 #: Symptoms kept; a run with more has long said all it has to say.
 KEPT_SYMPTOMS = 256
 
-#: What this version does not look at yet.
-OUT_OF_SCOPE = NotJudged(
-    "the shape of the curve and overfitting",
-    "this version finds numerical failures only (NaN, zero loss, overflow, skipped steps, masked labels)",
-)
+#: Shares of `max_steps` at which the whole curve is looked at while the run goes on, and the rows it takes.
+LOOKS = (0.4, 0.6, 0.8)
+ROWS_TO_LOOK = 20
+#: After this many sound rows running, detectors that sound rows tell nothing are left asleep.
+NAP = 16
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,33 @@ class Engine:
         self._failed: list[NotJudged] = []
         self._last_step: int | None = None
         self._first_step: int | None = None
+        self._listeners: dict[str, list[Detector]] = {}
+        self._awake: list[Detector] = []
+        self._sound_rows = 0
+        self._looks = list(LOOKS)
+        self._looked: set[tuple[str, str, int]] = set()
+        self._incidents = {d.slug: d.incident for d in self.detectors}
+        self._listen()
+
+    def _listen(self) -> None:
+        """Who is to be told of which kind of record."""
+        for kind in ("train", "eval", "summary"):
+            hear = [d for d in self.detectors if kind in d.kinds and type(d).update is not Detector.update]
+            self._listeners[kind] = hear
+        self._awake = self._listeners["train"]
+
+    def _audience(self, record: Record) -> list[Detector]:
+        """The detectors that must see this record: while all goes well, most of them sleep."""
+        if record.kind != "train":
+            return self._listeners[record.kind]
+        if not self.vitals.sound:
+            self._sound_rows = 0
+            self._awake = self._listeners["train"]
+        else:
+            self._sound_rows += 1
+            if self._sound_rows % NAP == 0:
+                self._awake = [d for d in self._listeners["train"] if not d.settled]
+        return self._awake
 
     def observe(self, record: Record) -> tuple[Symptom, ...]:
         """Takes the next record; returns the symptoms that opened, got worse or closed in it."""
@@ -91,7 +118,7 @@ class Engine:
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
-        for detector in self.detectors:
+        for detector in self._audience(record):
             try:
                 symptom = detector.update(record, vitals)
             except Exception as error:
@@ -99,14 +126,51 @@ class Engine:
                 continue
             if symptom is not None and (transition := self._note(symptom)):
                 changed.append((transition, symptom))
+        if self._looks and record.kind == "train" and vitals.progress >= self._looks[0]:
+            changed += self._look()
         for transition, symptom in changed:  # only now, so that a sink which asks for the report gets the whole row
             self.tell(Event(transition, symptom, self.report))
         return tuple(symptom for _, symptom in changed)
 
+    def _look(self) -> list[tuple[Transition, Symptom]]:
+        """What only the whole curve shows, judged now and then while the run goes on: changes worth a word."""
+        while self._looks and self.vitals.progress >= self._looks[0]:
+            del self._looks[0]
+        if self.vitals.rows < ROWS_TO_LOOK:
+            return []
+        changed: list[tuple[Transition, Symptom]] = []
+        seen = set()
+        for detector in tuple(self.detectors):
+            if type(detector).update is not Detector.update:
+                continue  # it follows the rows and tells of its symptoms itself
+            for symptom in self._continued(detector):
+                if symptom.severity != "info":
+                    if transition := self._note(symptom):
+                        changed.append((transition, symptom))
+                    if symptom.identity in self._symptoms:
+                        seen.add(symptom.identity)
+        for identity in sorted(self._looked - seen):
+            changed.append(("closed", replace(self._symptoms[identity], open=False, last=self.vitals.step)))
+            self._symptoms[identity] = changed[-1][1]
+        self._looked = seen
+        return changed
+
+    def _continued(self, detector: Detector) -> list[Symptom]:
+        """The detector's last symptoms; one seen at an earlier look keeps the onset it was told with."""
+        onsets = {identity[:2]: identity[2] for identity in self._looked}
+        return [replace(s, onset=onsets.get((s.slug, s.series), s.onset)) for s in self._finished(detector)]
+
+    def _finished(self, detector: Detector) -> list[Symptom]:
+        try:
+            return list(detector.finish(self.vitals))
+        except Exception as error:
+            self._switch_off(detector, self.vitals.step, error)
+            return []
+
     def _note(self, symptom: Symptom) -> Transition | None:
         """Keeps the new state; says what changed, if anything that others want to know did."""
         known = self._symptoms.get(symptom.identity)
-        if known is None and len(self._symptoms) >= KEPT_SYMPTOMS:
+        if known is None and (len(self._symptoms) >= KEPT_SYMPTOMS or self._told_already(symptom, self._symptoms)):
             return None
         self._symptoms[symptom.identity] = symptom
         if known is None:
@@ -140,6 +204,7 @@ class Engine:
         if self.strict:
             raise error
         self.detectors = [d for d in self.detectors if d is not detector]  # a new list: this one may be being walked
+        self._listen()
         self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
 
     def _keep(self, record: Record) -> None:
@@ -177,12 +242,37 @@ class Engine:
     def _current(self) -> tuple[Symptom, ...]:
         """The latest state of every symptom, with what the detectors would say at the end of the log."""
         states = dict(self._symptoms)
+        ended: set[tuple[str, str, int]] = set()
         for detector in tuple(self.detectors):
-            try:
-                states.update((s.identity, s) for s in detector.finish(self.vitals))
-            except Exception as error:
-                self._switch_off(detector, self.vitals.step, error)
-        return tuple(sorted(states.values(), key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
+            for symptom in self._continued(detector):
+                if symptom.identity in states or not self._told_already(symptom, states):
+                    states[symptom.identity] = symptom
+                    ended.add(symptom.identity)
+        for identity in self._looked - ended:
+            states[identity] = replace(states[identity], open=False, last=self.vitals.step)
+        whole = [s for s in states.values() if not self._part_of_another(s, states)]
+        return tuple(sorted(whole, key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
+
+    def _mates(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> Iterator[Symptom]:
+        """The other symptoms of the same incident that are no less severe."""
+        incident = self._incidents.get(symptom.slug)
+        if incident:
+            for other in among.values():
+                if other.series == symptom.series and self._incidents.get(other.slug) == incident:
+                    if other.identity != symptom.identity and RANK[other.severity] >= RANK[symptom.severity]:
+                        yield other
+
+    def _told_already(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> bool:
+        return any(other.open for other in self._mates(symptom, among))
+
+    def _part_of_another(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> bool:
+        """Whether a wider symptom of the same incident covers it: a spike within a divergence is no second finding."""
+        for other in self._mates(symptom, among):
+            wider = other.onset <= symptom.onset and (other.open or (not symptom.open and other.last >= symptom.last))
+            same = other.onset == symptom.onset and RANK[other.severity] == RANK[symptom.severity]
+            if wider and not (same and other.slug > symptom.slug):
+                return True
+        return False
 
     def _diagnose(self, chart: Chart) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
         """Every cause that speaks up: the likeliest first, then the more frequent; mechanisms and the normal ones last."""
@@ -222,7 +312,7 @@ class Engine:
         if self.vitals.rows < ENOUGH_ROWS:
             blind.append(NotJudged("health of the run", f"{self.vitals.rows} training rows: too few for a verdict of health"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]
-        return [*blind, OUT_OF_SCOPE]
+        return blind
 
 
 def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:

@@ -62,6 +62,7 @@ class Run:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
+    resumed_at: tuple[int, ...] = ()  # where the rows go on from an earlier checkpoint: the first step of each new branch
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a fact by its canonical name, or `default` where it is not known."""

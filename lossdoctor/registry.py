@@ -36,7 +36,7 @@ def _find(package: ModuleType, kind: type[P]) -> dict[str, type[P]]:
 @cache
 def all_detectors() -> dict[str, type[Detector]]:
     """Every detector class by its slug."""
-    return _find(detectors, Detector)  # type: ignore[type-abstract]
+    return _find(detectors, Detector)
 
 
 @cache

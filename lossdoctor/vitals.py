@@ -10,15 +10,19 @@ from collections import deque
 from math import isfinite
 from statistics import median
 
+from lossdoctor.curve import Curve
+from lossdoctor.history import History
 from lossdoctor.model import Record, Run
-from lossdoctor.stats import MAD_TO_SD, RunningMedian, decimals, significant_digits
-from lossdoctor.tasks import SUPERVISED, task_of_columns, task_of_run
+from lossdoctor.stats import RunningMedian, decimals, significant_digits
+from lossdoctor.tasks import REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
+from lossdoctor.trend import Trend, trend_of
 
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
 FULL_PRECISION = 1e-7
 #: NaN in one of these says that the model gives NaN; a reward function may give NaN for tasks that are not its own.
 REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/", "kl")
+NOTHING = float("nan")
 #: Schedules that have neither a flat peak nor a flat floor.
 FALLS_AT_ONCE = ("linear", "cosine")
 
@@ -51,7 +55,6 @@ class Vitals:
         self.rounded = True
         self._levels = RunningMedian(9)
         self._recent: deque[float] = deque(maxlen=4)
-        self._changes = RunningMedian(64)
         self.finite_gradients = 0  # rows with a finite, non-zero gradient norm
         # Learning rate.
         self.rate_max = 0.0
@@ -67,10 +70,23 @@ class Vitals:
         # Evaluation.
         self.eval_finite_step: int | None = None
         self.eval_loss: float | None = None  # the last finite one
+        self.eval_first: float | None = None
+        self.eval_best = 0.0
+        self._eval_since_best = 0
         self.eval_not_finite: set[str] = set()  # the evaluation sets whose last loss was not finite
         self.reward_nan = False  # rewards or log probabilities of this row are NaN
         self._faint: deque[bool] = deque(maxlen=30)
         self._windows = RunningMedian(31)
+        self._same_windows = 0
+        self.restarted = -(10**9)  # the step of the last row at which the run began anew
+        self._falls = 0
+        # The shape of the curve.
+        self.curve = Curve()
+        self.history = History()
+        self._trend: tuple[int, Trend | None] = (-1, None)
+        self.repeated = False  # the row repeats the loss before and has nothing else: a table with a row per evaluation
+        self.sound = False  # the row has nothing that could point to NaN, zeros or a loss scaler
+        self._total = float(run.get("max_steps") or 0)
 
     @property
     def level(self) -> float:
@@ -86,7 +102,7 @@ class Vitals:
     @property
     def noise(self) -> float:
         """Standard deviation of the loss around its trend: from first differences, which a slow trend hardly touches."""
-        return MAD_TO_SD * self._changes.median / 2**0.5
+        return self.curve.jitter
 
     @property
     def usual_window(self) -> int:
@@ -107,6 +123,48 @@ class Vitals:
     @property
     def supervised(self) -> bool:
         return self.task == SUPERVISED
+
+    @property
+    def loss_tells(self) -> bool:
+        """Whether the loss measures how well the model does; in reinforcement learning it does not."""
+        return self.task != REINFORCEMENT
+
+    @property
+    def trend(self) -> Trend | None:
+        """What the whole curve did; None with fewer than ten rows. Worked out once per row, on demand."""
+        if self._trend[0] != self.history.rows:
+            self._trend = (self.history.rows, trend_of(self.history))
+        return self._trend[1]
+
+    @property
+    def eval_fell(self) -> float:
+        """Share by which the best evaluation loss is below the first; 0.0 without two of them."""
+        return (self.eval_first - self.eval_best) / abs(self.eval_first) if self.eval_first else 0.0
+
+    @property
+    def eval_improving(self) -> bool:
+        """Whether the evaluation loss has fallen by 1 % or more, and was at its best in one of the last two evaluations."""
+        return self.eval_fell >= 0.01 and self._eval_since_best <= 1
+
+    @property
+    def eval_holds(self) -> bool:
+        """Whether the last of two or more evaluation losses is at most 5 % above the best."""
+        return self.eval_first is not None and self.evals > 1 and (self.eval_loss or 0.0) <= 1.05 * self.eval_best
+
+    @property
+    def begins_late(self) -> bool:
+        """Whether the log leaves out the beginning of the run."""
+        return (self.first_step or 0) > 3 * self.usual_window + 1
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps in one epoch; None before a tenth of an epoch, or where no epoch is logged."""
+        return self.step / self.epoch if self.epoch and self.epoch > 0.1 and self.step else None
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done; 0.0 where `max_steps` is not known."""
+        return self.step / self._total if self._total > 0 else 0.0
 
     def rate_frozen(self, moves: int = 2) -> bool:
         """Whether the rate repeats to the last digit after `moves` rows or more in which it moved.
@@ -132,6 +190,8 @@ class Vitals:
         if self.supervised and self.rows < 20:
             self.task = task_of_columns(values) or self.task
         if record.epoch is not None:
+            if self.epoch is not None and record.epoch < self.epoch - 0.005 and record.kind == "train":
+                self.restarted = record.step
             self.epoch = record.epoch
         if record.kind == "eval":
             self._observe_eval(record)
@@ -140,26 +200,41 @@ class Vitals:
         self.rows += 1
         if self.first_step is None:
             self.first_step = record.step
+        if record.step in self.run.resumed_at:
+            self.restarted = record.step
         self.previous_step, self.step = self.step, record.step
         distance = self.step - self.previous_step
         every = self.run.get("logging_steps") if self.rows == 1 else None
         if isinstance(every, float) and 1 <= every < distance:
             distance = int(every)  # the log begins late: its first row covers no more than the others
         if distance > 0:
+            self._same_windows = self._same_windows + 1 if distance == self.window else 0
             self.window = distance
-            self._windows.push(distance)
-        self.loss = values.get("loss")
-        self.grad_norm = values.get("grad_norm")
+            if self._same_windows <= self._windows.window:  # from then on all of them are this one
+                self._windows.push(distance)
+        self.loss = loss = values.get("loss")
+        self.grad_norm = norm = values.get("grad_norm")
         self.reward_nan = not self.supervised and any(v != v for k, v in values.items() if k.startswith(REWARD_COLUMNS))
-        self.learning_rate = values.get("learning_rate")
-        if self.loss is not None:
-            self._observe_loss(self.loss)
-        if self.grad_norm is not None:
-            self._observe_gradient(self.grad_norm)
-        if self.learning_rate is not None:
-            self._observe_rate(self.learning_rate)
-        if self.loss and isfinite(self.loss) and (self.grad_norm is None or isfinite(self.grad_norm)):
+        self.learning_rate = rate = values.get("learning_rate")
+        if loss is not None:
+            self._observe_loss(loss)
+        if norm is not None:
+            self._observe_gradient(norm)
+        if rate is not None:
+            self._observe_rate(rate)
+        there = loss is not None and loss != 0.0 and isfinite(loss)
+        whole = there and (norm is None or isfinite(norm))
+        if whole:
             self.sound_step = self.step
+        self.sound = whole and norm != 0.0 and rate != 0.0 and "loss_scale" not in values and "grad_scale" not in values
+        if there and not self.repeated and loss is not None:
+            self.history.push(
+                self.step,
+                NOTHING if self.epoch is None else self.epoch,
+                loss,
+                NOTHING if rate is None else rate,
+                norm if norm is not None and isfinite(norm) else NOTHING,
+            )
 
     def _observe_eval(self, record: Record) -> None:
         self.evals += 1
@@ -167,6 +242,12 @@ class Vitals:
             if is_eval_loss(name):
                 if isfinite(value):
                     self.eval_finite_step, self.eval_loss = record.step, value
+                    if self.eval_first is None:
+                        self.eval_first = self.eval_best = value
+                    elif value < self.eval_best:
+                        self.eval_best, self._eval_since_best = value, 0
+                    else:
+                        self._eval_since_best += 1
                     self.eval_not_finite.discard(name)
                 elif len(self.eval_not_finite) < 64:
                     self.eval_not_finite.add(name)
@@ -180,8 +261,9 @@ class Vitals:
         if self.rounded and decimals(loss) > 4:
             self.rounded = False
         self.noise_before = self.noise
-        if self.last_clean is not None:
-            self._changes.push(abs(loss - self.last_clean))
+        self.repeated = loss == self.last_clean and self.grad_norm is None and self.learning_rate is None
+        if not self.repeated:
+            self.curve.push(loss, self.step)
         self._levels.push(loss)
         self._recent.append(loss)
         self.last_clean = loss
@@ -209,6 +291,9 @@ class Vitals:
             self.rate_digits = max(self.rate_digits, significant_digits(rate))
             self.rate_decimals = max(self.rate_decimals, decimals(rate))
         if previous is not None:
+            if rate > 1.2 * previous and self._falls >= 3 and "restart" not in str(self.run.get("lr_scheduler_type")):
+                self.restarted = self.step
+            self._falls = self._falls + 1 if rate < previous else 0
             self.rate_slope = (rate - previous) / self.window
             rising = self.rate_slope > 0
             self._steepest[rising] = max(self._steepest[rising], abs(self.rate_slope))

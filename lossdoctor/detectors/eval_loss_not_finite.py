@@ -27,6 +27,7 @@ class EvalLossNotFinite(Detector):
     """
 
     series = "eval_loss"
+    kinds = ("train", "eval")
     says = "{series} is {value} from step {onset:,} on while the training loss is normal: the evaluation itself is at fault"
     says_proof = "{series} is {value} while the training loss reads 0.0 or NaN: the zeros are hidden NaN"
     says_alone = "{series} is {value}, and no training loss was logged to compare it with"
@@ -41,8 +42,6 @@ class EvalLossNotFinite(Detector):
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         if record.kind == "train":
             return self._train(vitals)
-        if record.kind != "eval":
-            return None
         changed = None
         for series, value in record.values.items():
             if is_eval_loss(series) and (series in self._counts or len(self._counts) < self.sets):
@@ -92,6 +91,10 @@ class EvalLossNotFinite(Detector):
             training_loss_hidden=float(self._proof),
             from_first_evaluation=float(not_finite == evaluations),
         )
+
+    @property
+    def settled(self) -> bool:
+        return True
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         for series, known in self._open.items():

@@ -40,7 +40,7 @@ class GradientConstant(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
-        if record.kind != "train" or norm is None:
+        if norm is None:
             return None
         if norm != self._value or norm == 0.0:
             closed, self._symptom = self._symptom, None

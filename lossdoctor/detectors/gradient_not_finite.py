@@ -54,7 +54,7 @@ class GradientNotFinite(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
-        if record.kind != "train" or norm is None:
+        if norm is None:
             return None
         if isfinite(norm):
             self._window.append(False)
@@ -119,6 +119,10 @@ class GradientNotFinite(Detector):
         closed = replace(self._state(symptom.severity, symptom.onset, symptom.evidence["value"], vitals), open=False)
         self._symptom, self._rows = None, 0
         return closed
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and len(self._window) == self.recent and not any(self._window)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         symptom = self._symptom

@@ -40,7 +40,7 @@ class GradientZero(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
-        if record.kind != "train" or norm is None:
+        if norm is None:
             return None
         if not 0.0 <= norm <= self.threshold:
             closed = replace(self._state(vitals), open=False) if self._symptom else None
@@ -75,6 +75,10 @@ class GradientZero(Detector):
             zero_loss_rows=float(self._zero_losses),
             loss=vitals.loss if vitals.loss is not None else float("nan"),
         )
+
+    @property
+    def settled(self) -> bool:
+        return not self._from_start and self._symptom is None and not self._streak.rows
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None or (self._streak.rows and self._from_start):

@@ -46,7 +46,7 @@ class HiddenNanSteps(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, norm = vitals.loss, vitals.grad_norm
-        if record.kind != "train" or loss is None or norm is None or not vitals.supervised:
+        if loss is None or norm is None or not vitals.supervised:
             return None
         confirmed = False
         if self._suspect is not None and 0 < loss < self.back_within * self._level:

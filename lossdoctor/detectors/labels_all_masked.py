@@ -34,7 +34,7 @@ class LabelsAllMasked(Detector):
         self._preference = self._told = False
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        if record.kind != "train" or not self._possible:
+        if not self._possible:
             return None
         preference = record.values.get("logps/chosen") == 0.0 == record.values.get("logps/rejected")
         masked = vitals.loss == 0.0 and vitals.grad_norm == 0.0 and vitals.supervised
@@ -52,6 +52,10 @@ class LabelsAllMasked(Detector):
     def _state(self) -> Symptom:
         says = self.says_preference if self._preference else self.says
         return self.symptom("critical", self._first, self._last, says=says, series="labels", rows=float(self._count))
+
+    @property
+    def settled(self) -> bool:
+        return not self._possible
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._count and self._possible:

@@ -42,7 +42,7 @@ class LearningRateFrozen(Detector):
         self._bad_gradients = 0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        if record.kind != "train" or vitals.learning_rate is None:
+        if vitals.learning_rate is None:
             return None
         if not vitals.rate_repeats:
             self._bad_gradients = 0

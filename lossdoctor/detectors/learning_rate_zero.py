@@ -40,7 +40,7 @@ class LearningRateZero(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         rate = vitals.learning_rate
-        if record.kind != "train" or rate is None:
+        if rate is None:
             return None
         if rate != 0.0:
             closed = replace(self._state(), open=False) if self._symptom else None
@@ -68,6 +68,10 @@ class LearningRateZero(Detector):
         says = self.says_from_start if self._from_start else self.says
         streak, rows, start = self._streak, float(self._streak.rows), float(self._from_start)
         return self.symptom(severity, streak.first, streak.last, says=says, rows=rows, from_first_row=start)
+
+    @property
+    def settled(self) -> bool:
+        return not self._from_start and self._symptom is None and not self._streak.rows
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

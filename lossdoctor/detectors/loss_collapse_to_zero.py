@@ -29,6 +29,7 @@ class LossCollapseToZero(Detector):
     and the zero losses of reinforcement learning and preference tuning are real zeros and are left alone.
     """
 
+    kinds = ("train", "eval")
     says = "the loss, {level_before:.4g} before, is exactly 0.0 from step {onset:,} on"
     says_about = "the loss, {level_before:.4g} before, is exactly 0.0 from about step {onset:,} on"
     says_from_start = "the loss is exactly 0.0 from the first row on"
@@ -48,7 +49,7 @@ class LossCollapseToZero(Detector):
         if record.kind == "eval":
             self._run.see_evaluation(vitals)
             return self._judge(vitals) if self._run.rows else None
-        if record.kind != "train" or vitals.loss is None:
+        if vitals.loss is None:
             return None
         if vitals.loss != 0.0:
             return self._not_zero(vitals)
@@ -109,6 +110,10 @@ class LossCollapseToZero(Detector):
         exact = evidence["first_nan_earliest"] == evidence["first_nan_latest"]
         says = self.says_from_start if self._run.from_start else self.says if exact else self.says_about
         return self.symptom(severity, self._run.first_nan(vitals)[0], self._run.last, says=says, **evidence)
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and not self._run.rows
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         known = self._symptom

@@ -45,7 +45,7 @@ class LossIntermittentZero(Detector):
         self._done = False
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        if record.kind != "train" or vitals.loss is None or not vitals.supervised or self._done:
+        if vitals.loss is None or not vitals.supervised or self._done:
             return None
         if vitals.loss == 0.0:
             self._zero(vitals)
@@ -101,6 +101,10 @@ class LossIntermittentZero(Detector):
             gradient_not_finite_rows=float(self._not_finite),
             gradient_zero_rows=float(self._zero_gradient),
         )
+
+    @property
+    def settled(self) -> bool:
+        return self._done or not (self._told or self._zeros or self._pending)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._told and not self._done:

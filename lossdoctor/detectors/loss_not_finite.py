@@ -26,6 +26,7 @@ class LossNotFinite(Detector):
     gradient norms in the rows that follow then lower this to a warning.
     """
 
+    kinds = ("train", "summary")
     says = "the loss is {value} from step {onset:,} on"
     says_log_only = (
         "the logged loss is {value} from step {onset:,} on, while the gradient norm stays finite: "
@@ -46,7 +47,7 @@ class LossNotFinite(Detector):
             if not isfinite(average):
                 self._summary = (record.step, average)
             return None
-        if record.kind != "train" or vitals.loss is None:
+        if vitals.loss is None:
             return None
         if isfinite(vitals.loss):
             return self._finite(vitals)
@@ -98,6 +99,10 @@ class LossNotFinite(Detector):
         self._symptom = None
         self._rows = self._finite_gradients = self._bad_gradients = 0
         return closed
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

@@ -40,7 +40,7 @@ class LossScaleCollapse(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         scale = record.values.get("loss_scale", record.values.get("grad_scale"))
-        if record.kind != "train" or scale is None or not 0 <= scale < inf:
+        if scale is None or not 0 <= scale < inf:
             return None
         if scale < self.floor:
             return self._see("critical", scale, 0.0, vitals)
@@ -65,6 +65,10 @@ class LossScaleCollapse(Detector):
             self._symptom = self.symptom(severity, onset, vitals.step, says=says, value=scale, halvings=halvings)
             return self._symptom
         return None
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and not self._recent
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

@@ -58,7 +58,7 @@ class SkippedSteps(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         rate = vitals.learning_rate
-        if record.kind != "train" or rate is None or self._foreign:
+        if rate is None or self._foreign:
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
@@ -125,6 +125,10 @@ class SkippedSteps(Detector):
     def _state(self, severity: Severity) -> Symptom:
         skipped, start = self._skipped, float(self._zero_rows > 1)
         return self.symptom(severity, self._onset, self._last, skipped=skipped, at_start=start)
+
+    @property
+    def settled(self) -> bool:
+        return self._foreign
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if severity := self._severity(vitals):

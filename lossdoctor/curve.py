@@ -1,0 +1,113 @@
+"""The loss curve as it unfolds: level, noise, best and first level, robust against single rows, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from statistics import median
+
+from lossdoctor.stats import MAD_TO_SD, RunningMedian
+
+#: A residual counts at most this many standard deviations, so that one spike does not hide the next.
+WINSOR = 5.0
+#: Noise is never taken for less than this share of the level: rounding, and runs whose first rows happen to agree.
+LEAST_NOISE = 0.003
+#: Rows that the lowest level is a median of: a quarter of those there are, between seven and 31.
+BEST_LEAST, BEST_MOST = 7, 31
+#: Rows for which the largest residual is remembered.
+MEMORY = 256
+
+
+class Curve:
+    """Takes finite, non-zero losses, each once: a table that repeats the last loss beside every evaluation adds no row."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        #: Medians of the last five losses, with this row and without it; a short window follows a steep descent.
+        self.recent = self.recent_before = 0.0
+        #: The lowest median of up to 31 rows, and the step where it was; None while there are too few.
+        self.best: float | None = None
+        self.best_step = 0
+        self.first: list[float] = []
+        self.last = self.last_before = 0.0
+        self._five: deque[float] = deque(maxlen=5)
+        self._many: deque[float] = deque(maxlen=BEST_MOST)
+        self._bends = RunningMedian(64)
+        self._above = RunningMedian(32)
+        #: The residuals of the last 256 rows that no later one exceeds, largest first.
+        self._largest: deque[tuple[int, float]] = deque()
+
+    @property
+    def start(self) -> float:
+        """Median of the first three losses; 0.0 before the first."""
+        return median(self.first) if self.first else 0.0
+
+    @property
+    def changes(self) -> int:
+        """How many differences the noise is an estimate from."""
+        return len(self._bends)
+
+    @property
+    def scale(self) -> float:
+        """What a jump is measured against: the level, or a fifth of the whole descent where the level has become small."""
+        return max(abs(self.recent), 0.2 * (self.start - min(self.recent, self.best if self.best is not None else self.recent)))
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of a row, from second differences: no trend touches them, up or down."""
+        return MAD_TO_SD * self._bends.median / 6**0.5
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a row around the level, of the larger of two estimates.
+
+        Second differences are not touched by a trend; residuals above the level are right where rows are correlated, and
+        count for up to twice the differences, since a climb consists of nothing else.
+        """
+        noise = self.jitter
+        if len(self._above) >= 8:
+            noise = max(noise, min(MAD_TO_SD * self._above.median, 2 * noise))
+        return max(noise, LEAST_NOISE * abs(self.recent), 1e-4)
+
+    def standing(self, rows: int) -> float:
+        """What three quarters of the last `rows` losses (up to 31) are above."""
+        late = sorted(islice(self._many, max(0, len(self._many) - rows), None))
+        return late[len(late) // 4] if late else 0.0
+
+    @property
+    def largest_residual(self) -> float:
+        """How far above the level a row of the last 256 was; 0.0 where none was."""
+        return self._largest[0][1] if self._largest else 0.0
+
+    def push(self, loss: float, step: int) -> None:
+        """Takes the next loss."""
+        self.rows += 1
+        if self.rows <= 3:
+            self.first.append(loss)
+        five = self._five
+        base = self.recent_before = self.recent
+        if self.rows > 2:
+            self._bends.push(abs(loss - 2 * self.last + self.last_before))
+            if self.rows > 5 and loss > base:
+                self._residual(loss - base)
+        five.append(loss)
+        self.recent = sorted(five)[2] if len(five) == 5 else median(five)
+        self.last_before, self.last = self.last, loss
+        self._many.append(loss)
+        if self.rows >= BEST_LEAST and self.rows % (1 if self.rows < 32 else 4) == 0:
+            width = min(BEST_MOST, max(BEST_LEAST, self.rows // 4))
+            late = sorted(islice(self._many, len(self._many) - width, None))
+            level = late[width // 2]
+            if self.best is None or level < self.best:
+                self.best, self.best_step = level, step
+
+    def _residual(self, residual: float) -> None:
+        self._above.push(residual)
+        if residual > 0.1 * abs(self.recent):
+            residual = min(residual, WINSOR * self.noise)
+        largest = self._largest
+        while largest and largest[-1][1] <= residual:
+            largest.pop()
+        largest.append((self.rows, residual))
+        if largest[0][0] <= self.rows - MEMORY:
+            largest.popleft()

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lossdoctor.base import Detector
+from lossdoctor.model import Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass
+class EpochStaircase(Detector):
+    """The loss falls in steps at the epoch boundaries.
+
+    ## What it watches
+    The level of `loss` before and after each whole `epoch`, against the same comparison at other places of the epochs: a
+    descent that is steep everywhere is no staircase. Steps of 5 % are a note, since most good runs have them in their second
+    epoch; 15 % at several boundaries, or 25 % at a single one, are a warning. While the evaluation loss holds it
+    stays a note.
+
+    ## Why it matters
+    The model sees each example again and knows it from the last time: it memorises. The training loss no longer tells how
+    good the model is on anything new; only an evaluation set does.
+
+    ## What it misses
+    Epochs of fewer than eight rows, and logs without an epoch column.
+    """
+
+    says = "the loss drops by {drop:.0%} at each of {boundaries:.0f} epoch boundaries, the first at step {onset:,}"
+    says_once = "the loss drops by {drop:.0%} where epoch {epoch:.0f} ends, at step {onset:,}"
+    rows_per_epoch: float = 8.0
+    drop_to_note: float = 0.05
+    drop_to_warn: float = 0.15
+    drop_at_one: float = 0.25
+    deviations: float = 4.0
+    #: A single boundary must stand out further.
+    deviations_of_one: float = 6.0
+    rows_for_one: int = 24
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self.blind(vitals):
+            return
+        import numpy as np
+
+        columns = vitals.history.arrays()
+        loss, epoch = columns["loss"], columns["epoch"]
+        rows_per_epoch = len(loss) / (epoch[-1] - max(0.0, epoch[0] - (epoch[-1] - epoch[0]) / max(1, len(epoch) - 1)))
+        side = int(min(12, max(3, rows_per_epoch // 3)))
+        boundaries = [place for whole in range(1, int(epoch[-1]) + 1) if (place := int(np.searchsorted(epoch, whole + 1e-9))) > 0]
+        drops = [(place, drop) for place in boundaries if (drop := _drop(loss, place, side)) is not None]
+        if not drops:
+            return
+        shifts = [shift for part in range(2, 7) if abs(shift := round(rows_per_epoch * part / 8)) >= 2]
+        elsewhere = [
+            drop for place, _ in drops for shift in shifts if (drop := _drop(loss, place - round(shift), side)) is not None
+        ]
+        if len(elsewhere) < 3:
+            return
+        sizes = [drop for _, drop in drops]
+        usual = float(np.median(elsewhere))
+        scatter = max(1.4826 * float(np.median(np.abs(np.array(elsewhere) - usual))), 0.005)
+        excess = float(np.mean(sizes)) - usual
+        sure = excess / (scatter / len(sizes) ** 0.5)
+        once = len(sizes) == 1
+        if excess < (2 if once else 1) * self.drop_to_note or sure < (self.deviations_of_one if once else self.deviations):
+            return
+        if (once and len(loss) < self.rows_for_one) or (not once and min(sizes) < 0.3 * float(np.mean(sizes))):
+            return
+        severity: Severity = "warning" if excess > (self.drop_at_one if once else self.drop_to_warn) else "info"
+        if vitals.eval_holds:
+            severity = "info"
+        place = drops[0][0]
+        yield self.symptom(
+            severity,
+            int(columns["step"][place]),
+            vitals.step,
+            says=self.says_once if once else self.says,
+            drop=float(np.mean(sizes)),
+            excess=excess,
+            boundaries=float(len(sizes)),
+            epoch=float(round(float(epoch[place]))),
+            level=vitals.curve.recent,
+        )
+
+    def blind(self, vitals: Vitals) -> str | None:
+        epoch = vitals.epoch
+        if not vitals.loss_tells:
+            return "in reinforcement learning the loss does not measure how good the model is"
+        if epoch is None:
+            return "no epoch was logged"
+        if epoch < 1.1:
+            return "the log holds no more than one epoch"
+        if vitals.history.rows / epoch < self.rows_per_epoch:
+            return f"{vitals.history.rows / epoch:.3g} rows per epoch: too few to see steps at its boundaries"
+        return None
+
+
+def _drop(loss: NDArray[Any], place: int, side: int) -> float | None:
+    """How far the level falls at a row, as a share; the row itself may lie on both sides of a boundary and does not count."""
+    import numpy as np
+
+    if place - side < 0 or place + 1 + side > len(loss):
+        return None
+    before, after = float(np.median(loss[place - side : place])), float(np.median(loss[place + 1 : place + 1 + side]))
+    return (before - after) / before if before > 0 else None

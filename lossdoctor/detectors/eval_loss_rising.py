@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from statistics import median
+from typing import Any
+
+from lossdoctor.base import Detector
+from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.vitals import Vitals, is_eval_loss
+
+#: Metrics of which less is better; of all others more is.
+LESS_IS_BETTER = ("wer", "cer", "perplexity", "ppl", "error", "mse", "rmse", "mae", "ter")
+#: Columns of an evaluation that measure the machine.
+NO_METRIC = ("runtime", "_per_second", "samples", "_loss", "epoch", "gen_len", "jit", "entropy", "num_tokens", "_time", "memory")
+
+
+@dataclass
+class Evaluations:
+    """The course of one evaluation set, in bounded memory."""
+
+    first: float
+    count: int = 0
+    best: float = float("inf")
+    best_step: int = 0
+    since: int = 0
+    last: float = 0.0
+    before: float = 0.0
+    climbing: int = 0
+    bends: list[float] = field(default_factory=list)
+    train_at_best: float = 0.0
+    #: Each metric at the best loss, its best since, and how many evaluations ago that was.
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass
+class EvalLossRising(Detector):
+    """The evaluation loss has turned and rises while the training loss goes on falling.
+
+    ## What it watches
+    `eval_loss`, or every `eval_<set>_loss` by itself, against its best value: two evaluations since then (three where there are
+    eight or more), a rise of more than 3 % and three times the usual change, still going on, while the training loss has
+    not risen. A new best ends it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER, …) still improves, it is
+    a note that says so.
+
+    ## Why it matters
+    From the best evaluation on the model learns its training set and forgets the rest: it overfits. The checkpoint at the
+    best evaluation is the one to keep.
+
+    ## What it misses
+    Runs without evaluation, which is most of them. A rise that one evaluation shows may be chance and is not told.
+    """
+
+    series = "eval_loss"
+    kinds = ("eval",)
+    says = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}) while the training loss falls"
+    says_metric = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}), but {metric} still improves"
+    rise: float = 0.03
+    deviations: float = 3.0
+    #: With so many evaluations running each above the one before, fewer deviations do.
+    climbing: int = 3
+    deviations_climbing: float = 1.5
+    evaluations: int = 2
+    evaluations_of_many: int = 3
+    many: int = 8
+    #: Share by which a metric must be better than at the best loss to count as improving.
+    metric_gain: float = 0.005
+    sets: int = 64
+
+    def __post_init__(self) -> None:
+        self._sets: dict[str, Evaluations] = {}
+        self._open: dict[str, Symptom] = {}
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        changed = None
+        for series, value in record.values.items():
+            if is_eval_loss(series) and isfinite(value) and (series in self._sets or len(self._sets) < self.sets):
+                changed = self._see(series, value, record, vitals) or changed
+        return changed
+
+    def _see(self, series: str, value: float, record: Record, vitals: Vitals) -> Symptom | None:
+        seen = self._sets.setdefault(series, Evaluations(value))
+        seen.count += 1
+        if seen.count > 1:
+            if seen.count > 2:
+                seen.bends = [*seen.bends[-31:], abs(value - 2 * seen.last + seen.before)]
+            seen.climbing = seen.climbing + 1 if value > seen.last else 0
+        seen.before, seen.last = seen.last, value
+        metrics = self._metrics(series, record)
+        if value < seen.best:
+            seen.best, seen.best_step, seen.since = value, record.step, 0
+            seen.train_at_best = vitals.curve.recent if vitals.curve.rows else float("inf")
+            seen.metrics = {name: [number, number, 0.0] for name, number in metrics.items()}
+            known = self._open.pop(series, None)
+            return replace(known, open=False, last=record.step) if known else None
+        seen.since += 1
+        for name, number in metrics.items():
+            if name in seen.metrics:
+                kept = seen.metrics[name]
+                kept[2] = 0.0 if number > kept[1] else kept[2] + 1
+                kept[1] = max(kept[1], number)
+        severity = self._severity(seen, vitals)
+        known = self._open.get(series)
+        if known is not None and value - seen.best < 0.5 * self.rise * abs(seen.best):
+            return replace(self._open.pop(series), open=False, last=record.step)
+        if severity is None:
+            return None
+        if known is None or RANK[severity] != RANK[known.severity]:
+            self._open[series] = self._state(series, seen, severity, record.step)
+            return self._open[series]
+        return None
+
+    @staticmethod
+    def _metrics(series: str, record: Record) -> dict[str, float]:
+        """The metrics of this set, turned so that more is better."""
+        prefix = series[: -len("loss")]
+        return {
+            name: -value if any(word in name.lower() for word in LESS_IS_BETTER) else value
+            for name, value in record.values.items()
+            if name.startswith(prefix) and isfinite(value) and not any(word in name for word in NO_METRIC) and name != series
+        }
+
+    def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
+        needed = self.evaluations_of_many if seen.count >= self.many else self.evaluations
+        usual = 1.4826 * median(seen.bends) / 6**0.5 if len(seen.bends) >= 3 else self.rise / 10 * abs(seen.best)
+        usual *= self.deviations if seen.climbing < self.climbing else self.deviations_climbing
+        risen = min(seen.last, seen.before) if seen.since >= 2 else seen.last
+        sure = risen - seen.best > max(self.rise * abs(seen.best), usual)
+        tiny = abs(seen.last) < 0.02 * abs(seen.first)  # it fell to nothing, and wobbles there
+        learning = not vitals.curve.rows or vitals.curve.recent <= 1.02 * seen.train_at_best
+        if seen.since < needed or not sure or tiny or not learning:
+            return None
+        return "info" if self._improving(seen) else "warning"
+
+    def _improving(self, seen: Evaluations) -> str | None:
+        """A metric whose best lies after the best loss, in one of the last two evaluations."""
+        for name, (at_best, best, ago) in seen.metrics.items():
+            if best - at_best > self.metric_gain * max(abs(at_best), 0.01) and ago <= 1:
+                return name
+        return None
+
+    def _state(self, series: str, seen: Evaluations, severity: Severity, step: int) -> Symptom:
+        metric = self._improving(seen) if severity == "info" else None
+        says = self.says_metric.replace("{metric}", metric) if metric else self.says
+        rise = seen.last / seen.best - 1 if seen.best > 0 else 0.0
+        evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.last, "rise": rise}
+        return self.symptom(
+            severity, seen.best_step, step, says=says, series=series, metric_improves=float(bool(metric)), **evidence
+        )
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        for series, known in self._open.items():
+            seen = self._sets[series]
+            yield self._state(series, seen, known.severity, max(vitals.step, known.last))
+
+    def blind(self, vitals: Vitals) -> str | None:
+        if not vitals.evals:
+            return "no evaluation loss was logged"
+        return f"{vitals.evals} evaluations: too few to see a turn" if vitals.evals < 3 else None

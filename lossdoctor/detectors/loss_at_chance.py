@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lossdoctor.base import Detector
+from lossdoctor.chance import Chance, known_chance, nearest_chance
+from lossdoctor.model import Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossAtChance(Detector):
+    """The loss stands at the value of blind guessing.
+
+    ## What it watches
+    The last part of `loss` against ln(vocabulary) of a language model, ln(classes) of a classifier, ln 2 of a preference
+    pair. Where these are not known, a flat curve that lies within a third of a percent of ln of a common vocabulary, or of two to
+    six classes, and whose rows hardly scatter, says so by itself: uniform answers give every batch the same loss. A loss
+    that was well below and has risen to chance is critical: all that the model knew is gone.
+
+    ## Why it matters
+    At chance the output no longer depends on the input. A learning rate far too high, an attention backend that is broken
+    on this GPU, weights that were not loaded, or labels that have nothing to do with the input.
+
+    ## What it misses
+    A model that only learned how frequent each token is: that is below ln(vocabulary). Training from scratch starts at
+    chance by nature, so that needs many steps before it is told.
+    """
+
+    incident = "flat"
+    says = "the loss stands at {level:.4g} = ln({answers:.0f}), the loss of guessing among {answers:.0f} {kind}"
+    says_inferred = (
+        "the loss stands at {level:.4g}, within {off:.1%} of ln({answers:.0f}): what guessing among {answers:.0f} {kind} gives"
+    )
+    says_lost = (
+        "the loss rose from {start:.4g} to {level:.4g} = ln({answers:.0f}), the loss of guessing among {answers:.0f} {kind}"
+    )
+    rows: int = 8
+    #: Distance to chance that counts as being there: where it is known, and where it is inferred.
+    near_known: float = 0.015
+    near_two_or_three: float = 0.035
+    near_classes: float = 0.012
+    near_tokens: float = 0.003
+    #: Rows that scatter this little say that the output does not depend on the batch; then the level may lie a little below
+    #: chance, because rare tokens have been found to be rare.
+    frozen: float = 0.003
+    below_chance: float = 0.035
+    #: Largest scatter of the rows, as a share of the level, from which chance is inferred.
+    scatter: float = 0.012
+    scatter_after_drop: float = 0.004
+    #: Largest fall over the last rows that still counts as standing.
+    falling: float = 0.01
+    steps_from_scratch: int = 60
+    #: A start below this share of chance had learned something.
+    lost: float = 0.8
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if not vitals.loss_tells or vitals.history.rows < self.rows:
+            return
+        columns = vitals.history.arrays()
+        loss, steps = columns["loss"], columns["step"]
+        tail = max(self.rows - 2, int(0.3 * len(loss)))
+        late = sorted(float(value) for value in loss[-tail:])
+        level = late[len(late) // 2]
+        chance = known_chance(vitals.run, vitals.task) or nearest_chance(level, vitals.run)
+        if chance is None or level <= 0:
+            return
+        half = len(late) // 2
+        a, b = sorted(loss[-tail : -tail + half or None]), sorted(loss[-half:])
+        fallen = (float(a[len(a) // 2]) - float(b[len(b) // 2])) / level
+        scatter = 1.4826 * sorted(abs(value - level) for value in late)[half] / level
+        off = abs(level - chance.loss) / chance.loss
+        from_start = vitals.trend is not None and vitals.trend.drop < 0.05
+        if fallen > self.falling or not self._there(chance, level, off, scatter, from_start):
+            return
+        if from_start and vitals.step < self.steps_from_scratch and 0 < vitals.progress < 0.5:
+            return
+        near = abs(loss - level) <= max(0.005, 4 * scatter) * level
+        away = [place for place, there in enumerate(near) if not there]
+        onset = steps[min(away[-1] + 1, len(steps) - 1)] if away else steps[0]
+        first = float(min(loss[:2]))
+        severity: Severity = "critical" if first < self.lost * chance.loss and level > first else "warning"
+        yield self.symptom(
+            severity,
+            max(1, int(onset) - vitals.usual_window + 1),
+            vitals.step,
+            says=(self.says_lost if severity == "critical" else self.says if chance.known else self.says_inferred).replace(
+                "{kind}", chance.kind
+            ),
+            level=level,
+            answers=float(chance.answers),
+            off=off,
+            known=float(chance.known),
+            start=first,
+            scatter=scatter,
+        )
+
+    def _there(self, chance: Chance, level: float, off: float, scatter: float, from_start: bool) -> bool:
+        frozen = scatter <= self.frozen and level < chance.loss and off <= self.below_chance
+        if chance.known:
+            return off <= self.near_known or frozen
+        if chance.kind == "classes":  # a descent may end near the logarithm of some small number by accident
+            near = self.near_two_or_three if chance.answers <= 3 else self.near_classes
+            return off <= near and from_start and scatter <= self.scatter
+        return frozen or off <= self.near_tokens and scatter <= (self.scatter if from_start else self.scatter_after_drop)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        if vitals.loss_tells and not known_chance(vitals.run, vitals.task):
+            return "neither vocab_size nor num_labels is known: chance can only be guessed from a flat curve"
+        return None

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor.base import Detector
+from lossdoctor.model import Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossConverged(Detector):
+    """The loss fell, and has come to rest.
+
+    ## What it watches
+    The slope of the last 40 % of `loss`: with 90 % confidence it changes the level by less than 6 % either way. A slope that
+    is merely not significant is not enough: then there is too little evidence, and nothing is said.
+
+    ## Why it matters
+    More steps under this schedule will not help. That is what the end of a good run looks like; whether the level is good
+    enough only the evaluation can tell.
+
+    ## What it misses
+    A rest that the decayed learning rate brought about: with a new schedule the loss may fall further.
+    """
+
+    says = "the loss has come to rest at {level:.4g} (started at {start:.4g}): {change:+.1%} over the last 40 % of the rows"
+    rows: int = 20
+    fell: float = 0.03
+    rest: float = 0.06
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        trend = vitals.trend
+        if trend is None or self.blind(vitals) or trend.drop <= self.fell or trend.level >= trend.start:
+            return
+        if -self.rest < trend.late_low and trend.late_high < self.rest:
+            onset = int(vitals.step - 0.4 * (vitals.step - (vitals.first_step or 1)))
+            evidence: dict[str, Any] = {
+                "start": trend.start,
+                "level": trend.level,
+                "change": trend.late_change,
+                "rate_left": trend.rate_left,
+            }
+            yield self.symptom("info", onset, vitals.step, **evidence)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        if not vitals.loss_tells:
+            return "in reinforcement learning the loss does not measure how good the model is"
+        return f"{vitals.curve.rows} rows with a loss: too few for a trend" if vitals.curve.rows < self.rows else None

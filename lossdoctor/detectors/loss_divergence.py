@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from lossdoctor.base import Detector, Streak
+from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.trend import bend
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossDivergence(Detector):
+    """The loss climbs and stays up.
+
+    ## What it watches
+    The median of the last five losses against the lowest level of the run (of 31 rows) and against the first rows: a fifth
+    above the best, or 15 % above the start, far outside the noise, in five rows running. In logs of a few rows, which
+    average hundreds of steps each, three rows above all that came before are enough. Above the start it is critical:
+    the model is worse than before training.
+
+    ## Why it matters
+    A loss that climbs for many steps is not noise: the steps are too long, or the numbers are no longer right. What was
+    learned is being lost, and the later checkpoints are worse than the earlier ones.
+
+    ## What it misses
+    A climb slower than the noise of the rows. Data that becomes harder in the course of an epoch looks the same.
+    """
+
+    incident = "rise"
+    says = "the loss climbs from {best:.4g} (step {best_step:.0f}) to {now:.4g} at step {last:,}"
+    says_start = "the loss climbs above its start: {now:.4g} at step {last:,}, {start:.4g} in the first rows"
+    says_back = "the loss climbs from {best:.4g} (step {best_step:.0f}) to {peak:.4g} and is back at step {last:,}"
+    above_best: float = 0.20
+    above_start: float = 0.15
+    deviations: float = 5.0
+    rows_running: int = 5
+    rows: int = 7
+    #: Lost beyond repair: this many times the best level, once it stays there.
+    lost: float = 2.0
+    #: In a log of fewer rows, this many above all of the four before.
+    few_rows: int = 20
+    few_running: int = 3
+    #: A row that averages so many steps may speak for itself.
+    steps_of_a_row: int = 200
+    recovered: float = 0.10
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+        self._streak = Streak()
+        self._best = self._noise = 0.0
+        self._best_step = 0
+        self._against_start = False
+        self._peak = 0.0
+        self._all: deque[tuple[int, float]] = deque(maxlen=self.few_rows)
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        loss, curve = vitals.loss, vitals.curve
+        if not loss or loss != loss or not vitals.loss_tells or vitals.repeated:
+            return None
+        if curve.rows <= self.few_rows:
+            self._all.append((vitals.step, loss))
+        if self._symptom is not None:
+            return self._follow(vitals)
+        if curve.rows < self.rows:
+            return None
+        few = self._few(vitals) if curve.rows <= self.few_rows else None
+        return few or self._many(vitals)
+
+    def _many(self, vitals: Vitals) -> Symptom | None:
+        """Rows enough for medians: five rows running above the best level, or above the start."""
+        curve, recent = vitals.curve, vitals.curve.recent
+        start = curve.start
+        best = start if curve.best is None else min(start, curve.best)
+        risen, lost = recent - best, recent - start
+        if risen <= self.above_best * max(abs(best), 0.2 * (start - best)) and lost <= self.above_start * abs(start):
+            self._streak.stop()
+            return None
+        noise = 0.56 * curve.noise  # of a median of five
+        spread = max(curve.first) - min(curve.first)
+        if risen <= self.deviations * noise or (risen == lost and lost <= 2 * spread):
+            self._streak.stop()
+            return None
+        if self._streak.add(vitals.step - vitals.window + 1, vitals.step) < self.rows_running:
+            return None
+        if curve.standing(min(15, curve.rows // 4)) - best < 0.4 * risen:
+            return None  # data of two kinds: rows of the lower kind are still there
+        self._best, self._best_step = best, (curve.best_step if best < start else vitals.first_step or 1)
+        columns = vitals.history.arrays()
+        begun = int(columns["step"][-200:][bend(columns["loss"][-200:])])
+        return self._open(max(1, begun - vitals.usual_window + 1), vitals)
+
+    def _open(self, onset: int, vitals: Vitals) -> Symptom:
+        self._peak = vitals.curve.recent
+        self._symptom = self._state(onset, vitals)
+        return self._symptom
+
+    def _few(self, vitals: Vitals) -> Symptom | None:
+        """Few rows: the last three, or one that averages hundreds of steps, above all of the four before."""
+        rows = [loss for _, loss in self._all]
+        first, rest = rows[0], rows[1:]
+        if min(rest) > max(self.lost * first, first + 8 * median(abs(b - a) for a, b in pairwise(rest))) and first > 0:
+            self._best, self._best_step = first, self._all[0][0]
+            return self._open(self._all[1][0] - vitals.window + 1, vitals)
+        quiet = 4 if vitals.usual_window >= 5 or len(rows) <= 10 else 8  # single batches of two kinds come in any order
+        for running in (self.few_running, 2, 1):
+            if running < self.few_running and vitals.usual_window < self.steps_of_a_row:
+                break
+            late, before = rows[-running:], rows[max(0, len(rows) - running - quiet) : -running]
+            if len(before) < 4:
+                continue
+            usual = median(abs(b - a) for a, b in pairwise(before))
+            gap = min(late) - max(before)
+            needed = {self.few_running: self.above_best, 2: 0.5, 1: 1.0}[running] * abs(max(before))
+            if gap > max(needed, 4 * usual):
+                onset = self._all[-running][0] - vitals.window + 1
+                self._best, self._best_step = min((loss, step) for step, loss in self._all)
+                return self._open(onset, vitals)
+        return None
+
+    def _follow(self, vitals: Vitals) -> Symptom | None:
+        known, recent = self._symptom, vitals.curve.recent
+        assert known is not None
+        self._peak = max(self._peak, recent)
+        if recent < self._best + max(self.recovered * max(abs(self._best), 0.2 * vitals.curve.start), vitals.curve.noise):
+            self._symptom = None
+            self._streak.stop()
+            evidence: dict[str, Any] = {**known.evidence, "peak": self._peak}
+            back = self.symptom(known.severity, known.onset, vitals.previous_step, says=self.says_back, **evidence)
+            return replace(back, open=False)
+        self._symptom = self._state(known.onset, vitals)
+        return self._symptom if RANK[self._symptom.severity] > RANK[known.severity] else None
+
+    def _state(self, onset: int, vitals: Vitals) -> Symptom:
+        curve = vitals.curve
+        now = curve.recent if curve.rows > self.few_rows else vitals.loss or curve.recent
+        start = curve.start
+        worse = now - start > self.above_start * abs(start)
+        scale = max(abs(self._best), 0.2 * (start - self._best))
+        severity: Severity = "critical" if worse or now - self._best > (self.lost - 1) * scale else "warning"
+        says = self.says_start if worse else self.says
+        evidence: dict[str, Any] = {"best": self._best, "best_step": float(self._best_step), "start": start, "now": now}
+        return self.symptom(severity, onset, vitals.step, says=says, **evidence)
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._symptom is not None:
+            yield self._state(self._symptom.onset, vitals)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        if not vitals.loss_tells:
+            return "in reinforcement learning the loss does not measure how good the model is"
+        return (
+            f"{vitals.curve.rows} rows with a loss: too few to tell a climb from noise" if vitals.curve.rows < self.rows else None
+        )

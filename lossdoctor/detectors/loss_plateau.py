@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lossdoctor.base import Detector
+from lossdoctor.model import Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossPlateau(Detector):
+    """The loss has hardly moved since the first row.
+
+    ## What it watches
+    The whole curve of `loss`: descents of several speeds are fitted to it, from one over within the first few rows to a
+    straight line. It is a plateau if none of them fell by 4 % and, with 95 % confidence, none can have fallen by 7 %. A flat
+    end after a descent is no plateau: every run whose learning rate decays ends like that.
+
+    ## Why it matters
+    Nothing is learned: the learning rate is too low, the weights that train are not connected to the loss, updates are lost
+    in 16-bit weights, or the labels do not depend on the input.
+
+    ## What it misses
+    Runs too noisy or too short to tell: that is said under "not judged". A base model that already knows the data looks the
+    same, since its loss has nowhere to fall.
+    """
+
+    incident = "flat"
+    says = "the loss has hardly moved in {rows:.0f} rows: {start:.4g} at the start, {level:.4g} at the end"
+    rows: int = 10
+    drop: float = 0.04
+    drop_possible: float = 0.07
+    #: A loss that starts below this is that of a model that already does what the data asks for.
+    mastered: float = 0.1
+    #: An evaluation loss that fell by this share says that something was learned all the same.
+    eval_drop: float = 0.03
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        trend = vitals.trend
+        if trend is None or self.blind(vitals) or trend.drop > self.drop or trend.drop_most > self.drop_possible:
+            return
+        risen = trend.level - trend.start > 0.1 * abs(trend.start)
+        if risen or 0 <= trend.start < self.mastered or vitals.eval_fell > self.eval_drop:
+            return
+        yield self.symptom(
+            "warning",
+            max(1, (vitals.first_step or 1) - vitals.usual_window + 1),
+            vitals.step,
+            rows=float(trend.rows),
+            start=trend.start,
+            level=trend.level,
+            drop=trend.drop,
+            drop_possible=trend.drop_most,
+            noise=trend.noise,
+        )
+
+    def blind(self, vitals: Vitals) -> str | None:
+        trend = vitals.trend
+        if not vitals.loss_tells:
+            return "in reinforcement learning the loss does not measure how good the model is"
+        if trend is None or trend.rows < self.rows:
+            return f"{vitals.curve.rows} rows with a loss: too few for a trend"
+        if vitals.begins_late:
+            return f"the log begins at step {vitals.first_step:,}: what the loss was before is not known"
+        if trend.drop <= self.drop < self.drop_possible < trend.drop_most:
+            return f"the rows scatter by {trend.noise:.0%} of the level: too much to tell whether the loss has moved"
+        return None

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lossdoctor.base import Detector
+from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.vitals import Vitals
+
+
+@dataclass
+class LossSpike(Detector):
+    """The loss jumps up from one row to the next.
+
+    ## What it watches
+    `loss` against its level (the median of the last five rows) and its noise (from differences between rows, so that a
+    trend does not count). A spike must be far outside the noise, a tenth of the level at least, and larger than any jump of
+    the last 256 rows. It ends when two rows are back; a single row that comes back at once is a note. A loss that stays up is
+    critical once it is half as high again as before and no better than at the start, or has doubled. From the third spike
+    on they are one symptom.
+
+    ## Why it matters
+    A spike that heals costs little: one bad batch, or a step that was too long. Spikes that come again say that the learning
+    rate is at its limit; one that does not heal has destroyed what was learned.
+
+    ## What it misses
+    With many steps per row a short spike drowns in the average. In runs whose rows scatter by half their value only a
+    multiple of the level can be told from noise.
+    """
+
+    incident = "rise"
+    says = "the loss jumps from {before:.4g} to {peak:.4g} at step {onset:,} and is back after {rows:.0f} rows"
+    says_now = "the loss jumps from {before:.4g} to {peak:.4g} at step {onset:,}"
+    says_lasting = (
+        "the loss jumps from {before:.4g} to {peak:.4g} at step {onset:,} and does not come back: {now:.4g} at step {last:,}"
+    )
+    says_again = (
+        "the loss jumped up {spikes:.0f} times between steps {onset:,} and {last:,}, up to {peak:.4g}; it came back each time"
+    )
+    rows: int = 5
+    deviations: float = 8.0
+    #: Fewer differences make the noise less certain: the bar is `deviations` × (1 + this / differences).
+    uncertainty: float = 4.0
+    share_of_level: float = 0.10
+    largest_before: float = 1.5
+    #: Back: below the level before plus this share of the jump, or of the level where the jump is larger, in two rows.
+    back: float = 0.25
+    rows_to_last: int = 8
+    steps_to_last: int = 300
+    doubled: float = 2.0
+    lasting: float = 1.5
+    spikes_to_warn: int = 3
+    #: A spike that comes back at once counts as one of several from this share of the level on: hard batches are lower.
+    tall: float = 0.5
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+        self._base = self._noise = self._peak = 0.0
+        self._up = self._below = self._steps = self._onset = 0
+        self._spikes = self._quiet = self._first_onset = 0
+        self._highest = 0.0
+        self._last_step = self._last_spike = self._back_at = 0
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        loss, curve = vitals.loss, vitals.curve
+        if loss is None or not vitals.loss_tells or vitals.repeated or curve.rows <= self.rows:
+            return None
+        if self._up:
+            return self._follow(loss, vitals)
+        if vitals.step - vitals.restarted < 4 * vitals.window:
+            return None  # a restarted run: see resume-jump
+        base = curve.recent_before
+        if loss - base <= self.share_of_level * curve.scale or not loss < float("inf"):
+            return None
+        noise = curve.noise
+        bar = self.deviations * (1 + self.uncertainty / max(1, curve.changes - 1)) * noise
+        if loss - base <= max(bar, self.largest_before * curve.largest_residual):
+            return None
+        self._base, self._noise, self._peak = base, noise, loss
+        self._up, self._below, self._steps = 1, 0, vitals.window
+        self._onset = vitals.step - vitals.window + 1
+        self._last_step = vitals.step
+        self._symptom = self._state(vitals, self.says_now)
+        return self._symptom
+
+    def _follow(self, loss: float, vitals: Vitals) -> Symptom | None:
+        """One more row of an open episode."""
+        self._steps += vitals.window
+        height = min(self._peak - self._base, max(abs(self._base), 0.2 * vitals.curve.start))
+        if loss - self._base < max(3 * self._noise, self.back * height):
+            self._below += 1
+            if self._below == 1:
+                self._back_at = vitals.previous_step
+            return self._close(vitals) if self._below >= 2 else None
+        self._up += 1 + self._below
+        self._below = 0
+        self._peak = max(self._peak, loss) if loss < float("inf") else self._peak
+        self._last_step = vitals.step
+        known, self._symptom = self._symptom, self._state(vitals)
+        worse = known is None or RANK[self._symptom.severity] > RANK[known.severity]
+        return self._symptom if worse else None
+
+    def _close(self, vitals: Vitals) -> Symptom | None:
+        state = self._state(vitals, self.says)
+        tall = state.severity != "info" or self._peak - self._base > self.tall * max(abs(self._base), 0.2 * vitals.curve.start)
+        self._up = 0
+        self._symptom = None
+        if not tall:
+            return replace(state, open=False, last=self._back_at)
+        self._spikes += 1
+        self._first_onset = self._first_onset or self._onset
+        self._highest = max(self._highest, self._peak)
+        self._last_spike = self._last_step
+        if self._spikes >= self.spikes_to_warn:
+            return self._recurrent() if self._spikes == self.spikes_to_warn else None
+        return replace(state, open=False, last=self._back_at)
+
+    def _recurrent(self) -> Symptom:
+        evidence: dict[str, Any] = {"spikes": float(self._spikes), "peak": self._highest}
+        return self.symptom("warning", self._first_onset, self._last_spike, says=self.says_again, **evidence)
+
+    def _lasts(self) -> bool:
+        return self._up >= self.rows_to_last or (self._up >= 3 and self._steps >= self.steps_to_last)
+
+    def _state(self, vitals: Vitals, says: str | None = None) -> Symptom:
+        lasts = self._lasts()
+        now = vitals.curve.recent if self._up >= 3 else vitals.loss or 0.0
+        severity = self._severity(now, vitals)
+        says = self.says_lasting if lasts else says or self.says_now
+        return self.symptom(
+            severity,
+            self._onset,
+            self._last_step,
+            says=says,
+            before=self._base,
+            peak=self._peak,
+            now=now,
+            noise=self._noise,
+            rows=float(self._up),
+            steps=float(self._steps),
+            lasting=float(lasts),
+        )
+
+    def _severity(self, now: float, vitals: Vitals) -> Severity:
+        height, scale = self._peak - self._base, max(abs(self._base), 0.2 * vitals.curve.start)
+        if self._lasts():
+            risen = now - self._base
+            ruined = risen > (self.doubled - 1) * scale or (risen > (self.lasting - 1) * scale and now >= vitals.curve.start)
+            return "critical" if ruined else "warning"
+        return "warning" if height > scale or (self._up >= 3 and height > self.tall * scale) else "info"
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._spikes >= self.spikes_to_warn:
+            yield self._recurrent()
+        if self._up and self._symptom is not None:
+            yield self._state(vitals)
+
+    def blind(self, vitals: Vitals) -> str | None:
+        if not vitals.loss_tells:
+            return "in reinforcement learning the loss does not measure how good the model is"
+        if vitals.curve.rows <= self.rows:
+            return f"{vitals.curve.rows} rows with a loss: too few to tell a jump from noise"
+        return None
