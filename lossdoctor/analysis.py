@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,25 @@ def load(path: str | Path) -> list[Log]:
     given = Path(path)
     try:
         file = folder.newest_state(given) if given.is_dir() else given
-        logs = read_file(Source.open(file))
+        with _collector_paused():
+            logs = read_file(Source.open(file))
         saved = folder.checkpoints(folder.output_folder(file))
         known, notes = facts.beside(dict.fromkeys([file.parent, *(Path(c.path) for c in saved[-1:])]))
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}") from None
     return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Reading makes millions of objects and no cycle: the collector would go through them again and again for nothing."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def _complete(log: Log, path: str, known: Mapping[str, Fact], saved: tuple[Any, ...], notes: Iterable[str]) -> Any:

@@ -75,7 +75,7 @@ class Detector(Page):
         """A state of this detector's symptom, with its sentence filled in."""
         series = series or self.series
         words = (says or self.says).format(series=series, onset=onset, last=last, **evidence)
-        words = re.sub(r"\b1 (row|step|time)s\b", r"1 \1", words)
+        words = re.sub(r"(?<![\d.,])1 (row|step|time)s\b", r"1 \1", words)
         return Symptom(self.slug, series, severity, onset, last, True, words, evidence)
 
 

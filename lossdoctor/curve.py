@@ -28,11 +28,14 @@ class Curve:
         #: The lowest median of up to 31 rows, and the step where it was; None while there are too few.
         self.best: float | None = None
         self.best_step = 0
+        #: Levels up to here are within 15 % of the best and need no second look.
+        self.calm_below = float("-inf")
         self.first: list[float] = []
         self.last = self.last_before = 0.0
         self._five: deque[float] = deque(maxlen=5)
         self._many: deque[float] = deque(maxlen=BEST_MOST)
         self._bends = RunningMedian(64)
+        self._last_bend = 0.0
         self._above = RunningMedian(32)
         #: The residuals of the last 256 rows that no later one exceeds, largest first.
         self._largest: deque[tuple[int, float]] = deque()
@@ -56,6 +59,14 @@ class Curve:
     def jitter(self) -> float:
         """Standard deviation of a row, from second differences: no trend touches them, up or down."""
         return MAD_TO_SD * self._bends.median / 6**0.5
+
+    @property
+    def jitter_before(self) -> float:
+        """The same without the last row."""
+        bends = sorted(self._bends.values())
+        if bends:
+            bends.remove(self._last_bend)
+        return MAD_TO_SD * median(bends) / 6**0.5 if bends else 0.0
 
     @property
     def noise(self) -> float:
@@ -87,19 +98,22 @@ class Curve:
         five = self._five
         base = self.recent_before = self.recent
         if self.rows > 2:
-            self._bends.push(abs(loss - 2 * self.last + self.last_before))
+            self._last_bend = abs(loss - 2 * self.last + self.last_before)
+            self._bends.push(self._last_bend)
             if self.rows > 5 and loss > base:
                 self._residual(loss - base)
         five.append(loss)
         self.recent = sorted(five)[2] if len(five) == 5 else median(five)
         self.last_before, self.last = self.last, loss
         self._many.append(loss)
-        if self.rows >= BEST_LEAST and self.rows % (1 if self.rows < 32 else 4) == 0:
+        if self.rows >= BEST_LEAST and self.rows % (1 if self.rows < 32 else 8) == 0:
             width = min(BEST_MOST, max(BEST_LEAST, self.rows // 4))
             late = sorted(islice(self._many, len(self._many) - width, None))
             level = late[width // 2]
             if self.best is None or level < self.best:
                 self.best, self.best_step = level, step
+            low = min(self.best, self.start)
+            self.calm_below = low + 0.15 * max(abs(low), 0.2 * (self.start - low))
 
     def _residual(self, residual: float) -> None:
         self._above.push(residual)

@@ -82,10 +82,15 @@ class Engine:
         self._listeners: dict[str, list[Detector]] = {}
         self._awake: list[Detector] = []
         self._sound_rows = 0
-        self._looks = list(LOOKS)
+        self._look_at = self._next_look(0)
         self._looked: set[tuple[str, str, int]] = set()
         self._incidents = {d.slug: d.incident for d in self.detectors}
         self._listen()
+
+    def _next_look(self, step: int) -> float:
+        """The step of the next look at the whole curve; never, where `max_steps` is not known."""
+        total = self.run.get("max_steps") or 0
+        return next((share * total for share in LOOKS if 0 < step < share * total or 0 == step < total), float("inf"))
 
     def _listen(self) -> None:
         """Who is to be told of which kind of record."""
@@ -94,10 +99,10 @@ class Engine:
             self._listeners[kind] = hear
         self._awake = self._listeners["train"]
 
-    def _audience(self, record: Record) -> list[Detector]:
+    def _audience(self, kind: str) -> list[Detector]:
         """The detectors that must see this record: while all goes well, most of them sleep."""
-        if record.kind != "train":
-            return self._listeners[record.kind]
+        if kind != "train":
+            return self._listeners[kind]
         if not self.vitals.sound:
             self._sound_rows = 0
             self._awake = self._listeners["train"]
@@ -118,7 +123,7 @@ class Engine:
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
-        for detector in self._audience(record):
+        for detector in self._audience(record.kind):
             try:
                 symptom = detector.update(record, vitals)
             except Exception as error:
@@ -126,16 +131,15 @@ class Engine:
                 continue
             if symptom is not None and (transition := self._note(symptom)):
                 changed.append((transition, symptom))
-        if self._looks and record.kind == "train" and vitals.progress >= self._looks[0]:
+        if record.kind == "train" and record.step >= self._look_at:
             changed += self._look()
         for transition, symptom in changed:  # only now, so that a sink which asks for the report gets the whole row
             self.tell(Event(transition, symptom, self.report))
-        return tuple(symptom for _, symptom in changed)
+        return tuple([symptom for _, symptom in changed]) if changed else ()
 
     def _look(self) -> list[tuple[Transition, Symptom]]:
         """What only the whole curve shows, judged now and then while the run goes on: changes worth a word."""
-        while self._looks and self.vitals.progress >= self._looks[0]:
-            del self._looks[0]
+        self._look_at = self._next_look(self.vitals.step)
         if self.vitals.rows < ROWS_TO_LOOK:
             return []
         changed: list[tuple[Transition, Symptom]] = []

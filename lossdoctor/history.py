@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 #: Rows kept before neighbours are merged two by two.
 CAPACITY = 4096
+Row = tuple[float, float, float, float, float]
 
 
 class History:
@@ -21,58 +22,49 @@ class History:
 
     def __init__(self) -> None:
         self.every = 1  # rows that one entry stands for
-        self._columns: tuple[list[float], ...] = tuple([] for _ in self.COLUMNS)
-        self._pending: list[tuple[float, ...]] = []
-        self._cache: tuple[int, Any] = (-1, None)
         self.rows = 0
+        self._entries: list[Row] = []
+        self._pending: list[Row] = []
+        self._cache: tuple[int, Any] = (-1, None)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": (-1, None)}
 
-    def push(self, step: int, epoch: float, loss: float, rate: float, norm: float) -> None:
-        """Takes the next row."""
+    def push(self, row: Row) -> None:
+        """Takes the next row: step, epoch, loss, learning rate and gradient norm."""
         self.rows += 1
         if self.every == 1:
-            row = (step, epoch, loss, rate, norm)
+            self._entries.append(row)
         else:
-            self._pending.append((step, epoch, loss, rate, norm))
+            self._pending.append(row)
             if len(self._pending) < self.every:
                 return
-            row = _merge(self._pending)  # type: ignore[assignment]
+            self._entries.append(_merge(self._pending))
             self._pending.clear()
-        steps, epochs, losses, rates, norms = self._columns
-        steps.append(row[0])
-        epochs.append(row[1])
-        losses.append(row[2])
-        rates.append(row[3])
-        norms.append(row[4])
-        if len(steps) >= CAPACITY:
-            self._halve()
-
-    def _halve(self) -> None:
-        rows = list(zip(*self._columns, strict=True))
-        merged = [_merge(rows[place : place + 2]) for place in range(0, len(rows), 2)]
-        self._columns = tuple(list(column) for column in zip(*merged, strict=True))
-        self.every *= 2
+        if len(self._entries) >= CAPACITY:
+            self._entries = [_merge(self._entries[place : place + 2]) for place in range(0, CAPACITY, 2)]
+            self.every *= 2
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The columns as arrays, rows without a loss left out."""
+        """The columns as arrays."""
         if self._cache[0] != self.rows:
             import numpy
 
-            columns = {name: numpy.array(column, dtype=float) for name, column in zip(self.COLUMNS, self._columns, strict=True)}
-            there = numpy.isfinite(columns["loss"])
-            self._cache = (self.rows, {name: column[there] for name, column in columns.items()})
+            table = numpy.array(self._entries, dtype=float).reshape(-1, len(self.COLUMNS))
+            self._cache = (self.rows, dict(zip(self.COLUMNS, table.T.copy(), strict=True)))
         arrays: dict[str, NDArray[Any]] = self._cache[1]
         return arrays
 
 
-def _merge(rows: list[tuple[float, ...]]) -> tuple[float, ...]:
+def _merge(rows: list[Row]) -> Row:
     """The last step and epoch, and the means of what was measured."""
-    last = rows[-1]
-    return (last[0], last[1], *(_mean([row[place] for row in rows]) for place in (2, 3, 4)))
+    step, epoch = rows[-1][:2]
+    return (step, epoch, _mean(rows, 2), _mean(rows, 3), _mean(rows, 4))
 
 
-def _mean(values: list[float]) -> float:
-    there = [value for value in values if value == value]
+def _mean(rows: list[Row], column: int) -> float:
+    total = sum([row[column] for row in rows])
+    if total == total:  # no NaN among them
+        return total / len(rows)
+    there = [row[column] for row in rows if row[column] == row[column]]
     return sum(there) / len(there) if there else float("nan")

@@ -23,12 +23,16 @@ class RunningMedian:
     def __len__(self) -> int:
         return len(self._sorted)
 
+    def values(self) -> tuple[float, ...]:
+        """The values that the median is of, in the order they came."""
+        return tuple(self._order)
+
     def push(self, value: float) -> None:
-        if len(self._order) == self.window:
-            old = self._order.popleft()
-            del self._sorted[bisect_left(self._sorted, old)]
-        self._order.append(value)
-        insort(self._sorted, value)
+        order, ordered = self._order, self._sorted
+        if len(order) == self.window:
+            del ordered[bisect_left(ordered, order.popleft())]
+        order.append(value)
+        insort(ordered, value)
 
     @property
     def median(self) -> float:

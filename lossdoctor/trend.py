@@ -112,12 +112,12 @@ def bend(loss: NDArray[Any]) -> int:
 
 
 def smooth(loss: NDArray[Any], window: int) -> NDArray[Any]:
-    """Centred running median of `window` rows (odd), shorter at both ends."""
+    """Centred running median of `window` rows (odd); the ends are mirrored."""
     import numpy as np
 
     half = min(window, len(loss)) // 2
-    padded = np.concatenate([np.full(half, np.nan), loss, np.full(half, np.nan)])
-    medians: NDArray[Any] = np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(loss, half, mode="reflect"), 2 * half + 1)
+    medians: NDArray[Any] = np.median(windows, axis=1)
     return medians
 
 

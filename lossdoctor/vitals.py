@@ -23,6 +23,8 @@ FULL_PRECISION = 1e-7
 #: NaN in one of these says that the model gives NaN; a reward function may give NaN for tasks that are not its own.
 REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/", "kl")
 NOTHING = float("nan")
+#: A row that many times its level is looked at closely.
+STRIKING = 1.5
 #: Schedules that have neither a flat peak nor a flat floor.
 FALLS_AT_ONCE = ("linear", "cosine")
 
@@ -32,7 +34,8 @@ class Vitals:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.task = task_of_run(run)
+        self._know_task(task_of_run(run))
+        self._resumed = frozenset(run.resumed_at)
         self.rows = 0  # training rows
         self.evals = 0
         self.first_step: int | None = None
@@ -49,13 +52,12 @@ class Vitals:
         # Loss: only finite, non-zero rows count.
         self.clean_rows = 0
         self.last_clean: float | None = None
-        self.noise_before = 0.0  # without the step to the last clean row
         self.clean_step = self.clean_window = 0  # the last clean row: its last step and how many it covers
         self.clean_grad_norm: float | None = None
         self.rounded = True
-        self._levels = RunningMedian(9)
-        self._recent: deque[float] = deque(maxlen=4)
+        self._recent: deque[float] = deque(maxlen=9)
         self.finite_gradients = 0  # rows with a finite, non-zero gradient norm
+        self.norms: deque[float] = deque(maxlen=10)  # the last that were finite and above 0
         # Learning rate.
         self.rate_max = 0.0
         self.rate_previous: float | None = None
@@ -75,6 +77,7 @@ class Vitals:
         self._eval_since_best = 0
         self.eval_not_finite: set[str] = set()  # the evaluation sets whose last loss was not finite
         self.reward_nan = False  # rewards or log probabilities of this row are NaN
+        self._faint_below = 100 * FOUR_DECIMALS
         self._faint: deque[bool] = deque(maxlen=30)
         self._windows = RunningMedian(31)
         self._same_windows = 0
@@ -91,18 +94,23 @@ class Vitals:
     @property
     def level(self) -> float:
         """Median of the last nine clean losses; 0.0 before the first."""
-        return self._levels.median
+        return median(self._recent) if self._recent else 0.0
 
     @property
     def level_before(self) -> float:
         """Median of the three clean losses before the last one, which may already be half NaN; 0.0 before the second."""
-        before = list(self._recent)[:-1]
+        before = list(self._recent)[-4:-1]
         return median(before) if before else 0.0
 
     @property
     def noise(self) -> float:
         """Standard deviation of the loss around its trend: from first differences, which a slow trend hardly touches."""
         return self.curve.jitter
+
+    @property
+    def noise_before(self) -> float:
+        """The same without the last clean loss, which may already be half NaN."""
+        return self.curve.jitter_before
 
     @property
     def usual_window(self) -> int:
@@ -119,15 +127,6 @@ class Vitals:
         """Share of the 30 rows before this one that were at or near 0; 0.0 where there are fewer than eight."""
         before = len(self._faint) - 1
         return (sum(self._faint) - self._faint[-1]) / before if before >= 8 else 0.0
-
-    @property
-    def supervised(self) -> bool:
-        return self.task == SUPERVISED
-
-    @property
-    def loss_tells(self) -> bool:
-        """Whether the loss measures how well the model does; in reinforcement learning it does not."""
-        return self.task != REINFORCEMENT
 
     @property
     def trend(self) -> Trend | None:
@@ -186,55 +185,89 @@ class Vitals:
 
     def observe(self, record: Record) -> None:
         """Takes the next row."""
-        values = record.values
-        if self.supervised and self.rows < 20:
-            self.task = task_of_columns(values) or self.task
-        if record.epoch is not None:
-            if self.epoch is not None and record.epoch < self.epoch - 0.005 and record.kind == "train":
-                self.restarted = record.step
-            self.epoch = record.epoch
-        if record.kind == "eval":
+        values, kind, step, epoch = record.values, record.kind, record.step, record.epoch
+        if self.rows < 20 and self.supervised:
+            self._know_task(task_of_columns(values) or self.task)
+        if epoch is not None:
+            if kind == "train" and self.epoch is not None and epoch < self.epoch - 0.005:
+                self.restarted = step
+            self.epoch = epoch
+        if kind == "eval":
             self._observe_eval(record)
-        if record.kind != "train":
+        if kind != "train":
             return
         self.rows += 1
-        if self.first_step is None:
-            self.first_step = record.step
-        if record.step in self.run.resumed_at:
-            self.restarted = record.step
-        self.previous_step, self.step = self.step, record.step
-        distance = self.step - self.previous_step
-        every = self.run.get("logging_steps") if self.rows == 1 else None
-        if isinstance(every, float) and 1 <= every < distance:
-            distance = int(every)  # the log begins late: its first row covers no more than the others
+        if self.rows == 1:
+            self._begin(step)
+        if step in self._resumed:
+            self.restarted = step
+        distance = step - self.step
+        self.previous_step, self.step = self.step, step
         if distance > 0:
-            self._same_windows = self._same_windows + 1 if distance == self.window else 0
-            self.window = distance
-            if self._same_windows <= self._windows.window:  # from then on all of them are this one
-                self._windows.push(distance)
+            self._observe_distance(distance)
         self.loss = loss = values.get("loss")
         self.grad_norm = norm = values.get("grad_norm")
-        self.reward_nan = not self.supervised and any(v != v for k, v in values.items() if k.startswith(REWARD_COLUMNS))
         self.learning_rate = rate = values.get("learning_rate")
-        if loss is not None:
-            self._observe_loss(loss)
+        if not self.supervised:
+            self.reward_nan = any(v != v for k, v in values.items() if k.startswith(REWARD_COLUMNS))
+        there = loss is not None and isfinite(loss)
+        if there:
+            self._observe_loss(loss)  # type: ignore[arg-type]
+        elif loss is not None:
+            self.has_loss = True
         if norm is not None:
-            self._observe_gradient(norm)
-        if rate is not None:
+            self.has_grad_norm = True
+            if not isfinite(norm):
+                norm = None
+            elif norm > 0:
+                self.norms.append(norm)
+                self.finite_gradients += 1
+        if rate is not None and isfinite(rate):
             self._observe_rate(rate)
-        there = loss is not None and loss != 0.0 and isfinite(loss)
-        whole = there and (norm is None or isfinite(norm))
+        there = there and loss != 0.0
+        whole = there and (norm is not None or self.grad_norm is None)
         if whole:
-            self.sound_step = self.step
-        self.sound = whole and norm != 0.0 and rate != 0.0 and "loss_scale" not in values and "grad_scale" not in values
-        if there and not self.repeated and loss is not None:
-            self.history.push(
-                self.step,
-                NOTHING if self.epoch is None else self.epoch,
+            self.sound_step = step
+        self.sound = (
+            whole
+            and rate != 0.0
+            and norm != 0.0
+            and not (norm is not None and len(self.norms) > 1 and norm == self.norms[-2])
+            and not (self.rate_repeats and self.rate_frozen(moves=1))
+            and not loss > STRIKING * self.curve.recent_before  # type: ignore[operator]
+            and self.restarted != step
+            and "loss_scale" not in values
+            and "grad_scale" not in values
+        )
+        if there and not self.repeated:
+            nan = NOTHING
+            row = (
+                step,
+                nan if self.epoch is None else self.epoch,
                 loss,
-                NOTHING if rate is None else rate,
-                norm if norm is not None and isfinite(norm) else NOTHING,
+                nan if rate is None else rate,
+                nan if norm is None else norm,
             )
+            self.history.push(row)  # type: ignore[arg-type]
+
+    def _know_task(self, task: str) -> None:
+        self.task = task
+        self.supervised = task == SUPERVISED
+        #: Whether the loss measures how well the model does; in reinforcement learning it does not.
+        self.loss_tells = task != REINFORCEMENT
+
+    def _begin(self, step: int) -> None:
+        """The first row: a log that begins late has a first row that covers no more steps than the others."""
+        self.first_step = step
+        every = self.run.get("logging_steps")
+        if isinstance(every, float) and 1 <= every < step:
+            self.step = step - int(every)
+
+    def _observe_distance(self, distance: int) -> None:
+        self._same_windows = self._same_windows + 1 if distance == self.window else 0
+        self.window = distance
+        if self._same_windows <= self._windows.window:  # from then on all of them are this one
+            self._windows.push(distance)
 
     def _observe_eval(self, record: Record) -> None:
         self.evals += 1
@@ -254,34 +287,27 @@ class Vitals:
 
     def _observe_loss(self, loss: float) -> None:
         self.has_loss = True
-        if isfinite(loss):
-            self._faint.append(abs(loss) <= 100 * self.loss_resolution)
-        if not isfinite(loss) or loss == 0.0:
+        self._faint.append(-self._faint_below <= loss <= self._faint_below)
+        if loss == 0.0:
             return
         if self.rounded and decimals(loss) > 4:
             self.rounded = False
-        self.noise_before = self.noise
+            self._faint_below = 100 * FULL_PRECISION
         self.repeated = loss == self.last_clean and self.grad_norm is None and self.learning_rate is None
         if not self.repeated:
             self.curve.push(loss, self.step)
-        self._levels.push(loss)
         self._recent.append(loss)
         self.last_clean = loss
         self.clean_step, self.clean_window, self.clean_grad_norm = self.step, self.window, self.grad_norm
         self.clean_rows += 1
 
-    def _observe_gradient(self, norm: float) -> None:
-        self.has_grad_norm = True
-        if isfinite(norm) and norm > 0:
-            self.finite_gradients += 1
-
     def _observe_rate(self, rate: float) -> None:
         self.has_learning_rate = True
-        if not isfinite(rate):
-            return
         previous, self.rate_previous = self.rate_previous, rate
-        self.rate_max = max(self.rate_max, rate)
-        self.last_rate_above_zero = rate or self.last_rate_above_zero
+        if rate > self.rate_max:
+            self.rate_max = rate
+        if rate:
+            self.last_rate_above_zero = rate
         if rate == previous:
             if not self.rate_repeats:
                 self.frozen_since = self.step
@@ -291,14 +317,21 @@ class Vitals:
             self.rate_digits = max(self.rate_digits, significant_digits(rate))
             self.rate_decimals = max(self.rate_decimals, decimals(rate))
         if previous is not None:
-            if rate > 1.2 * previous and self._falls >= 3 and "restart" not in str(self.run.get("lr_scheduler_type")):
-                self.restarted = self.step
-            self._falls = self._falls + 1 if rate < previous else 0
-            self.rate_slope = (rate - previous) / self.window
-            rising = self.rate_slope > 0
-            self._steepest[rising] = max(self._steepest[rising], abs(self.rate_slope))
-            self.rate_moves = 1 if self.rate_repeats else self.rate_moves + 1
+            self._rate_moves_by(rate - previous, previous)
         self.rate_repeats = 0
+
+    def _rate_moves_by(self, change: float, previous: float) -> None:
+        self.rate_slope = slope = change / self.window
+        if slope > 0:
+            if change > 0.2 * previous and self._falls >= 3 and "restart" not in str(self.run.get("lr_scheduler_type")):
+                self.restarted = self.step
+            self._falls = 0
+            self._steepest[1] = max(self._steepest[1], slope)
+        else:
+            self._falls += 1
+            if -slope > self._steepest[0]:
+                self._steepest[0] = -slope
+        self.rate_moves = 1 if self.rate_repeats else self.rate_moves + 1
 
 
 def is_eval_loss(name: str) -> bool:

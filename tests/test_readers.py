@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import gc
 import json
 import math
 import os
-from collections.abc import Mapping
+import weakref
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ import pytest
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Record
+from lossdoctor.readers.rows import records
 
 ROW = {"epoch": 0.1, "grad_norm": 1.5, "learning_rate": 5e-05, "loss": 2.5, "step": 10}
 SUMMARY = {"epoch": 1.0, "step": 20, "total_flos": 1e15, "train_loss": 2.1, "train_runtime": 12.5}
@@ -222,6 +228,45 @@ def test_a_resumed_log_may_go_backwards(tmp_path):
     assert all("grad_norm" not in r.values and r.values["learning_rate"] == 1e-5 for r in found)
 
 
+@pytest.mark.parametrize(
+    ("steps", "kept", "resumed_at"),
+    [
+        ([5, 10, 15], [5, 10, 15], ()),
+        ([10, 10, 20], [10, 10, 20], ()),
+        ([5, 10, 15, 10, 15, 20], [5, 10, 15, 20], (10,)),
+        ([10, 20, 30, 20, 30, 40, 30, 50], [10, 20, 30, 50], (20, 30)),
+        ([10, 20, 30, 40, 30, 40, 20, 30], [10, 20, 30], (20,)),
+        ([10, 20, 30, 20, 30, 20, 30], [10, 20, 30], (20,)),
+        ([10, 20, 5, 15], [5, 15], (5,)),
+    ],
+    ids=["never", "a-repeated-step", "once", "twice", "further-back", "to-the-same-place", "from-the-start"],
+)
+@pytest.mark.parametrize("content", [state, lines, lambda *rows: list(rows)], ids=["state", "lines", "array"])
+def test_the_steps_at_which_a_log_was_resumed_are_known(tmp_path, content, steps, kept, resumed_at):
+    """The run carries the first step of every branch that is left in the rows; an abandoned branch leaves no trace but a note."""
+    log = only(write(tmp_path, content(*({**ROW, "step": step} for step in steps))))
+    assert [r.step for r in log.records] == kept
+    assert log.run.resumed_at == resumed_at
+    assert len(log.run.notes) == sum(later < earlier for earlier, later in pairwise(steps))
+
+
+def test_evaluation_rows_of_an_abandoned_branch_go_with_it():
+    """What an evaluation says of weights that were given up is left out; one at an earlier step stays."""
+    rows = [ROW, {"step": 10, "eval_loss": 2.0}, {**ROW, "step": 20}, {"step": 20, "eval_loss": 1.0}, {**ROW, "step": 15}]
+    found = records(rows)
+    assert [(r.kind, r.step) for r in found.records] == [("train", 10), ("eval", 10), ("train", 15)]
+    assert found.resumed_at == (15,)
+
+
+@pytest.mark.timeout(20)
+def test_a_log_that_was_resumed_all_the_time_is_read_in_one_pass():
+    """Three steps on and two back, thirty thousand times: no work that grows with the square of the returns."""
+    found = records([{"step": start + i, "loss": 1.0} for start in range(1, 30_001) for i in range(3)])
+    assert [r.step for r in found.records] == list(range(1, 30_003))
+    assert found.resumed_at == tuple(range(2, 30_001))
+    assert len(found.notes) == len(found.resumed_at)
+
+
 @pytest.mark.parametrize("steps", [[1, 10, 20, 30], [3, 7, 50, 51], [1, 2, 3]])
 def test_steps_may_be_uneven(tmp_path, steps):
     """`logging_first_step` and gaps of any size keep their steps."""
@@ -247,6 +292,65 @@ def test_rows_without_any_step_are_numbered(tmp_path):
     log = only(write(tmp_path, lines({"loss": 3.0}, {"loss": 2.0}, {"eval_loss": 2.1}, {"loss": 1.0}), "log.jsonl"))
     assert [(r.step, r.kind) for r in log.records] == [(1, "train"), (2, "train"), (2, "eval"), (3, "train")]
     assert log.run.notes == ("the rows have no step: they are numbered from 1",)
+
+
+# Rows and memory
+
+
+class Row(dict[str, Any]):
+    """A row whose end can be seen."""
+
+
+@pytest.mark.parametrize("first", [ROW, {"step": 5, "eval_loss": 2.0}], ids=["training", "evaluation"])
+def test_a_row_is_let_go_of_once_it_is_a_record(first):
+    """Of a huge log only the records stay: rows that nobody else holds are gone when the next ones are asked for."""
+    held: list[weakref.ref[Row]] = []
+
+    def rows() -> Iterator[Row]:
+        yield Row(first)
+        for step in range(10, 60):
+            row = Row({**ROW, "step": step})
+            held.append(weakref.ref(row))
+            yield row
+            del row
+            assert sum(r() is not None for r in held) <= 2
+
+    assert len(records(rows()).records) == 51
+
+
+def test_the_rows_of_a_caller_stay_as_they_are():
+    """The callback hands over the history of the Trainer, which is saved later: nothing in it may change."""
+    history = [{**ROW, "lr": 1e-4, "eval_loss": 2.5}, {"train_loss": 2.0, "step": 20}, None, {**ROW, "step": 5}]
+    before = copy.deepcopy(history)
+    records(history)  # type: ignore[arg-type]
+    assert history == before
+
+
+def test_one_value_that_is_no_number_changes_what_its_row_is(tmp_path):
+    """Rows with the same columns need not be of the same kind: a null or a text is no measurement."""
+    rows = [{"loss": 1.0, "eval_loss": None}, {"loss": None, "eval_loss": 1.0}, {"loss": 1, "eval_loss": "2"}]
+    found = read_lines(tmp_path, *({"step": step, **row} for step, row in enumerate(rows, 1)))
+    assert [(r.step, r.kind, dict(r.values)) for r in found] == [
+        (1, "train", {"loss": 1.0}),
+        (2, "eval", {"eval_loss": 1.0}),
+        (3, "train", {"loss": 1.0}),
+        (3, "eval", {"eval_loss": 2.0}),
+    ]
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("content", [state(ROW), "{"], ids=["a-log", "broken"])
+def test_the_garbage_collector_is_left_as_it_was(tmp_path, content, on):
+    """It pauses while a log is read; afterwards, also after an error, it runs or rests as before."""
+    path = write(tmp_path, content)
+    was = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        with contextlib.suppress(LossDoctorError):
+            load(path)
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 # The state around the rows

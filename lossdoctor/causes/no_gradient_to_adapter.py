@@ -29,6 +29,8 @@ class NoGradientToAdapter(Cause):
             return None
         if zero is None and Signs(chart).broken:
             return None  # a loss that moved to NaN had a gradient
+        if chart.seen("reward-variance-zero") and not none_trainable:
+            return None  # equal rewards give no gradient
         opinion = Opinion((zero,) if zero else ())
         if none_trainable:
             opinion.add(6, "the model has no trainable parameter at all")

@@ -42,7 +42,7 @@ class EpochStaircase(Detector):
     rows_for_one: int = 24
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if self.blind(vitals):
+        if self.blind(vitals) or (vitals.epoch or 0) < 1.1:
             return
         import numpy as np
 
@@ -92,10 +92,8 @@ class EpochStaircase(Detector):
             return "in reinforcement learning the loss does not measure how good the model is"
         if epoch is None:
             return "no epoch was logged"
-        if epoch < 1.1:
-            return "the log holds no more than one epoch"
-        if vitals.history.rows / epoch < self.rows_per_epoch:
-            return f"{vitals.history.rows / epoch:.3g} rows per epoch: too few to see steps at its boundaries"
+        if epoch >= 1.1 and vitals.history.rows / epoch < self.rows_per_epoch:
+            return f"about {vitals.history.rows / epoch:.2g} rows per epoch: too few to see steps at its boundaries"
         return None
 
 

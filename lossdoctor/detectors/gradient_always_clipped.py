@@ -25,9 +25,7 @@ class GradientAlwaysClipped(Detector):
     """
 
     series = "grad_norm"
-    says = (
-        "{share:.0%} of the last {rows:.0f} gradient norms are above max_grad_norm ({clip:.3g}), in the middle {times:.2g} times"
-    )
+    says = "{share:.0%} of the last {rows:.0f} gradient norms exceed max_grad_norm ({clip:.3g}), typically {times:.2g}-fold"
     rows: int = 20
     last_rows: int = 50
     share: float = 0.95

@@ -42,11 +42,16 @@ class GradientConstant(Detector):
         norm = vitals.grad_norm
         if norm is None:
             return None
+        if norm != self._value and not self._beside and self._symptom is None and vitals.sound:
+            self._value = None  # what nearly every row is: another norm beside a normal loss
+            return None
         if norm != self._value or norm == 0.0:
             closed, self._symptom = self._symptom, None
             self._streak.stop()
             self._beside = 0
             self._value = norm if isfinite(norm) else None
+            if self._value and len(vitals.norms) > 1 and vitals.norms[-2] == norm:  # it slept through the first of them
+                self._streak.add(vitals.previous_step - vitals.window + 1, vitals.previous_step)
             if self._value:
                 self._see(vitals)
             return replace(closed, open=False, last=vitals.previous_step) if closed else None
@@ -68,6 +73,10 @@ class GradientConstant(Detector):
         value = self._value or 0.0
         rows, beside = float(self._streak.rows), float(self._beside)
         return self.symptom(severity, self._streak.first, self._streak.last, value=value, rows=rows, zero_loss_rows=beside)
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and not self._beside
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         told_by_value = self._value in (1.0, vitals.run.get("max_grad_norm"))

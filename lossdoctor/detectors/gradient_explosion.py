@@ -44,14 +44,13 @@ class GradientExplosion(Detector):
     deviations: float = 3.15
     loss_risen: float = 0.15
     rows: int = 10
-    #: How often the medians are taken.
-    every: int = 3
+    rows_running: int = 3
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
         self._many: deque[float] = deque(maxlen=31)
         self._usual: float | None = None
-        self._seen = self._high = 0
+        self._seen = self._high = self._near = 0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
@@ -59,13 +58,23 @@ class GradientExplosion(Detector):
             return None
         self._many.append(norm)
         self._seen += 1
-        if self._seen % self.every or self._seen < self.rows or not vitals.loss_tells:
+        if self._seen % 8 == 0 and self._seen >= self.rows:
+            level = sorted(self._many)[len(self._many) // 2]
+            if self._usual is None or level < self._usual:
+                self._usual = level
+        if self._usual is None or not vitals.loss_tells:
+            return None
+        if norm > self.back * self._usual:
+            self._near = 0
+        elif self._symptom is None and not self._high:
+            return None
+        else:
+            self._near += 1
+        if self._near > 5 and self._symptom is None:
+            self._high = 0
             return None
         many = list(self._many)
         now = sorted(many[-5:])[2]
-        level = sorted(many)[len(many) // 2]
-        if self._usual is None or level < self._usual:
-            self._usual = level
         if now <= (self.back if self._symptom else self.times) * self._usual:
             self._high = 0
             closed, self._symptom = self._symptom, None
@@ -76,7 +85,7 @@ class GradientExplosion(Detector):
             self._high = 0
             return None
         self._high += 1
-        if self._high < 2:
+        if self._high < self.rows_running:
             return None
         self._symptom = self._state(now, vitals)
         return self._symptom

@@ -52,6 +52,8 @@ class GradientVanishing(Detector):
         five = self._five
         five.append(norm)
         self._seen += 1
+        if self.share * self._high < norm <= self._high and not self._low and self._seen > self.first_rows:
+            return None
         if self._seen <= self.first_rows:
             self._first_norms.append(norm)
             self._usual = sorted(self._first_norms)[self._seen // 2]

@@ -35,7 +35,7 @@ class GradientZero(Detector):
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
         self._streak = Streak()
-        self._zero_losses = 0
+        self._zero_losses = self._equal_rewards = 0
         self._from_start = True
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -45,12 +45,13 @@ class GradientZero(Detector):
         if not 0.0 <= norm <= self.threshold:
             closed = replace(self._state(vitals), open=False) if self._symptom else None
             self._from_start = False
-            self._zero_losses = 0
+            self._zero_losses = self._equal_rewards = 0
             self._streak.stop()
             self._symptom = None
             return closed
         self._streak.add(vitals.step - vitals.window + 1, vitals.step)
         self._zero_losses += vitals.loss == 0.0
+        self._equal_rewards += record.values.get("reward_std") == 0.0
         if self._symptom is None and self._streak.rows >= self._needed(vitals):
             self._symptom = self._state(vitals)
             return self._symptom
@@ -66,6 +67,8 @@ class GradientZero(Detector):
         severity: Severity = "critical" if lost else "warning"  # later: no labels, or a margin loss with nothing to learn
         if vitals.clean_rows and vitals.level < 100 * vitals.loss_resolution and not self._from_start:
             severity = "info"  # the loss has faded to nothing, and so has its gradient
+        if self._equal_rewards > self._streak.rows // 2:
+            severity = "info"  # see reward-variance-zero, which is why
         return self.symptom(
             severity,
             self._streak.first,

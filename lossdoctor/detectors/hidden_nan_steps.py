@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
@@ -42,7 +41,6 @@ class HiddenNanSteps(Detector):
         self._rows = self._inflated = self._first = self._last = 0
         self._level = 0.0
         self._told = 0
-        self._norms: deque[float] = deque(maxlen=9)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, norm = vitals.loss, vitals.grad_norm
@@ -54,11 +52,9 @@ class HiddenNanSteps(Detector):
             self._inflated += 1
             confirmed = True
         self._suspect = None
-        striking = norm == 0.0 or loss > self.inflated / 2 * vitals.level
-        if striking and vitals.clean_rows > self.clean_rows and self._norms and vitals.level_before > self.level:
+        striking = norm == 0.0 or loss > self.inflated / 2 * vitals.curve.recent_before
+        if striking and vitals.clean_rows > self.clean_rows and vitals.norms and vitals.level_before > self.level:
             confirmed = self._look(loss, norm, vitals) or confirmed
-        if 0 < norm < inf:
-            self._norms.append(norm)
         severity_changes = self._rows in (1, self.rows_to_warn) and self._rows != self._told
         if confirmed and severity_changes:
             self._told = self._rows
@@ -71,8 +67,9 @@ class HiddenNanSteps(Detector):
         if norm == 0.0 and 0 < loss < self.back_within * level:
             self._count(first, vitals.step)
             return True
+        before = [other for other in vitals.norms if other != norm] or [0.0]
         calm = vitals.noise < self.noise * level and self._possible(vitals)
-        if calm and self.inflated * level < loss < inf and norm < self.gradient_below * min(self._norms):
+        if calm and self.inflated * level < loss < inf and norm < self.gradient_below * min(before):
             self._suspect, self._level = (first, vitals.step), level
         return False
 
@@ -90,6 +87,10 @@ class HiddenNanSteps(Detector):
         severity = "warning" if self._inflated >= self.rows_to_warn else "info"
         rows, inflated = float(self._rows), float(self._inflated)
         return self.symptom(severity, self._first, self._last, rows=rows, inflated_rows=inflated)  # type: ignore[arg-type]
+
+    @property
+    def settled(self) -> bool:
+        return self._suspect is None
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._rows:

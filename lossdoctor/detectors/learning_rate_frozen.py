@@ -77,6 +77,10 @@ class LearningRateFrozen(Detector):
         onset = vitals.frozen_since - vitals.window + 1
         return self.symptom(severity, onset, vitals.step, says=says, value=rate, repeats=rows, peak=vitals.rate_max)
 
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and not self._bad_gradients
+
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:
             evidence = {**self._symptom.evidence, "repeats": float(vitals.rate_repeats)}

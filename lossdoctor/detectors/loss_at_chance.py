@@ -29,12 +29,12 @@ class LossAtChance(Detector):
     """
 
     incident = "flat"
-    says = "the loss stands at {level:.4g} = ln({answers:.0f}), the loss of guessing among {answers:.0f} {kind}"
+    says = "the loss stands at {level:.4g}, that of guessing among {answers:,.0f} {kind} ({chance:.4g})"
     says_inferred = (
-        "the loss stands at {level:.4g}, within {off:.1%} of ln({answers:.0f}): what guessing among {answers:.0f} {kind} gives"
+        "the loss stands at {level:.4g}, within {off:.1%} of what guessing among {answers:,.0f} {kind} gives ({chance:.4g})"
     )
     says_lost = (
-        "the loss rose from {start:.4g} to {level:.4g} = ln({answers:.0f}), the loss of guessing among {answers:.0f} {kind}"
+        "the loss rose from {start:.4g} to {level:.4g}, within {off:.1%} of what guessing among {answers:,.0f} {kind} gives"
     )
     rows: int = 8
     #: Distance to chance that counts as being there: where it is known, and where it is inferred.
@@ -90,6 +90,7 @@ class LossAtChance(Detector):
             ),
             level=level,
             answers=float(chance.answers),
+            chance=chance.loss,
             off=off,
             known=float(chance.known),
             start=first,
@@ -103,9 +104,4 @@ class LossAtChance(Detector):
         if chance.kind == "classes":  # a descent may end near the logarithm of some small number by accident
             near = self.near_two_or_three if chance.answers <= 3 else self.near_classes
             return off <= near and from_start and scatter <= self.scatter
-        return frozen or off <= self.near_tokens and scatter <= (self.scatter if from_start else self.scatter_after_drop)
-
-    def blind(self, vitals: Vitals) -> str | None:
-        if vitals.loss_tells and not known_chance(vitals.run, vitals.task):
-            return "neither vocab_size nor num_labels is known: chance can only be guessed from a flat curve"
-        return None
+        return frozen or (off <= self.near_tokens and scatter <= (self.scatter if from_start else self.scatter_after_drop))

@@ -25,7 +25,8 @@ class LossConverged(Detector):
     A rest that the decayed learning rate brought about: with a new schedule the loss may fall further.
     """
 
-    says = "the loss has come to rest at {level:.4g} (started at {start:.4g}): {change:+.1%} over the last 40 % of the rows"
+    incident = "flat"
+    says = "the loss fell from {start:.4g} and has come to rest at {level:.4g}: {change:+.1%} over the last 40 % of the rows"
     rows: int = 20
     fell: float = 0.03
     rest: float = 0.06

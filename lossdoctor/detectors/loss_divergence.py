@@ -60,6 +60,9 @@ class LossDivergence(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, curve = vitals.loss, vitals.curve
+        if curve.recent <= curve.calm_below and curve.rows > self.few_rows and self._symptom is None:
+            self._streak.rows = 0
+            return None
         if not loss or loss != loss or not vitals.loss_tells or vitals.repeated:
             return None
         if curve.rows <= self.few_rows:
@@ -139,7 +142,7 @@ class LossDivergence(Detector):
         curve = vitals.curve
         now = curve.recent if curve.rows > self.few_rows else vitals.loss or curve.recent
         start = curve.start
-        worse = now - start > self.above_start * abs(start)
+        worse = now - start > self.above_start * abs(start) and now > curve.first[0]
         scale = max(abs(self._best), 0.2 * (start - self._best))
         severity: Severity = "critical" if worse or now - self._best > (self.lost - 1) * scale else "warning"
         says = self.says_start if worse else self.says

@@ -23,6 +23,7 @@ class LossNoise(Detector):
     Whether the noise comes from small batches or from data of very different difficulty.
     """
 
+    incident = "scatter"
     says = "the rows scatter by {noise:.0%} of the level: changes smaller than that cannot be seen"
     rows: int = 20
     share: float = 0.25

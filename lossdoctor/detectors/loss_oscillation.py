@@ -31,6 +31,7 @@ class LossOscillation(Detector):
     With several steps per row only periods of more than two rows can be seen, and a shorter one may appear as a longer one.
     """
 
+    incident = "scatter"
     says = "the loss swings by ±{amplitude:.0%} with a period of {period_rows:.3g} rows ({period:.4g} steps){meaning}"
     says_zigzag = "the loss goes up and down from row to row, by ±{amplitude:.0%}: the steps jump across the valley"
     rows: int = 32

@@ -64,6 +64,8 @@ class LossSpike(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, curve = vitals.loss, vitals.curve
+        if not self._up and loss is not None and loss - curve.recent_before <= self.share_of_level * abs(curve.recent):
+            return None
         if loss is None or not vitals.loss_tells or vitals.repeated or curve.rows <= self.rows:
             return None
         if self._up:

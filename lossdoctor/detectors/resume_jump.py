@@ -48,7 +48,7 @@ class ResumeJump(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, curve = vitals.loss, vitals.curve
-        if loss is None or not abs(loss) < float("inf"):
+        if (not self._onset and vitals.restarted != vitals.step) or loss is None or not abs(loss) < float("inf"):
             return None
         if vitals.restarted == vitals.step and curve.rows > 5 and vitals.loss_tells:
             self._base, self._noise, self._start = curve.recent_before, curve.noise, curve.start
@@ -76,6 +76,10 @@ class ResumeJump(Detector):
             down = self.symptom("info", self._onset, vitals.step, says=self.says_down, back_at_start=0.0, **evidence)
             return replace(down, open=False)
         return None
+
+    @property
+    def settled(self) -> bool:
+        return self._symptom is None and (not self._onset or len(self._rows) == self.rows)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

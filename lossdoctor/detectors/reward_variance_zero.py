@@ -27,19 +27,20 @@ class RewardVarianceZero(Detector):
     series = "reward_std"
     says = "all answers of a group got the same reward in {rows:.0f} rows running from step {onset:,}: no advantage, no gradient"
     rows: int = 5
+    #: After so many rows without these columns it is no such run.
+    rows_without: int = 50
     rows_to_heal: int = 3
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
         self._streak = Streak()
-        self._other = 0
+        self._other = self._without = 0
         self._from_start = True
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        if vitals.supervised:
-            return None
         spread, share = record.values.get("reward_std"), record.values.get("frac_reward_zero_std")
         if spread is None and share is None:
+            self._without += 1
             return None
         if (share is None and spread != 0.0) or (share is not None and share < 1.0):
             return self._alive(vitals)
@@ -64,6 +65,10 @@ class RewardVarianceZero(Detector):
         streak = self._streak
         rows, start = float(streak.rows), float(self._from_start)
         return self.symptom("warning", streak.first, streak.last, rows=rows, from_first_row=start)
+
+    @property
+    def settled(self) -> bool:
+        return self._without > self.rows_without
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

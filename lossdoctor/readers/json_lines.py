@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.readers.rows import emptied, records
 from lossdoctor.readers.source import Source
 
 KIND = "json_lines"
 #: Columns of which a training log has at least one.
 TELLING = ("loss", "eval_loss", "train_loss", "grad_norm", "learning_rate", "lr", "reward")
+_DECODER = json.JSONDecoder()
 
 
 def recognise(source: Source) -> bool:
@@ -19,7 +21,7 @@ def recognise(source: Source) -> bool:
     text = source.text.lstrip()
     if text[:1] == "[":
         return any(f'"{name}"' in source.head for name in TELLING)
-    first = text.partition("\n")[0].strip()
+    first = next(_split(text)).strip()
     if not first.startswith("{"):
         return False
     row = _parse(first)
@@ -33,44 +35,70 @@ def read(source: Source) -> list[Log]:
         LossDoctorError: the array is broken, or no line is a JSON object.
         NothingToAnalyse: there is not one number in the rows.
     """
-    rows, notes = _array(source) if source.text.lstrip()[:1] == "[" else _lines(source.text)
-    found, more = records(rows)
-    if not found:
-        raise NothingToAnalyse(f"{source.name} has {len(rows)} rows without a number: nothing to analyse")
-    return [Log(Run(kind=KIND, notes=(*notes, *more)), tuple(found))]
+    if source.text.lstrip()[:1] == "[":
+        array = _array(source)
+        count, notes, rows = len(array), [], records(emptied(array))
+    else:
+        lines = _Lines(source.take())
+        rows = records(lines)
+        count, notes = lines.rows, lines.notes()
+    if not rows.records:
+        raise NothingToAnalyse(f"{source.name} has {count} rows without a number: nothing to analyse")
+    run = Run(kind=KIND, notes=(*notes, *rows.notes), resumed_at=rows.resumed_at)
+    return [Log(run, tuple(rows.records))]
 
 
-def _array(source: Source) -> tuple[list[Any], list[str]]:
+def _array(source: Source) -> list[Any]:
     try:
-        rows = json.loads(source.text)
+        rows: list[Any] = json.loads(source.take())
     except (ValueError, RecursionError) as error:
         raise LossDoctorError(f"{source.name} is a broken JSON array ({str(error)[:60]}); a list of rows was expected") from None
-    return rows, []
+    return rows
 
 
-def _lines(text: str) -> tuple[list[Any], list[str]]:
-    rows: list[Any] = []
-    broken: list[int] = []
-    lines = text.rstrip("\n").split("\n")
-    for place, line in enumerate(lines, 1):
-        line = line.strip()
-        if not line:
-            continue
-        row = _parse(line)
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            broken.append(place)
-    if not broken:
-        return rows, []
-    if broken == [len(lines)]:
-        return rows, ["the last line is cut off and was left out"]
-    first = ", ".join(map(str, broken[:3])) + (" …" if len(broken) > 3 else "")
-    return rows, [f"{len(broken)} line(s) are not JSON objects and were left out: {first}"]
+class _Lines:
+    """The rows of a text, each parsed when it is asked for: by then the one before may be a record."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text.rstrip("\n")
+        self.rows = self.last = 0
+        self.broken: list[int] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        for place, line in enumerate(map(str.strip, _split(self.text)), 1):
+            self.last = place
+            if not line:
+                continue
+            row = _parse(line)
+            if isinstance(row, dict):
+                self.rows += 1
+                yield row
+            else:
+                self.broken.append(place)
+
+    def notes(self) -> list[str]:
+        """What was left out, known once all rows were taken."""
+        if not self.broken:
+            return []
+        if self.broken == [self.last]:
+            return ["the last line is cut off and was left out"]
+        first = ", ".join(map(str, self.broken[:3])) + (" …" if len(self.broken) > 3 else "")
+        return [f"{len(self.broken)} line(s) are not JSON objects and were left out: {first}"]
+
+
+def _split(text: str) -> Iterator[str]:
+    """`text.split("\\n")`, but never all lines of a huge text at once."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def _parse(line: str) -> Any:
+    """The one JSON value in a line without blanks around it; None where there is none, or something after it."""
     try:
-        return json.loads(line)
+        value, end = _DECODER.raw_decode(line)
     except (ValueError, RecursionError):
         return None
+    return value if end == len(line) else None

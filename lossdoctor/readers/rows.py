@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
 
-from lossdoctor.model import Record
+from lossdoctor.model import Kind, Record
 
 #: Columns that say where a row belongs rather than what was measured.
 POSITION = frozenset({"step", "epoch", "global_step", "current_steps", "_step"})
@@ -14,10 +18,26 @@ RENAMED = {"lr": "learning_rate", "gnorm": "grad_norm", "gradient_norm": "grad_n
 TRAINING = ("loss", "grad_norm", "learning_rate", "reward")
 #: What only a summary row holds.
 SUMMARY = ("train_runtime", "train_loss", "total_flos")
+#: Sets of columns whose layout is remembered; a log has a handful of them.
+LAYOUTS = 256
+
+
+class Rows(NamedTuple):
+    """What came of a run's rows.
+
+    `notes` name everything that had to be made up or left out; `resumed_at` holds the first step of every branch that went on
+    from an earlier checkpoint, unless that branch was abandoned in turn: those steps rise, and each is in the records.
+    """
+
+    records: list[Record]
+    notes: list[str]
+    resumed_at: tuple[int, ...]
 
 
 def number(value: Any) -> float | None:
     """A number, also one written as text ('nan', '1e-5'); None for anything else."""
+    if value.__class__ is float:
+        return value
     if isinstance(value, bool) or value is None:
         return None
     if isinstance(value, (int, float)):
@@ -33,25 +53,24 @@ def number(value: Any) -> float | None:
     return None
 
 
-def records(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Record], list[str]]:
-    """The records of a run's rows, and a note on everything that had to be made up or left out.
+def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
+    """The records of a run's rows; the rows themselves stay as they are.
 
     A row with training and evaluation columns becomes two records. Without any step in the log, training rows are numbered
     from 1 and evaluation rows belong to the training row before them. Where the steps of the training rows go backward, the
     run was resumed from an earlier checkpoint: the rows of the abandoned branch did not lead to the final weights.
     """
-    rows = [row for row in rows if isinstance(row, Mapping)]
+    remaining = (row for row in rows if row.__class__ is dict or isinstance(row, Mapping))
+    seen, stepped, average_only = _look_ahead(remaining)
     notes: list[str] = []
-    stepped = any(_step(row) is not None for row in rows)
-    average_only = not any("loss" in row for row in rows) and sum("train_loss" in row for row in rows) > 1
     found: list[Record] = []
+    resumed: list[tuple[int, int]] = []
     last = trained = 0
-    for row in rows:
+    for row in chain(emptied(seen), remaining):
         values = _values(row)
         if average_only and "train_loss" in values and "train_runtime" not in values:
             values["loss"] = values.pop("train_loss")
-        epoch = number(row.get("epoch"))
-        parts = _parts(values)
+        parts = _parts(tuple(values))
         if not parts:
             continue
         step = _step(row)
@@ -60,39 +79,93 @@ def records(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Record], list[str]]
         if "train" in parts:
             if step < trained:
                 notes.append(f"the steps go back from {trained:,} to {step:,}: the rows of the abandoned branch were left out")
-                found = [record for record in found if record.step < step]
+                resumed.append((len(found), step))
             trained = step
         last = step
-        for kind, part in parts.items():
-            found.append(Record(step, epoch, kind, part))  # type: ignore[arg-type]
+        epoch = number(row.get("epoch"))
+        for kind, names in parts.items():
+            found.append(Record(step, epoch, kind, values if names is None else {name: values[name] for name in names}))
     if not stepped:
         notes.append("the rows have no step: they are numbered from 1")
-    return found, notes
+    if not resumed:
+        return Rows(found, notes, ())
+    kept, resumed_at = _final_branch(found, resumed)
+    return Rows(kept, notes, resumed_at)
+
+
+def emptied(rows: list[Any]) -> Iterator[Any]:
+    """The items of a list that is given up, each let go of as it is taken: of a huge log only one form is in memory."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
+
+
+def _look_ahead(rows: Iterator[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], bool, bool]:
+    """The rows up to where it is clear whether the log has steps and whether all of its losses are averages; usually one."""
+    seen: list[Mapping[str, Any]] = []
+    stepped = has_loss = False
+    averages = 0
+    for row in rows:
+        seen.append(row)
+        stepped = stepped or _step(row) is not None
+        has_loss = has_loss or "loss" in row
+        averages += "train_loss" in row
+        if stepped and has_loss:
+            break
+    return seen, stepped, not has_loss and averages > 1
+
+
+def _final_branch(found: list[Record], resumed: list[tuple[int, int]]) -> tuple[list[Record], tuple[int, ...]]:
+    """The records that led to the final weights, and the first step of every branch that is left.
+
+    A return to a step abandons all records from it on that were there by then. Seen from the end, that is one limit which
+    falls: one pass over the records, however often the run was resumed.
+    """
+    kept: list[list[Record]] = []
+    starts: list[int] = []
+    limit, end = math.inf, len(found)
+    for place, step in reversed(resumed):
+        kept.append([record for record in found[place:end] if record.step < limit])
+        if step < limit:
+            starts.append(step)
+            limit = step
+        end = place
+    kept.append([record for record in found[:end] if record.step < limit])
+    return list(chain.from_iterable(reversed(kept))), tuple(reversed(starts))
 
 
 def _values(row: Mapping[str, Any]) -> dict[str, float]:
     values: dict[str, float] = {}
-    for name, value in row.items():
-        if name in POSITION or not isinstance(name, str):
-            continue
+    for name, known in _columns(tuple(row)):
+        value = row[name]
         if value.__class__ is float or (value := number(value)) is not None:
-            values[RENAMED.get(name, name)] = value
+            values[known] = value
     return values
 
 
-def _parts(values: dict[str, float]) -> dict[str, dict[str, float]]:
-    evaluated = {k: v for k, v in values.items() if k.startswith("eval_")}
-    predicted = any(k.startswith("predict_") for k in values)
-    rest = {k: v for k, v in values.items() if not k.startswith("eval_")} if evaluated else values
-    if predicted:
-        return {"summary": values}
+@lru_cache(maxsize=LAYOUTS)
+def _columns(names: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+    """The columns that hold measurements, with the names they have in a record.
+
+    Names are interned: rows share them, instead of each keeping those that its own line of JSON brought along.
+    """
+    measured = ((name, RENAMED.get(name, name)) for name in names if isinstance(name, str) and name not in POSITION)
+    return tuple((name, sys.intern(known) if known.__class__ is str else known) for name, known in measured)
+
+
+@lru_cache(maxsize=LAYOUTS)
+def _parts(names: tuple[str, ...]) -> Mapping[Kind, tuple[str, ...] | None]:
+    """Which records a row with these measurements becomes, and the names that each gets; None where it gets all."""
+    evaluated = tuple(name for name in names if name.startswith("eval_"))
+    rest = tuple(name for name in names if not name.startswith("eval_"))
+    if any(name.startswith("predict_") for name in names):
+        return {"summary": None}
     if evaluated and not any(name in rest for name in (*TRAINING, *SUMMARY)):
-        return {"eval": values}
-    parts: dict[str, dict[str, float]] = {}
+        return {"eval": None}
+    parts: dict[Kind, tuple[str, ...] | None] = {}
     if rest:
         summary = "loss" not in rest and any(name in rest for name in SUMMARY)
-        if summary or not evaluated or any(name in rest for name in TRAINING):
-            parts["summary" if summary else "train"] = rest
+        parts["summary" if summary else "train"] = rest if evaluated else None
     if evaluated:
         parts["eval"] = evaluated
     return parts
@@ -100,7 +173,9 @@ def _parts(values: dict[str, float]) -> dict[str, dict[str, float]]:
 
 def _step(row: Mapping[str, Any]) -> int | None:
     for name in ("step", "global_step", "current_steps"):
-        value = number(row.get(name))
-        if value is not None and value >= 0 and value < 2**53:
+        value = row.get(name)
+        if value.__class__ is not int:
+            value = number(value)
+        if value is not None and 0 <= value < 2**53:
             return int(value)
     return None

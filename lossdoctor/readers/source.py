@@ -12,9 +12,9 @@ LARGEST = 256 * 1024 * 1024
 HEAD = 4096
 
 
-@dataclass(frozen=True)
+@dataclass
 class Source:
-    """A file that is text and of a sane size; `text` is all of it."""
+    """A file that is text and of a sane size; `text` is all of it, until it is taken."""
 
     name: str
     path: Path | None
@@ -23,6 +23,11 @@ class Source:
     @property
     def head(self) -> str:
         return self.text[:HEAD]
+
+    def take(self) -> str:
+        """The text, for good: whoever reads it may then let go of it, since a huge one need not outlive its parsing."""
+        text, self.text = self.text, ""
+        return text
 
     @classmethod
     def open(cls, path: Path) -> Source:
@@ -40,7 +45,7 @@ class Source:
         except OSError as error:
             raise LossDoctorError(f"{path}: {(error.strerror or str(error)).lower()}") from None
         text = decode(str(path), data)
-        if not text.strip():
+        if not text or text.isspace():
             raise LossDoctorError(f"{path} is empty; a training log was expected")
         return cls(str(path), path, text)
 

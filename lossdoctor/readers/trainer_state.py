@@ -7,7 +7,7 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.readers.rows import emptied, records
 from lossdoctor.readers.source import Source
 
 KIND = "trainer_state"
@@ -27,7 +27,7 @@ def read(source: Source) -> list[Log]:
         LossDoctorError: the JSON is cut off or broken, or has another shape.
         NothingToAnalyse: the history is empty.
     """
-    text = source.text.lstrip()
+    text = source.take().lstrip()
     try:
         state, _ = json.JSONDecoder().raw_decode(text)
     except ValueError as error:
@@ -37,14 +37,16 @@ def read(source: Source) -> list[Log]:
         raise LossDoctorError(f"{source.name} {what}; a complete trainer_state.json was expected") from None
     except RecursionError:
         raise LossDoctorError(f"{source.name} is nested too deeply for a trainer_state.json") from None
+    del text  # before there are records beside the rows
     history = state.get("log_history") if isinstance(state, dict) else None
     if not isinstance(history, list):
         raise LossDoctorError(f"{source.name} has a log_history that is not a list; a trainer_state.json was expected")
-    found, notes = records(history)
+    logged = len(history)
+    found, notes, resumed_at = records(emptied(history))
     if not found:
-        rows = f"{len(history)} rows without a number" if history else "an empty log_history"
+        rows = f"{logged} rows without a number" if logged else "an empty log_history"
         raise NothingToAnalyse(f"{source.name} has {rows}: training stopped before the first logging step, nothing to analyse")
-    return [Log(Run(kind=KIND, facts=_facts(state), notes=tuple(notes)), tuple(found))]
+    return [Log(Run(kind=KIND, facts=_facts(state), notes=tuple(notes), resumed_at=resumed_at), tuple(found))]
 
 
 def _facts(state: dict[str, Any]) -> dict[str, Fact]:

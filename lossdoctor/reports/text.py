@@ -121,7 +121,9 @@ def _verdict(report: Report) -> Text:
         if cause and cause.confidence != "low":
             words += f" Most likely: {cause.title}."
     elif report.verdict == "healthy":
-        words = "No numerical failure found; spikes, divergence and overfitting were not judged."
+        words = "Nothing wrong found in this log."
+        if any(s.severity != "info" and not s.open for s in report.symptoms):
+            words = "Nothing wrong at the end of this log; what was seen on the way has healed."
     else:
         words = "Too few rows to judge; nothing broken in them."
     return Text.assemble((f"{MARKS[report.verdict]} {report.verdict.upper()}  ", style), words)
@@ -218,7 +220,8 @@ def _likeliest(report: Report) -> Diagnosis | None:
 
 
 def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + "."
+    column = "_" in words.partition(" ")[0]  # the name of a column is written as it is logged
+    return (words if column else words[:1].upper() + words[1:]) + "."
 
 
 def brief(report: Report, *, color: bool = False, width: int | None = None) -> str:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+
+
+@dataclass
+class LossScaledByAccumulation(Cause):
+    """The loss is summed over accumulation steps (or processes) instead of averaged.
+
+    ## How we tell
+    The training loss is a steady multiple of the evaluation loss, and the multiple is `gradient_accumulation_steps` or the
+    number of processes. Without evaluation: the first loss is above that of guessing, and divided by the accumulation steps
+    it would be plausible. transformers 4.46 to 4.51 did this with some models.
+
+    ## What else it could be
+    Labels or embeddings that do not fit the model: then the evaluation loss is as high. Overfitting moves the two losses
+    apart as well, but the other way round and not by a constant factor.
+    """
+
+    title = "the loss is summed over accumulation steps"
+    confirmed = 4
+    decide_by = "run 10 steps with gradient_accumulation_steps=1 and the same batch: the first loss must not change"
+
+    #: Versions of transformers that logged such losses for some models.
+    first_minor: int = 46
+    last_minor: int = 51
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        gap, opening = chart.seen("train-eval-scale-gap"), chart.seen("opening-loss-above-chance")
+        steps = chart.run.get("gradient_accumulation_steps")
+        if steps == 1 and gap is None:
+            return None
+        opinion = Opinion(tuple(s for s in (gap, opening) if s))
+        if gap and gap.severity == "warning":
+            ratio, factor = gap.evidence["ratio"], gap.evidence["factor"]
+            opinion.add(6, f"train and evaluation loss differ by {ratio:.3g}, and {factor:.0f} is a factor of this run")
+        elif gap:
+            opinion.add(2, f"the training loss is a steady {gap.evidence['ratio']:.3g} times the evaluation loss")
+        if opening and opening.open and isinstance(steps, (int, float)) and steps > 1:
+            share = opening.evidence["loss"] / steps
+            if share < 0.9 * opening.evidence["chance"]:
+                opinion.add(3, f"divided by the {steps:.0f} accumulation steps the first loss would be {share:.3g}")
+            else:
+                opinion.add(-2, f"even divided by the {steps:.0f} accumulation steps the first loss is too high")
+        if opinion.points > 0 and self._affected(chart):
+            opinion.add(2, f"transformers {chart.run.get('transformers_version')} does this with some models")
+        opinion.explanation = (
+            "Each micro-batch adds its mean loss, and the sum is not divided by their number. The gradient is as much too large, "
+            "so clipping acts at every step and the learning rate means something else than it says; Adam hides part of that."
+        )
+        return opinion
+
+    def _affected(self, chart: Chart) -> bool:
+        found = re.match(r"4\.(\d+)", str(chart.run.get("transformers_version", "")))
+        return bool(found) and self.first_minor <= int(found[1]) <= self.last_minor  # type: ignore[index]
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (
+            Remedy(
+                "Upgrade transformers to 4.52 or later",
+                "the Trainer then divides by the number of tokens of all accumulation steps",
+                {},
+                "low",
+                (
+                    "https://github.com/huggingface/transformers/issues/35204",
+                    "https://github.com/huggingface/transformers/issues/37766",
+                ),
+            ),
+            Remedy(
+                "If the model is your own, let its loss take num_items_in_batch",
+                "a forward that ignores it gives a mean per micro-batch, which the Trainer no longer divides",
+                {},
+                "low",
+                ("https://github.com/huggingface/transformers/pull/35438",),
+            ),
+        )

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+
+
+@dataclass
+class UntrainedEmbeddings(Cause):
+    """Rows of the embedding or of the output layer were never trained.
+
+    ## How we tell
+    The first loss is above that of guessing: new rows of random size give some tokens far too large logits. It falls within
+    a few dozen steps if these rows are trained, and stays if they are frozen, as under LoRA without `modules_to_save`.
+
+    ## What else it could be
+    Labels that belong to another tokenizer, or padding that is scored: these start as high and fall more slowly. A loss that
+    is summed over accumulation steps is higher by exactly their number.
+    """
+
+    title = "embedding rows that were never trained"
+    confirmed = 1
+    decide_by = "compare len(tokenizer) with the rows of model.get_input_embeddings() in the base model: were tokens added?"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        opening = chart.seen("opening-loss-above-chance")
+        if opening is None or opening.evidence["answers"] < 100:
+            return None
+        opinion = Opinion((opening,))
+        opinion.add(2, "a model that gives wrong answers with confidence does worse than guessing, and new rows do that")
+        if not opening.open:
+            opinion.add(2, f"the loss was below guessing again by step {opening.last:,}: new rows learn that fast")
+        elif chart.run.get("use_lora") or chart.run.get("lora_r"):
+            opinion.add(1, "an adapter is trained: it leaves the embedding alone unless modules_to_save names it")
+        opinion.explanation = (
+            "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The "
+            "new rows are random, and their logits outweigh those of all other tokens until they are trained."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (
+            Remedy(
+                "Start new rows at the mean of the old ones",
+                "resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size",
+                {"mean_resizing": True},
+                "none",
+                ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
+            ),
+            Remedy(
+                "Under LoRA, train them as well",
+                "an adapter alone cannot move embedding and output rows",
+                {"modules_to_save": ["embed_tokens", "lm_head"]},
+                "low",
+                ("https://huggingface.co/docs/peft/developer_guides/lora",),
+            ),
+        )

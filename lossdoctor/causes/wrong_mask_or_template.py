@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Remedy
+
+
+@dataclass
+class WrongMaskOrTemplate(Cause):
+    """The labels are not what the model was asked for: padding, another tokenizer, another template.
+
+    ## How we tell
+    The first loss is above that of guessing, and the evaluation loss as well: the model is sure of what comes next, and the
+    labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that.
+
+    ## What else it could be
+    Most wrong masks and templates give a loss that looks fine: that is not visible in a log at all. New embedding rows start
+    as high and fall fast; a loss summed over accumulation steps is higher by exactly their number.
+    """
+
+    title = "labels that do not fit the model"
+    confirmed = 3
+    decide_by = "print tokenizer.decode of the labels (without -100) of one batch: is it the answer, once, without padding?"
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        opening = chart.seen("opening-loss-above-chance")
+        if opening is None:
+            return None
+        opinion = Opinion((opening,))
+        opinion.add(2, "the model is confident, and the labels say something else")
+        if opening.open:
+            opinion.add(1, f"the loss is still above guessing at step {opening.last:,}: the labels must be learned anew")
+        else:
+            opinion.add(-1, f"the loss was below guessing by step {opening.last:,}, faster than wrong labels are learned")
+        opinion.explanation = (
+            "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns these, "
+            "and the loss falls as if all were well."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        return (
+            Remedy(
+                "Give padding the label -100",
+                "cross-entropy ignores it; pad_token_id as a label is scored like text",
+                {},
+                "none",
+                ("https://huggingface.co/docs/transformers/main_classes/data_collator",),
+            ),
+            Remedy(
+                "Let the collator of the model's own tokenizer and chat template make the labels",
+                "the model shifts labels by itself, so they must not be shifted beforehand",
+                {},
+                "low",
+                ("https://huggingface.co/docs/trl/sft_trainer",),
+            ),
+        )
