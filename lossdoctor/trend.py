@@ -91,6 +91,21 @@ def winsorised(loss: NDArray[Any]) -> NDArray[Any]:
     return calm
 
 
+def bend_step(history: History, column: str = "loss", *, up: bool = True) -> int:
+    """The step of the row where a column (gradient norms in logarithms) starts to climb, or to fall, in the last 512 rows."""
+    import numpy as np
+
+    columns = history.arrays()
+    values = columns[column]
+    if column == "norm":
+        values = np.log(np.where(values > 0, values, np.nan))
+    there = np.isfinite(values)
+    values, steps = values[there][-512:], columns["step"][there][-512:]
+    if len(values) < 5:
+        return int(steps[-1]) if len(steps) else 0
+    return int(steps[bend(values if up else -values)])
+
+
 def bend(loss: NDArray[Any]) -> int:
     """The place where a curve starts to climb: level and then a straight line up, or a descent and then such a line."""
     import numpy as np
@@ -102,7 +117,7 @@ def bend(loss: NDArray[Any]) -> int:
     n = len(calm)
     t = np.arange(n, dtype=float)
     best, place = float("inf"), n - 1
-    for k in range(max(1, n // 20), n - 2):
+    for k in range(max(1, n // 20), n - 2, max(1, n // 200)):
         design = np.stack([np.ones(n), np.minimum(t - k, 0.0), np.maximum(t - k, 0.0)], axis=1)
         slopes, *_ = np.linalg.lstsq(design, calm, rcond=None)
         error = float(((calm - design @ slopes) ** 2).sum())

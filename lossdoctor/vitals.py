@@ -83,6 +83,7 @@ class Vitals:
         self._same_windows = 0
         self.restarted = -(10**9)  # the step of the last row at which the run began anew
         self._falls = 0
+        self._slope_before = 0.0
         # The shape of the curve.
         self.curve = Curve()
         self.history = History()
@@ -178,9 +179,10 @@ class Vitals:
             return False  # beside a failure it counts only if it began with it: before, it is the floor of a schedule
         if rate == self.rate_max and self.run.get("lr_scheduler_type") not in FALLS_AT_ONCE:
             return False
-        if abs(self.rate_slope) < 0.1 * self._steepest[self.rate_slope > 0]:
+        moving = max(abs(self.rate_slope), abs(self._slope_before))  # the last move may have ended within its row
+        if moving < 0.1 * self._steepest[self.rate_slope > 0]:
             return False
-        hidden = abs(self.rate_slope) * (self.step - self.frozen_since + self.window)
+        hidden = moving * (self.step - self.frozen_since + self.window)
         return hidden > 2 * rate * 10.0 ** (1 - self.rate_digits)
 
     def observe(self, record: Record) -> None:
@@ -233,7 +235,7 @@ class Vitals:
             and rate != 0.0
             and norm != 0.0
             and not (norm is not None and len(self.norms) > 1 and norm == self.norms[-2])
-            and not (self.rate_repeats and self.rate_frozen(moves=1))
+            and not (self.rate_repeats and self.rate_frozen())
             and not loss > STRIKING * self.curve.recent_before  # type: ignore[operator]
             and self.restarted != step
             and "loss_scale" not in values
@@ -321,7 +323,8 @@ class Vitals:
         self.rate_repeats = 0
 
     def _rate_moves_by(self, change: float, previous: float) -> None:
-        self.rate_slope = slope = change / self.window
+        self._slope_before, self.rate_slope = self.rate_slope, change / self.window
+        slope = self.rate_slope
         if slope > 0:
             if change > 0.2 * previous and self._falls >= 3 and "restart" not in str(self.run.get("lr_scheduler_type")):
                 self.restarted = self.step

@@ -34,8 +34,8 @@ class WrongMaskOrTemplate(Cause):
         else:
             opinion.add(-1, f"the loss was below guessing by step {opening.last:,}, faster than wrong labels are learned")
         opinion.explanation = (
-            "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns these, "
-            "and the loss falls as if all were well."
+            "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns "
+            "these, and the loss falls as if all were well."
         )
         return opinion
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
-from lossdoctor.trend import bend
+from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
@@ -102,17 +102,8 @@ class GradientExplosion(Detector):
             return None
         evidence: dict[str, Any] = {"usual": usual, "now": now, "best": best, "loss": curve.recent, "clip": float(clip)}
         says = self.says if risen else self.says_alone
-        return self.symptom("warning", self._begun(vitals), vitals.step, says=says, **evidence)
-
-    @staticmethod
-    def _begun(vitals: Vitals) -> int:
-        """The first step of the growth: where the logarithm of the norms bends upward."""
-        import numpy as np
-
-        columns = vitals.history.arrays()
-        there = np.isfinite(columns["norm"]) & (columns["norm"] > 0)
-        norms, steps = np.log(columns["norm"][there][-200:]), columns["step"][there][-200:]
-        return max(1, int(steps[bend(norms)]) - vitals.usual_window + 1) if len(norms) > 4 else vitals.step
+        onset = max(1, bend_step(vitals.history, "norm") - vitals.usual_window + 1)
+        return self.symptom("warning", onset, vitals.step, says=says, **evidence)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

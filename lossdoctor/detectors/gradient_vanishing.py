@@ -3,9 +3,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
+from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
@@ -76,7 +78,10 @@ class GradientVanishing(Detector):
         if not vitals.loss_tells or curve.recent < self.loss_left * curve.start:
             return None
         now = sorted(self._five)[len(self._five) // 2]
-        return self.symptom("warning", self._first, vitals.step, high=self._high, now=now, loss=curve.recent, start=curve.start)
+        onset = max(1, bend_step(vitals.history, "norm", up=False) - vitals.usual_window + 1)
+        return self.symptom(
+            "warning", min(onset, self._first), vitals.step, high=self._high, now=now, loss=curve.recent, start=curve.start
+        )
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:

@@ -72,7 +72,7 @@ class LossAtChance(Detector):
         scatter = 1.4826 * sorted(abs(value - level) for value in late)[half] / level
         off = abs(level - chance.loss) / chance.loss
         from_start = vitals.trend is not None and vitals.trend.drop < 0.05
-        if fallen > self.falling or not self._there(chance, level, off, scatter, from_start):
+        if fallen > self.falling or not self._there(chance, level, off, scatter, from_start, vitals):
             return
         if from_start and vitals.step < self.steps_from_scratch and 0 < vitals.progress < 0.5:
             return
@@ -97,8 +97,9 @@ class LossAtChance(Detector):
             scatter=scatter,
         )
 
-    def _there(self, chance: Chance, level: float, off: float, scatter: float, from_start: bool) -> bool:
-        frozen = scatter <= self.frozen and level < chance.loss and off <= self.below_chance
+    def _there(self, chance: Chance, level: float, off: float, scatter: float, from_start: bool, vitals: Vitals) -> bool:
+        standing = vitals.trend is not None and vitals.trend.late_low > -2 * self.frozen
+        frozen = scatter <= self.frozen and standing and level < chance.loss and off <= self.below_chance
         if chance.known:
             return off <= self.near_known or frozen
         if chance.kind == "classes":  # a descent may end near the logarithm of some small number by accident

@@ -9,7 +9,7 @@ from typing import Any
 
 from lossdoctor.base import Detector, Streak
 from lossdoctor.model import RANK, Record, Severity, Symptom
-from lossdoctor.trend import bend
+from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
@@ -93,9 +93,7 @@ class LossDivergence(Detector):
         if curve.standing(min(15, curve.rows // 4)) - best < 0.4 * risen:
             return None  # data of two kinds: rows of the lower kind are still there
         self._best, self._best_step = best, (curve.best_step if best < start else vitals.first_step or 1)
-        columns = vitals.history.arrays()
-        begun = int(columns["step"][-200:][bend(columns["loss"][-200:])])
-        return self._open(max(1, begun - vitals.usual_window + 1), vitals)
+        return self._open(max(1, bend_step(vitals.history) - vitals.usual_window + 1), vitals)
 
     def _open(self, onset: int, vitals: Vitals) -> Symptom:
         self._peak = vitals.curve.recent

@@ -46,6 +46,8 @@ class LossSpike(Detector):
     largest_before: float = 1.5
     #: Back: below the level before plus this share of the jump, or of the level where the jump is larger, in two rows.
     back: float = 0.25
+    #: A single row whose gradient norm is below this many times the usual one is a hard batch, however high it is.
+    gradient_jump: float = 2.0
     rows_to_last: int = 8
     steps_to_last: int = 300
     doubled: float = 2.0
@@ -60,6 +62,7 @@ class LossSpike(Detector):
         self._up = self._below = self._steps = self._onset = 0
         self._spikes = self._quiet = self._first_onset = 0
         self._highest = 0.0
+        self._calm = False
         self._last_step = self._last_spike = self._back_at = 0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -82,6 +85,8 @@ class LossSpike(Detector):
         self._base, self._noise, self._peak = base, noise, loss
         self._up, self._below, self._steps = 1, 0, vitals.window
         self._onset = vitals.step - vitals.window + 1
+        norms = sorted(vitals.norms)
+        self._calm = bool(norms) and (vitals.grad_norm or 0.0) < self.gradient_jump * norms[len(norms) // 2]
         self._last_step = vitals.step
         self._symptom = self._state(vitals, self.says_now)
         return self._symptom
@@ -105,7 +110,10 @@ class LossSpike(Detector):
 
     def _close(self, vitals: Vitals) -> Symptom | None:
         state = self._state(vitals, self.says)
-        tall = state.severity != "info" or self._peak - self._base > self.tall * max(abs(self._base), 0.2 * vitals.curve.start)
+        hard_batch = self._calm and self._up == 1
+        tall = not hard_batch and (
+            state.severity != "info" or self._peak - self._base > self.tall * max(abs(self._base), 0.2 * vitals.curve.start)
+        )
         self._up = 0
         self._symptom = None
         if not tall:
@@ -150,6 +158,8 @@ class LossSpike(Detector):
             risen = now - self._base
             ruined = risen > (self.doubled - 1) * scale or (risen > (self.lasting - 1) * scale and now >= vitals.curve.start)
             return "critical" if ruined else "warning"
+        if self._up == 1 and self._calm:
+            return "info"
         return "warning" if height > scale or (self._up >= 3 and height > self.tall * scale) else "info"
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:

@@ -28,7 +28,7 @@ class OpeningLossAboveChance(Detector):
     """
 
     says = "the first loss is {loss:.4g}, above {chance:.4g} = ln({answers:.0f}): worse than guessing among {answers:.0f} {kind}"
-    above: float = 0.05
+    above: float = 0.10
     #: A new classification head guesses with some confidence, so its first loss is a little above chance.
     above_classes: float = 0.5
 
