@@ -140,7 +140,7 @@ def simulate(kind: str, rows: int, seed: int) -> Curve:
     draft = _draw(rng, rows)
     _KINDS[kind](draft)
     for name in ("num_labels", "vocab_size"):  # a kind that set another level has another number of answers
-        if name in draft.facts and float(draft.level[0]) > 1.1 * math.log(draft.facts[name]):
+        if kind in HEALTHY and name in draft.facts and float(draft.level[0]) > 1.1 * math.log(draft.facts[name]):
             del draft.facts[name]
     return _logged(draft, kind, seed)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
-from statistics import median
 
-from lossdoctor.stats import MAD_TO_SD, RunningMedian
+from lossdoctor.stats import MAD_TO_SD, RunningMedian, median
 
 #: A residual counts at most this many standard deviations, so that one spike does not hide the next.
 WINSOR = 5.0

@@ -181,6 +181,8 @@ class Engine:
             return "opened"
         if known.open and not symptom.open:
             return "closed"
+        if symptom.open and not known.open:
+            return "opened"  # it has come back
         return "worsened" if RANK[symptom.severity] > RANK[known.severity] else None
 
     def tell(self, event: Event) -> None:
@@ -315,6 +317,8 @@ class Engine:
         blind = [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
         if self.vitals.rows < ENOUGH_ROWS:
             blind.append(NotJudged("health of the run", f"{self.vitals.rows} training rows: too few for a verdict of health"))
+        if not self.vitals.loss_tells:
+            blind.append(NotJudged("reward and KL divergence", "this version does not watch them: look at their curves yourself"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]
         return blind
 

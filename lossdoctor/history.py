@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from typing import Any
 
 #: Rows kept before neighbours are merged two by two.
 CAPACITY = 4096
@@ -25,10 +22,10 @@ class History:
         self.rows = 0
         self._entries: list[Row] = []
         self._pending: list[Row] = []
-        self._cache: tuple[int, Any] = (-1, None)
+        self._cache: tuple[int, dict[str, list[float]]] = (-1, {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": (-1, None)}
+        return {**self.__dict__, "_cache": (-1, {})}
 
     def push(self, row: Row) -> None:
         """Takes the next row: step, epoch, loss, learning rate and gradient norm."""
@@ -45,15 +42,12 @@ class History:
             self._entries = [_merge(self._entries[place : place + 2]) for place in range(0, CAPACITY, 2)]
             self.every *= 2
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The columns as arrays."""
+    def columns(self) -> dict[str, list[float]]:
+        """The columns by name."""
         if self._cache[0] != self.rows:
-            import numpy
-
-            table = numpy.array(self._entries, dtype=float).reshape(-1, len(self.COLUMNS))
-            self._cache = (self.rows, dict(zip(self.COLUMNS, table.T.copy(), strict=True)))
-        arrays: dict[str, NDArray[Any]] = self._cache[1]
-        return arrays
+            columns = map(list, zip(*self._entries, strict=True)) if self._entries else ([] for _ in self.COLUMNS)
+            self._cache = (self.rows, dict(zip(self.COLUMNS, columns, strict=True)))
+        return self._cache[1]
 
 
 def _merge(rows: list[Row]) -> Row:

@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Iterable
 
 #: Makes the median absolute deviation of normal noise equal its standard deviation (1 / Φ⁻¹(¾)).
 MAD_TO_SD = 1.4826
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle value, or the mean of the two middle ones (the standard module takes 4 ms to load).
+
+    Raises:
+        IndexError: there is no value.
+    """
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 class RunningMedian:

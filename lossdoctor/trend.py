@@ -1,14 +1,19 @@
-"""What a whole curve did: how far it fell, how surely, and what its last part does. Works on arrays, once per report."""
+"""What a whole curve did: how far it fell, how surely, and what its last part does.
+
+Plain Python on purpose: a log of 500 rows takes 3 ms here, and numpy takes 60 ms to load. It is loaded for the rare question
+where a curve bends.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, pairwise
+from math import exp, inf, isfinite, log, nan, sqrt
 
 from lossdoctor.history import History
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from lossdoctor.stats import MAD_TO_SD, median
 
 #: Bins that a long curve is reduced to before it is fitted: beyond it the answers no longer change.
 BINS = 200
@@ -47,25 +52,24 @@ class Trend:
 
 def trend_of(history: History) -> Trend | None:
     """The trend of a run, or None with fewer than ten rows."""
-    import numpy as np
-
-    columns = history.arrays()
+    columns = history.columns()
     loss = columns["loss"]
-    if len(loss) < 10:
+    n = len(loss)
+    if n < 10:
         return None
     calm = winsorised(loss)
-    x, y = _binned(np.arange(len(calm), dtype=float) / (len(calm) - 1), calm)
-    falls = [_fall(y, np.exp(-x / constant) if constant < 4 else 1 - x) for constant in TIME_CONSTANTS]
-    late = x >= 1 - LATE
-    slope, error = _line(x[late], y[late]) if late.sum() >= 4 else (0.0, float("inf"))
-    tail = float(np.median(loss[-max(3, len(loss) // 5) :]))
-    start = float(np.median(calm[: max(3, len(calm) // 20)]))
+    x, y = _binned([place / (n - 1) for place in range(n)]), _binned(calm)
+    falls = [_fall(y, [exp(-v / c) if c < 4 else 1 - v for v in x]) for c in TIME_CONSTANTS]
+    late_x, late_y = zip(*[(a, b) for a, b in zip(x, y, strict=True) if a >= 1 - LATE], strict=True)
+    slope, error = _line(late_x, late_y)
+    tail = median(loss[-max(3, n // 5) :])
+    start = median(calm[: max(3, n // 20)])
     scale = max(abs(start), abs(tail), 1e-12)
-    late_scale = max(abs(float(np.median(y[late]))) if late.any() else scale, 0.02 * scale)
-    half, half_drop, half_sure = _second_half(columns, calm)
-    rates = columns["rate"][np.isfinite(columns["rate"])]
+    late_scale = max(abs(median(late_y)), 0.02 * scale)
+    half, half_drop, half_sure = _second_half(columns["step"], columns["rate"], calm)
+    rates = [rate for rate in columns["rate"] if isfinite(rate)]
     return Trend(
-        rows=len(loss) * history.every,
+        rows=n * history.every,
         start=start,
         level=tail,
         noise=_noise(loss) / scale,
@@ -77,40 +81,35 @@ def trend_of(history: History) -> Trend | None:
         second_half=half,
         second_half_drop=half_drop,
         second_half_sure=half_sure,
-        rate_left=float(rates[-1] / rates.max()) if len(rates) and rates.max() > 0 else 1.0,
+        rate_left=rates[-1] / max(rates) if rates and max(rates) > 0 else 1.0,
     )
 
 
-def winsorised(loss: NDArray[Any]) -> NDArray[Any]:
+def winsorised(loss: Sequence[float]) -> list[float]:
     """The curve with single rows pulled back to four standard deviations around the median of their neighbours."""
-    import numpy as np
-
-    level, width = smooth(loss, 9), 4 * max(_noise(loss), 1e-12)
-    calm: NDArray[Any] = np.clip(loss, level - width, level + width)
-    calm[:2] = loss[:2]
-    return calm
+    width = 4 * max(_noise(loss), 1e-12)
+    calm = [min(max(value, level - width), level + width) for value, level in zip(loss, smooth(loss, 9), strict=True)]
+    return [*loss[:2], *calm[2:]]
 
 
-def bend_step(history: History, column: str = "loss", *, up: bool = True) -> int:
+def bend_step(history: History, column: str = "loss", *, up: bool = True, after: int = 0) -> int:
     """The step of the row where a column (gradient norms in logarithms) starts to climb, or to fall, in the last 512 rows."""
-    import numpy as np
-
-    columns = history.arrays()
+    columns = history.columns()
     values = columns[column]
     if column == "norm":
-        values = np.log(np.where(values > 0, values, np.nan))
-    there = np.isfinite(values)
-    values, steps = values[there][-512:], columns["step"][there][-512:]
-    if len(values) < 5:
-        return int(steps[-1]) if len(steps) else 0
-    return int(steps[bend(values if up else -values)])
+        values = [log(value) if value > 0 else nan for value in values]
+    there = [(value if up else -value, step) for value, step in zip(values, columns["step"], strict=True) if isfinite(value)]
+    there = [row for row in there if row[1] > after]
+    there = there[-512:]
+    place = bend([value for value, _ in there]) if len(there) >= 5 else len(there) - 1
+    return int(there[place][1]) if there else 0
 
 
-def bend(loss: NDArray[Any]) -> int:
+def bend(loss: Sequence[float]) -> int:
     """The place where a curve starts to climb: level and then a straight line up, or a descent and then such a line."""
     import numpy as np
 
-    calm = winsorised(loss)
+    calm = np.array(winsorised(loss))
     lowest = int(np.argmin(smooth(loss, max(5, len(loss) // 15 | 1))))
     skipped = max(0, lowest - max(10, len(calm) - lowest))  # as many rows before the turn as after it
     calm = calm[skipped:]
@@ -123,72 +122,70 @@ def bend(loss: NDArray[Any]) -> int:
         error = float(((calm - design @ slopes) ** 2).sum())
         if error < best and slopes[2] > max(0.0, slopes[1]):
             best, place = error, k
+        design[:, 2] = t >= k  # or a jump in one row
+        jump, *_ = np.linalg.lstsq(design, calm, rcond=None)
+        error = float(((calm - design @ jump) ** 2).sum())
+        if error < best and jump[2] > 0:
+            best, place = error, k
     return skipped + place
 
 
-def smooth(loss: NDArray[Any], window: int) -> NDArray[Any]:
+def smooth(loss: Sequence[float], window: int) -> list[float]:
     """Centred running median of `window` rows (odd); the ends are mirrored."""
-    import numpy as np
-
+    loss = list(loss)
     half = min(window, len(loss)) // 2
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(loss, half, mode="reflect"), 2 * half + 1)
-    medians: NDArray[Any] = np.median(windows, axis=1)
-    return medians
+    padded = loss[half:0:-1] + loss + loss[-2 : -half - 2 : -1]
+    width = 2 * half + 1
+    return [sorted(padded[place : place + width])[half] for place in range(len(loss))]
 
 
-def _noise(loss: NDArray[Any]) -> float:
-    import numpy as np
-
-    return float(1.4826 * np.median(np.abs(np.diff(loss))) / 2**0.5)
+def _noise(loss: Sequence[float]) -> float:
+    return MAD_TO_SD * median([abs(b - a) for a, b in pairwise(loss)]) / sqrt(2)
 
 
-def _binned(x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    import numpy as np
+def _binned(values: list[float]) -> list[float]:
+    """Means of neighbours, so that at most `BINS` values are left."""
+    n = len(values)
+    if n <= BINS:
+        return values
+    edges = [n * place // BINS for place in range(BINS + 1)]
+    return [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
 
-    if len(y) <= BINS:
-        return x, y
-    edges = np.linspace(0, len(y), BINS + 1).astype(int)[:-1]
-    counts = np.diff(np.append(edges, len(y)))
-    return np.add.reduceat(x, edges) / counts, np.add.reduceat(y, edges) / counts
 
-
-def _fall(y: NDArray[Any], shape: NDArray[Any]) -> tuple[float, float]:
+def _fall(y: Sequence[float], shape: Sequence[float]) -> tuple[float, float]:
     """How far a descent of this shape fell from first to last row, and its standard error."""
     slope, error = _line(shape, y)
-    span = float(shape[0] - shape[-1])
+    span = shape[0] - shape[-1]
     return slope * span, error * span
 
 
-def _line(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
+def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
     """Slope of the straight line and its standard error, widened for the correlation between neighbours."""
-    import numpy as np
-
-    centred = x - x.mean()
-    spread = float((centred**2).sum())
-    if spread <= 0 or len(x) < 4:
-        return 0.0, float("inf")
-    slope = float((centred * y).sum()) / spread
-    rest = y - y.mean() - slope * centred
-    variance = float((rest**2).sum()) / (len(x) - 2)
-    correlation = float((rest[1:] * rest[:-1]).sum() / max((rest**2).sum(), 1e-300))
+    n = len(x)
+    if n < 4:
+        return 0.0, inf
+    mean_x, mean_y = sum(x) / n, sum(y) / n
+    centred = [v - mean_x for v in x]
+    spread = sum([v * v for v in centred])
+    if spread <= 0:
+        return 0.0, inf
+    slope = sum([c * v for c, v in zip(centred, y, strict=True)]) / spread
+    rest = [v - mean_y - slope * c for c, v in zip(centred, y, strict=True)]
+    squares = sum([v * v for v in rest])
+    correlation = sum([a * b for a, b in pairwise(rest)]) / max(squares, 1e-300)
     correlation = min(0.9, max(0.0, correlation))
-    return slope, float(np.sqrt(variance / spread * (1 + correlation) / (1 - correlation)))
+    return slope, sqrt(squares / (n - 2) / spread * (1 + correlation) / (1 - correlation))
 
 
-def _second_half(columns: dict[str, NDArray[Any]], loss: NDArray[Any]) -> tuple[float, float, float]:
+def _second_half(steps: Sequence[float], rates: Sequence[float], loss: Sequence[float]) -> tuple[float, float, float]:
     """How much of the descent lies in the second half of the optimizer's way, and how surely."""
-    import numpy as np
-
-    steps, rates = columns["step"], columns["rate"]
-    taken = np.diff(steps, prepend=2 * steps[0] - steps[1] if len(steps) > 1 else 0)
-    way = np.cumsum(np.where(np.isfinite(rates), rates, 0.0) * taken) if np.isfinite(rates).all() else steps - steps[0]
-    if way[-1] <= 0:
-        way = steps - steps[0]
+    known = all(isfinite(rate) for rate in rates) and max(rates) > 0
+    taken = [steps[1] - steps[0], *(b - a for a, b in pairwise(steps))]
+    way = list(accumulate(rate * step for rate, step in zip(rates, taken, strict=True))) if known else list(steps)
     width = max(2, len(loss) // 10)
-    middle = int(np.searchsorted(way, way[-1] / 2))
-    first, last = loss[: max(3, width // 2)], loss[-width:]
+    middle = bisect_left(way, (way[-1] if known else way[0] + way[-1]) / 2)
     around = loss[max(0, middle - width // 2) : middle + width // 2 + 1]
-    a, b, c = float(np.median(first)), float(np.median(around)), float(np.median(last))
-    error = 1.25 * _noise(loss) * (1 / len(around) + 1 / len(last)) ** 0.5
+    a, b, c = median(loss[: max(3, width // 2)]), median(around), median(loss[-width:])
+    error = 1.25 * _noise(loss) * sqrt(1 / len(around) + 1 / width)
     share = (b - c) / (a - c) if a > c else 0.0
     return share, (b - c) / max(abs(b), 1e-12), (b - c) / max(error, 1e-12)

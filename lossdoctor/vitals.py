@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from math import isfinite
-from statistics import median
 
 from lossdoctor.curve import Curve
 from lossdoctor.history import History
 from lossdoctor.model import Record, Run
-from lossdoctor.stats import RunningMedian, decimals, significant_digits
+from lossdoctor.stats import RunningMedian, decimals, median, significant_digits
 from lossdoctor.tasks import REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
 from lossdoctor.trend import Trend, trend_of
 
@@ -150,6 +149,11 @@ class Vitals:
     def eval_holds(self) -> bool:
         """Whether the last of two or more evaluation losses is at most 5 % above the best."""
         return self.eval_first is not None and self.evals > 1 and (self.eval_loss or 0.0) <= 1.05 * self.eval_best
+
+    @property
+    def lost(self) -> bool:
+        """Whether the log ends in rows that are NaN, zero or without a usable gradient."""
+        return self.step - self.sound_step > 3 * self.usual_window
 
     @property
     def begins_late(self) -> bool:

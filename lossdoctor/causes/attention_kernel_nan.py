@@ -10,7 +10,7 @@ from lossdoctor.remedies import start_again
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class AttentionKernelNan(Cause):
     """The attention kernel returns NaN, most often in its backward pass or for padded rows.
 

@@ -8,7 +8,7 @@ from lossdoctor.remedies import show_nan
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class BadDataOrWeights(Cause):
     """The data or the loaded weights contain NaN, infinite or absurd numbers.
 

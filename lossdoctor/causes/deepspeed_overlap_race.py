@@ -12,7 +12,7 @@ from lossdoctor.signs import Signs
 CONSTANT_NORM_VERSIONS = ("0.12.4", "0.12.5", "0.12.6")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class DeepspeedOverlapRace(Cause):
     """DeepSpeed ZeRO-1/2 frees gradient buffers while they are still being reduced (`overlap_comm`).
 

@@ -15,7 +15,7 @@ SKIPPED = (
 )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Fp16Overflow(Cause):
     """A number grew beyond 65,504, the largest that fp16 can hold.
 

@@ -11,7 +11,7 @@ HALF = ("float16", "fp16", "half", "torch.float16")
 BRAIN = ("bfloat16", "bf16", "torch.bfloat16")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class HalfPrecisionWeights(Cause):
     """The trainable weights themselves are stored in 16 bits.
 

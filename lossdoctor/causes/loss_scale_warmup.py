@@ -8,7 +8,7 @@ from lossdoctor.model import Chart, Symptom
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossScaleWarmup(Cause):
     """The loss scaler is finding its level: a few skipped steps, by design.
 

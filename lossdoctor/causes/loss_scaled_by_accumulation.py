@@ -7,7 +7,7 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossScaledByAccumulation(Cause):
     """The loss is summed over accumulation steps (or processes) instead of averaged.
 

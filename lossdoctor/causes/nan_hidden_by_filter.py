@@ -8,7 +8,7 @@ from lossdoctor.remedies import show_nan, start_again
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class NanHiddenByFilter(Cause):
     """The Trainer's log filter replaced NaN losses by 0.0 or by plausible numbers.
 

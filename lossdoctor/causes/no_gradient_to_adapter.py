@@ -7,7 +7,7 @@ from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class NoGradientToAdapter(Cause):
     """No trainable parameter gets a gradient: the adapter is frozen, or cut off from the loss.
 

@@ -7,7 +7,7 @@ from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class NoSupervisedTokens(Cause):
     """No token of a batch has a label: all are -100.
 

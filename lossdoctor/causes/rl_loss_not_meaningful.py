@@ -8,7 +8,7 @@ from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RlLossNotMeaningful(Cause):
     """In reinforcement learning and preference tuning the loss does not tell how good the model is.
 
@@ -28,6 +28,8 @@ class RlLossNotMeaningful(Cause):
         task = chart.run.get("task", SUPERVISED)
         if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken:
             return None
+        if task == PREFERENCE and chart.seen("loss-at-chance"):
+            return None  # a preference loss that stays at ln 2 has learned nothing: that is not expected
         opinion = Opinion(())
         opinion.add(6, f"the columns or the trainer say {task}")
         opinion.explanation = (

@@ -10,7 +10,7 @@ from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class UnsupportedDtypeOnGpu(Cause):
     """The GPU does not support the number format that it is asked to compute in.
 

@@ -6,7 +6,7 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class UntrainedEmbeddings(Cause):
     """Rows of the embedding or of the output layer were never trained.
 

@@ -6,7 +6,7 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class WrongMaskOrTemplate(Cause):
     """The labels are not what the model was asked for: padding, another tokenizer, another template.
 

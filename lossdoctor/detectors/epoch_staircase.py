@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Severity, Symptom
+from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.vitals import Vitals
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-
-@dataclass
+@dataclass(eq=False, repr=False)
 class EpochStaircase(Detector):
     """The loss falls in steps at the epoch boundaries.
 
@@ -44,31 +42,25 @@ class EpochStaircase(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self.blind(vitals) or (vitals.epoch or 0) < 1.1:
             return
-        import numpy as np
-
-        columns = vitals.history.arrays()
+        columns = vitals.history.columns()
         loss, epoch = columns["loss"], columns["epoch"]
-        rows_per_epoch = len(loss) / (epoch[-1] - max(0.0, epoch[0] - (epoch[-1] - epoch[0]) / max(1, len(epoch) - 1)))
+        rows_per_epoch = (len(loss) - 1) / max(1e-9, epoch[-1] - epoch[0])
         side = int(min(12, max(3, rows_per_epoch // 3)))
-        boundaries = [place for whole in range(1, int(epoch[-1]) + 1) if (place := int(np.searchsorted(epoch, whole + 1e-9))) > 0]
+        boundaries = [place for whole in range(1, int(epoch[-1]) + 1) if (place := bisect_left(epoch, whole + 1e-9)) > 0]
         drops = [(place, drop) for place in boundaries if (drop := _drop(loss, place, side)) is not None]
-        if not drops:
-            return
-        shifts = [shift for part in range(2, 7) if abs(shift := round(rows_per_epoch * part / 8)) >= 2]
-        elsewhere = [
-            drop for place, _ in drops for shift in shifts if (drop := _drop(loss, place - round(shift), side)) is not None
-        ]
+        shifts = [shift for part in range(2, 7) if (shift := round(rows_per_epoch * part / 8)) >= 2]
+        elsewhere = [drop for place, _ in drops for s in shifts if (drop := _drop(loss, place - s, side)) is not None]
         if len(elsewhere) < 3:
             return
         sizes = [drop for _, drop in drops]
-        usual = float(np.median(elsewhere))
-        scatter = max(1.4826 * float(np.median(np.abs(np.array(elsewhere) - usual))), 0.005)
-        excess = float(np.mean(sizes)) - usual
+        usual, mean = median(elsewhere), sum(sizes) / len(sizes)
+        scatter = max(MAD_TO_SD * median(abs(drop - usual) for drop in elsewhere), 0.005)
+        excess = mean - usual
         sure = excess / (scatter / len(sizes) ** 0.5)
         once = len(sizes) == 1
         if excess < (2 if once else 1) * self.drop_to_note or sure < (self.deviations_of_one if once else self.deviations):
             return
-        if (once and len(loss) < self.rows_for_one) or (not once and min(sizes) < 0.3 * float(np.mean(sizes))):
+        if (once and len(loss) < self.rows_for_one) or (not once and min(sizes) < 0.3 * mean):
             return
         severity: Severity = "warning" if excess > (self.drop_at_one if once else self.drop_to_warn) else "info"
         if vitals.eval_holds:
@@ -79,10 +71,10 @@ class EpochStaircase(Detector):
             int(columns["step"][place]),
             vitals.step,
             says=self.says_once if once else self.says,
-            drop=float(np.mean(sizes)),
+            drop=mean,
             excess=excess,
             boundaries=float(len(sizes)),
-            epoch=float(round(float(epoch[place]))),
+            epoch=float(round(epoch[place])),
             level=vitals.curve.recent,
         )
 
@@ -97,11 +89,9 @@ class EpochStaircase(Detector):
         return None
 
 
-def _drop(loss: NDArray[Any], place: int, side: int) -> float | None:
+def _drop(loss: Sequence[float], place: int, side: int) -> float | None:
     """How far the level falls at a row, as a share; the row itself may lie on both sides of a boundary and does not count."""
-    import numpy as np
-
     if place - side < 0 or place + 1 + side > len(loss):
         return None
-    before, after = float(np.median(loss[place - side : place])), float(np.median(loss[place + 1 : place + 1 + side]))
+    before, after = median(loss[place - side : place]), median(loss[place + 1 : place + 1 + side])
     return (before - after) / before if before > 0 else None

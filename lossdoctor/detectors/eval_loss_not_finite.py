@@ -10,7 +10,7 @@ from lossdoctor.vitals import Vitals, is_eval_loss
 from lossdoctor.zeros import faded, telling_gradient
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class EvalLossNotFinite(Detector):
     """The evaluation loss is NaN or infinite.
 

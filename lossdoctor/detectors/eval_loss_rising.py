@@ -3,11 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from statistics import median
 from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals, is_eval_loss
 
 #: Metrics of which less is better; of all others more is.
@@ -34,7 +34,7 @@ class Evaluations:
     metrics: dict[str, list[float]] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class EvalLossRising(Detector):
     """The evaluation loss has turned and rises while the training loss goes on falling.
 
@@ -55,6 +55,7 @@ class EvalLossRising(Detector):
     series = "eval_loss"
     kinds = ("eval",)
     says = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}) while the training loss falls"
+    says_both = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}), and so does the training loss"
     says_metric = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}), but {metric} still improves"
     rise: float = 0.03
     deviations: float = 3.0
@@ -107,7 +108,7 @@ class EvalLossRising(Detector):
         if severity is None:
             return None
         if known is None or RANK[severity] != RANK[known.severity]:
-            self._open[series] = self._state(series, seen, severity, record.step)
+            self._open[series] = self._state(series, seen, severity, record.step, vitals)
             return self._open[series]
         return None
 
@@ -140,9 +141,11 @@ class EvalLossRising(Detector):
                 return name
         return None
 
-    def _state(self, series: str, seen: Evaluations, severity: Severity, step: int) -> Symptom:
+    def _state(self, series: str, seen: Evaluations, severity: Severity, step: int, vitals: Vitals) -> Symptom:
         metric = self._improving(seen) if severity == "info" else None
         says = self.says_metric.replace("{metric}", metric) if metric else self.says
+        if not metric and vitals.curve.rows and vitals.curve.recent > 1.02 * seen.train_at_best:
+            says = self.says_both
         rise = seen.last / seen.best - 1 if seen.best > 0 else 0.0
         evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.last, "rise": rise}
         return self.symptom(
@@ -152,7 +155,7 @@ class EvalLossRising(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         for series, known in self._open.items():
             seen = self._sets[series]
-            yield self._state(series, seen, known.severity, max(vitals.step, known.last))
+            yield self._state(series, seen, known.severity, max(vitals.step, known.last), vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.evals:

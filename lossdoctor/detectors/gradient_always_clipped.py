@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Symptom
+from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GradientAlwaysClipped(Detector):
     """Nearly every gradient is clipped.
 
@@ -25,7 +27,7 @@ class GradientAlwaysClipped(Detector):
     """
 
     series = "grad_norm"
-    says = "{share:.0%} of the last {rows:.0f} gradient norms exceed max_grad_norm ({clip:.3g}), typically {times:.2g}-fold"
+    says = "{share:.0%} of the last {rows:.0f} norms exceed max_grad_norm ({clip:.3g}{default}), typically {times:,.3g}-fold"
     rows: int = 20
     last_rows: int = 50
     share: float = 0.95
@@ -35,17 +37,24 @@ class GradientAlwaysClipped(Detector):
         clip = vitals.run.get("max_grad_norm", 1.0)
         if not isinstance(clip, (int, float)) or clip <= 0:
             return
-        import numpy as np
-
-        columns = vitals.history.arrays()
-        there = np.isfinite(columns["norm"])
-        norms = columns["norm"][there][-self.last_rows :]
+        columns = vitals.history.columns()
+        rows = [(step, norm) for step, norm in zip(columns["step"], columns["norm"], strict=True) if isfinite(norm)]
+        norms = [norm for _, norm in rows[-self.last_rows :]]
         if len(norms) < self.rows:
             return
-        share, times = float((norms > clip).mean()), float(np.median(norms)) / clip
+        share, times = sum(norm > clip for norm in norms) / len(norms), median(norms) / clip
         if share >= self.share and times > self.times:
-            onset = int(columns["step"][there][-len(norms)])
-            yield self.symptom("info", onset, vitals.step, share=share, rows=float(len(norms)), clip=float(clip), times=times)
+            onset = int(rows[-len(norms)][0])
+            yield self.symptom(
+                "info",
+                onset,
+                vitals.step,
+                says=self.says.replace("{default}", "" if "max_grad_norm" in vitals.run.facts else ", the default"),
+                share=share,
+                rows=float(len(norms)),
+                clip=float(clip),
+                times=times,
+            )
 
     def blind(self, vitals: Vitals) -> str | None:
         return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"

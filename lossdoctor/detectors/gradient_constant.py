@@ -10,7 +10,7 @@ from lossdoctor.stats import significant_digits
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GradientConstant(Detector):
     """The gradient norm is the same number, to the last digit, row after row.
 

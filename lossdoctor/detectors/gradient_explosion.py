@@ -13,7 +13,7 @@ from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GradientExplosion(Detector):
     """The gradient norm grows far beyond what it was, and the loss suffers.
 
@@ -31,6 +31,7 @@ class GradientExplosion(Detector):
     """
 
     series = "grad_norm"
+    incident = "gradient"
     says = (
         "the gradient norm grew from {usual:.3g} to {now:.3g} by step {last:,}, and the loss rose from {best:.4g} to {loss:.4g}"
     )
@@ -44,13 +45,15 @@ class GradientExplosion(Detector):
     deviations: float = 3.15
     loss_risen: float = 0.15
     rows: int = 10
+    #: More of them say nothing new.
+    episodes: int = 2
     rows_running: int = 3
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
         self._many: deque[float] = deque(maxlen=31)
         self._usual: float | None = None
-        self._seen = self._high = self._near = 0
+        self._seen = self._high = self._near = self._told = 0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
@@ -85,9 +88,10 @@ class GradientExplosion(Detector):
             self._high = 0
             return None
         self._high += 1
-        if self._high < self.rows_running:
+        if self._high < self.rows_running or self._told >= self.episodes:
             return None
         self._symptom = self._state(now, vitals)
+        self._told += self._symptom is not None
         return self._symptom
 
     def _state(self, now: float, vitals: Vitals) -> Symptom | None:

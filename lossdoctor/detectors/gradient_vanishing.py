@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
@@ -11,7 +10,7 @@ from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GradientVanishing(Detector):
     """The gradient norm fades to nothing while the loss is still high.
 
@@ -29,6 +28,7 @@ class GradientVanishing(Detector):
     """
 
     series = "grad_norm"
+    incident = "gradient"
     says = "the gradient norm faded from {high:.3g} to {now:.3g} by step {last:,} while the loss stands at {loss:.4g}"
     share: float = 0.01
     rows_running: int = 3
@@ -38,6 +38,8 @@ class GradientVanishing(Detector):
     most_above_first: float = 10.0
     #: It is back above this share.
     back: float = 0.03
+    #: More of them say nothing new.
+    episodes: int = 2
     loss_left: float = 0.5
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class GradientVanishing(Detector):
         self._five: deque[float] = deque(maxlen=5)
         self._first_norms: list[float] = []
         self._high = self._usual = 0.0
-        self._seen = self._low = self._first = 0
+        self._seen = self._low = self._first = self._told = 0
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
@@ -58,7 +60,7 @@ class GradientVanishing(Detector):
             return None
         if self._seen <= self.first_rows:
             self._first_norms.append(norm)
-            self._usual = sorted(self._first_norms)[self._seen // 2]
+            self._usual = sorted(self._first_norms)[self._seen // 4]
         if norm > self._high:  # only now may the highest median have grown; an explosion is not what is usual
             self._high = min(max(self._high, sorted(five)[len(five) // 2]), self.most_above_first * self._usual)
         if norm > (self.back if self._symptom else self.share) * self._high:
@@ -68,8 +70,9 @@ class GradientVanishing(Detector):
         self._low += 1
         if self._low == 1:
             self._first = vitals.step - vitals.window + 1
-        if self._symptom is None and self._low >= self.rows_running and self._seen >= self.rows:
+        if self._symptom is None and self._low >= self.rows_running and self._seen >= self.rows and self._told < self.episodes:
             self._symptom = self._state(vitals)
+            self._told += self._symptom is not None
             return self._symptom
         return None
 

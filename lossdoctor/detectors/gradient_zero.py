@@ -8,7 +8,7 @@ from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class GradientZero(Detector):
     """The gradient norm is zero: no weight is moved.
 

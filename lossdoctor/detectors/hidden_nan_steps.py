@@ -9,7 +9,7 @@ from lossdoctor.model import Record, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class HiddenNanSteps(Detector):
     """Single rows betray NaN losses that the log filtered out.
 

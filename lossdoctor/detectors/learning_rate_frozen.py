@@ -10,7 +10,7 @@ from lossdoctor.vitals import FALLS_AT_ONCE, Vitals
 from lossdoctor.zeros import faded
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LearningRateFrozen(Detector):
     """The learning rate stopped moving, to the last digit, in the middle of its schedule.
 

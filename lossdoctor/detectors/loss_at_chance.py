@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from lossdoctor.base import Detector
 from lossdoctor.chance import Chance, known_chance, nearest_chance
 from lossdoctor.model import Severity, Symptom
+from lossdoctor.stats import MAD_TO_SD, median
+from lossdoctor.trend import smooth
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossAtChance(Detector):
     """The loss stands at the value of blind guessing.
 
@@ -58,28 +60,27 @@ class LossAtChance(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if not vitals.loss_tells or vitals.history.rows < self.rows:
             return
-        columns = vitals.history.arrays()
+        columns = vitals.history.columns()
         loss, steps = columns["loss"], columns["step"]
         tail = max(self.rows - 2, int(0.3 * len(loss)))
-        late = sorted(float(value) for value in loss[-tail:])
-        level = late[len(late) // 2]
+        late = loss[-tail:]
+        level = median(late)
         chance = known_chance(vitals.run, vitals.task) or nearest_chance(level, vitals.run)
         if chance is None or level <= 0:
             return
         half = len(late) // 2
-        a, b = sorted(loss[-tail : -tail + half or None]), sorted(loss[-half:])
-        fallen = (float(a[len(a) // 2]) - float(b[len(b) // 2])) / level
-        scatter = 1.4826 * sorted(abs(value - level) for value in late)[half] / level
+        fallen = (median(late[:half]) - median(late[-half:])) / level
+        scatter = MAD_TO_SD * median(abs(value - level) for value in late) / level
         off = abs(level - chance.loss) / chance.loss
         from_start = vitals.trend is not None and vitals.trend.drop < 0.05
         if fallen > self.falling or not self._there(chance, level, off, scatter, from_start, vitals):
             return
         if from_start and vitals.step < self.steps_from_scratch and 0 < vitals.progress < 0.5:
             return
-        near = abs(loss - level) <= max(0.005, 4 * scatter) * level
-        away = [place for place, there in enumerate(near) if not there]
+        near = max(0.005, 4 * scatter) * level
+        away = [place for place, value in enumerate(smooth(loss, 5)) if abs(value - level) > near]
         onset = steps[min(away[-1] + 1, len(steps) - 1)] if away else steps[0]
-        first = float(min(loss[:2]))
+        first = min(loss[:2])
         severity: Severity = "critical" if first < self.lost * chance.loss and level > first else "warning"
         yield self.symptom(
             severity,

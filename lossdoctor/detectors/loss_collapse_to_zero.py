@@ -10,7 +10,7 @@ from lossdoctor.vitals import Vitals
 from lossdoctor.zeros import ZeroRun
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossCollapseToZero(Detector):
     """The training loss is exactly 0.0 from some row on.
 

@@ -9,7 +9,7 @@ from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossConverged(Detector):
     """The loss fell, and has come to rest.
 
@@ -33,12 +33,12 @@ class LossConverged(Detector):
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
-        if trend is None or self.blind(vitals) or trend.drop <= self.fell or trend.level >= trend.start:
+        if trend is None or self.blind(vitals) or vitals.lost or trend.drop <= self.fell or trend.level >= trend.start:
             return
         if -self.rest < trend.late_low and trend.late_high < self.rest:
             onset = int(vitals.step - 0.4 * (vitals.step - (vitals.first_step or 1)))
             evidence: dict[str, Any] = {
-                "start": trend.start,
+                "start": vitals.curve.start,
                 "level": trend.level,
                 "change": trend.late_change,
                 "rate_left": trend.rate_left,

@@ -4,16 +4,16 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 from lossdoctor.base import Detector, Streak
 from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.stats import median
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossDivergence(Detector):
     """The loss climbs and stays up.
 
@@ -53,7 +53,8 @@ class LossDivergence(Detector):
         self._symptom: Symptom | None = None
         self._streak = Streak()
         self._best = self._noise = 0.0
-        self._best_step = 0
+        self._best_step = self._closed = 0
+        self._worst: Severity = "warning"
         self._against_start = False
         self._peak = 0.0
         self._all: deque[tuple[int, float]] = deque(maxlen=self.few_rows)
@@ -93,11 +94,13 @@ class LossDivergence(Detector):
         if curve.standing(min(15, curve.rows // 4)) - best < 0.4 * risen:
             return None  # data of two kinds: rows of the lower kind are still there
         self._best, self._best_step = best, (curve.best_step if best < start else vitals.first_step or 1)
-        return self._open(max(1, bend_step(vitals.history) - vitals.usual_window + 1), vitals)
+        return self._open(max(1, bend_step(vitals.history, after=self._closed) - vitals.usual_window + 1), vitals)
 
     def _open(self, onset: int, vitals: Vitals) -> Symptom:
-        self._peak = vitals.curve.recent
+        self._peak = max(vitals.curve.recent, vitals.loss or 0.0)
+        self._noise = min(vitals.curve.noise, 0.5 * abs(self._peak - self._best))
         self._symptom = self._state(onset, vitals)
+        self._worst = self._symptom.severity
         return self._symptom
 
     def _few(self, vitals: Vitals) -> Symptom | None:
@@ -126,15 +129,19 @@ class LossDivergence(Detector):
     def _follow(self, vitals: Vitals) -> Symptom | None:
         known, recent = self._symptom, vitals.curve.recent
         assert known is not None
-        self._peak = max(self._peak, recent)
-        if recent < self._best + max(self.recovered * max(abs(self._best), 0.2 * vitals.curve.start), vitals.curve.noise):
+        self._peak = max(self._peak, recent, vitals.loss or recent)
+        if recent < self._best + max(self.recovered * max(abs(self._best), 0.2 * vitals.curve.start), self._noise):
             self._symptom = None
             self._streak.stop()
+            self._closed = vitals.step
             evidence: dict[str, Any] = {**known.evidence, "peak": self._peak}
-            back = self.symptom(known.severity, known.onset, vitals.previous_step, says=self.says_back, **evidence)
+            back = self.symptom(self._worst, known.onset, vitals.step, says=self.says_back, **evidence)
             return replace(back, open=False)
         self._symptom = self._state(known.onset, vitals)
-        return self._symptom if RANK[self._symptom.severity] > RANK[known.severity] else None
+        if RANK[self._symptom.severity] <= RANK[self._worst]:
+            return None
+        self._worst = self._symptom.severity
+        return self._symptom
 
     def _state(self, onset: int, vitals: Vitals) -> Symptom:
         curve = vitals.curve

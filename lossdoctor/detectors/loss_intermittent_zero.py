@@ -10,7 +10,7 @@ from lossdoctor.vitals import Vitals
 from lossdoctor.zeros import faded, telling_gradient
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossIntermittentZero(Detector):
     """Single rows have a loss of exactly 0.0 between normal ones.
 

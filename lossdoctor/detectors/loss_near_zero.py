@@ -9,7 +9,7 @@ from lossdoctor.model import Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossNearZero(Detector):
     """The training loss has fallen to nearly nothing.
 
@@ -42,9 +42,9 @@ class LossNearZero(Detector):
             return
         if not vitals.loss_tells:
             return
-        columns = vitals.history.arrays()
-        below = columns["loss"] < self.share * curve.start
-        onset = int(columns["step"][below.argmax()]) if below.any() else vitals.step
+        columns = vitals.history.columns()
+        below = (step for step, loss in zip(columns["step"], columns["loss"], strict=True) if loss < self.share * curve.start)
+        onset = int(next(below, vitals.step))
         easy = vitals.eval_loss is not None and vitals.eval_loss <= max(
             self.eval_times * curve.recent, self.eval_share * curve.start
         )

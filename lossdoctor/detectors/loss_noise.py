@@ -8,7 +8,7 @@ from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossNoise(Detector):
     """The rows scatter so much that the curve is hard to read.
 

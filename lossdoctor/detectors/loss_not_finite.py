@@ -10,7 +10,7 @@ from lossdoctor.model import Record, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossNotFinite(Detector):
     """The training loss is NaN or infinite.
 

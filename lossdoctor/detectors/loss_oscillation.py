@@ -1,19 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Severity, Symptom
+from lossdoctor.stats import MAD_TO_SD, median
+from lossdoctor.trend import smooth
 from lossdoctor.vitals import Vitals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossOscillation(Detector):
     """The loss goes up and down with a period.
 
@@ -43,17 +45,19 @@ class LossOscillation(Detector):
     cycles: int = 6
     zigzag: float = -0.6
     zigzag_amplitude: float = 0.05
+    #: Correlation below which a first, cheap look ends the matter.
+    first_look: float = -0.25
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self.blind(vitals):
             return
+        columns = vitals.history.columns()
+        steps, rows = columns["step"][-self.window :], columns["loss"][-self.window :]
+        if min(rows) <= 0 or vitals.curve.recent < 0.02 * vitals.curve.start or not self._repeats(rows):
+            return
         import numpy as np
 
-        loss = vitals.history.arrays()["loss"][-self.window :]
-        steps = vitals.history.arrays()["step"][-self.window :]
-        if (loss <= 0).any() or vitals.curve.recent < 0.02 * vitals.curve.start:
-            return
-        rest = _without_trend(np.log(loss))
+        rest = _without_trend(np.log(np.array(rows)))
         spread = float((rest**2).sum())
         if spread <= 1e-12:
             return
@@ -88,6 +92,18 @@ class LossOscillation(Detector):
             epoch_long=float(by_epoch),
             grouped_by_length=float(grouped),
         )
+
+    def _repeats(self, rows: Sequence[float]) -> bool:
+        """A first look without numpy: whatever goes up and down is the opposite of itself half a period later."""
+        level = smooth(rows, 2 * (len(rows) // 8) + 1)
+        rest = [a - b for a, b in zip(rows, level, strict=True)]
+        usual = 4 * MAD_TO_SD * median(abs(v) for v in rest)
+        rest = [min(usual, max(-usual, v)) for v in rest]
+        spread = sum([v * v for v in rest])
+        for lag in range(1, len(rest) // self.cycles):
+            if sum([a * b for a, b in zip(rest, rest[lag:], strict=False)]) < self.first_look * spread:
+                return True
+        return False
 
     def _period(self, rest: NDArray[Any]) -> tuple[float, float] | None:
         """Period in rows and amplitude (half of the swing, as a share of the level), or None where there is none."""

@@ -8,7 +8,7 @@ from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossPlateau(Detector):
     """The loss has hardly moved since the first row.
 
@@ -63,6 +63,7 @@ class LossPlateau(Detector):
             return f"{vitals.curve.rows} rows with a loss: too few for a trend"
         if vitals.begins_late:
             return f"the log begins at step {vitals.first_step:,}: what the loss was before is not known"
-        if trend.drop <= self.drop < self.drop_possible < trend.drop_most:
+        risen = trend.level - trend.start > 3 * trend.noise * abs(trend.start)
+        if trend.drop <= self.drop < self.drop_possible < trend.drop_most and not risen:
             return f"the rows scatter by {trend.noise:.0%} of the level: too much to tell whether the loss has moved"
         return None

@@ -10,7 +10,7 @@ from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossScaleCollapse(Detector):
     """The loss scale of fp16 training falls and falls.
 

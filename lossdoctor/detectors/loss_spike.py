@@ -9,7 +9,7 @@ from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossSpike(Detector):
     """The loss jumps up from one row to the next.
 
@@ -53,6 +53,8 @@ class LossSpike(Detector):
     doubled: float = 2.0
     lasting: float = 1.5
     spikes_to_warn: int = 3
+    #: After so many rows without another one they are over.
+    quiet_rows: int = 200
     #: A spike that comes back at once counts as one of several from this share of the level on: hard batches are lower.
     tall: float = 0.5
 
@@ -67,6 +69,12 @@ class LossSpike(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss, curve = vitals.loss, vitals.curve
+        if self._spikes >= self.spikes_to_warn and not self._up:
+            self._quiet += 1
+            if self._quiet == 1:
+                return self._recurrent()
+            if self._quiet == self.quiet_rows:
+                return self._recurrent()
         if not self._up and loss is not None and loss - curve.recent_before <= self.share_of_level * abs(curve.recent):
             return None
         if loss is None or not vitals.loss_tells or vitals.repeated or curve.rows <= self.rows:
@@ -116,19 +124,20 @@ class LossSpike(Detector):
         )
         self._up = 0
         self._symptom = None
-        if not tall:
-            return replace(state, open=False, last=self._back_at)
+        closed = replace(state, open=False, last=self._back_at)
+        if not tall or state.evidence["lasting"]:
+            return closed
         self._spikes += 1
+        self._quiet = 0
         self._first_onset = self._first_onset or self._onset
         self._highest = max(self._highest, self._peak)
         self._last_spike = self._last_step
-        if self._spikes >= self.spikes_to_warn:
-            return self._recurrent() if self._spikes == self.spikes_to_warn else None
-        return replace(state, open=False, last=self._back_at)
+        return closed
 
     def _recurrent(self) -> Symptom:
         evidence: dict[str, Any] = {"spikes": float(self._spikes), "peak": self._highest}
-        return self.symptom("warning", self._first_onset, self._last_spike, says=self.says_again, **evidence)
+        again = self.symptom("warning", self._first_onset, self._last_spike, says=self.says_again, **evidence)
+        return replace(again, open=self._quiet < self.quiet_rows)
 
     def _lasts(self) -> bool:
         return self._up >= self.rows_to_last or (self._up >= 3 and self._steps >= self.steps_to_last)

@@ -9,14 +9,14 @@ from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class LossStillFalling(Detector):
     """The loss is still falling when the log ends.
 
     ## What it watches
     How much of the descent of `loss` lies in the second half of the optimizer's way, which is the sum of its learning rates:
     on that scale a decayed schedule does not look like a rest. More than a quarter, 4 % of the level and well above noise;
-    unless the rate has decayed, the last 40 % of the rows must also fall for certain.
+    the last 40 % of the rows must also fall, by 2 % and for certain.
 
     ## Why it matters
     The run ended before it was done: more epochs or a higher learning rate will give a lower loss for the price of time.
@@ -26,23 +26,35 @@ class LossStillFalling(Detector):
     so from then on the evaluation loss must still improve.
     """
 
-    says = "the loss was still falling at the end: {half:.0%} of its descent came in the second half, down to {level:.4g}"
+    incident = "flat"
+    says = "the loss was still falling at the end: by {late:.0%} over the last 40 % of the rows, down to {level:.4g}"
     rows: int = 20
     share: float = 0.25
     drop: float = 0.04
     deviations: float = 3.0
-    decayed: float = 0.3
+    late: float = 0.02
     epochs: float = 1.5
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
-        if trend is None or self.blind(vitals) or trend.second_half < self.share or trend.second_half_drop < self.drop:
+        if (
+            trend is None
+            or self.blind(vitals)
+            or vitals.lost
+            or trend.second_half < self.share
+            or trend.second_half_drop < self.drop
+        ):
             return
-        if trend.second_half_sure < self.deviations or (trend.rate_left > self.decayed and trend.late_high >= 0):
+        if trend.second_half_sure < self.deviations or trend.late_high >= 0 or trend.late_change > -self.late:
             return
         if vitals.epoch is not None and vitals.epoch > self.epochs and not vitals.eval_improving:
             return
-        evidence: dict[str, Any] = {"half": min(1.0, trend.second_half), "level": trend.level, "rate_left": trend.rate_left}
+        evidence: dict[str, Any] = {
+            "half": min(1.0, trend.second_half),
+            "late": -trend.late_change,
+            "level": trend.level,
+            "rate_left": trend.rate_left,
+        }
         yield self.symptom("info", vitals.first_step or 1, vitals.step, **evidence)
 
     def blind(self, vitals: Vitals) -> str | None:

@@ -9,7 +9,7 @@ from lossdoctor.model import Record, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class OpeningLossAboveChance(Detector):
     """The first loss is higher than that of blind guessing.
 

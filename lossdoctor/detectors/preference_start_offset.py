@@ -10,7 +10,7 @@ from lossdoctor.vitals import Vitals
 REFERENCE_FREE = ("nll_loss", "log_odds_ratio", "log_odds_chosen", "margin_dpo")
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class PreferenceStartOffset(Detector):
     """Preference tuning does not start from its reference model.
 

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from statistics import median
 from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
+from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class ResumeJump(Detector):
     """The loss jumps where the run was resumed.
 
@@ -29,11 +29,12 @@ class ResumeJump(Detector):
     """
 
     incident = "rise"
-    says = "the loss jumps from {before:.4g} to {after:.4g} where the run restarts, at step {onset:,}"
+    says = "the loss jumps from {before:.4g} to {after:.4g} where run or learning rate start anew, step {onset:,}"
     says_start = (
-        "the loss jumps from {before:.4g} back to {after:.4g} where the run restarts, at step {onset:,}: it began at {start:.4g}"
+        "the loss jumps from {before:.4g} back to {after:.4g} (it began at {start:.4g}) where run or learning rate start anew, "
+        "step {onset:,}"
     )
-    says_down = "the loss drops from {before:.4g} to {after:.4g} where the run restarts, at step {onset:,}"
+    says_down = "the loss drops from {before:.4g} to {after:.4g} where run or learning rate start anew, step {onset:,}"
     jump: float = 0.10
     deviations: float = 4.0
     rows: int = 3

@@ -8,7 +8,7 @@ from lossdoctor.model import Record, Symptom
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RewardVarianceZero(Detector):
     """All answers of a group get the same reward, so nothing is learned.
 
@@ -43,7 +43,9 @@ class RewardVarianceZero(Detector):
             self._without += 1
             return None
         if (share is None and spread != 0.0) or (share is not None and share < 1.0):
+            self._without = 0
             return self._alive(vitals)
+        self._without = 0
         self._other = 0
         self._streak.add(max(1, vitals.step - vitals.window + 1), vitals.step)
         if self._symptom is None and self._streak.rows >= self.rows:

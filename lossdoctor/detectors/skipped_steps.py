@@ -9,7 +9,7 @@ from lossdoctor.schedules import Schedule
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class SkippedSteps(Detector):
     """The learning rate lags behind its schedule: optimizer steps were skipped.
 

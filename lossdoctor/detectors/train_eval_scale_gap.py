@@ -3,15 +3,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Symptom
+from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TrainEvalScaleGap(Detector):
     """The training loss is a constant multiple of the evaluation loss.
 

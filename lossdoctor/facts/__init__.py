@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 
-from lossdoctor.facts import adapter_config, model_config, training_args
 from lossdoctor.model import Fact, LossDoctorError
 
-#: File name beside the log → what reads it; the best source comes first.
-SOURCES: Mapping[str, Callable[[Path], dict[str, Fact]]] = {
-    "training_args.bin": training_args.read,
-    "adapter_config.json": adapter_config.read,
-    "config.json": model_config.read,
+#: File name beside the log → the module that reads it, loaded when there is such a file; the best source comes first.
+SOURCES: Mapping[str, str] = {
+    "training_args.bin": "training_args",
+    "adapter_config.json": "adapter_config",
+    "config.json": "model_config",
 }
 
 
@@ -21,12 +21,12 @@ def beside(folders: Iterable[Path]) -> tuple[dict[str, Fact], list[str]]:
     facts: dict[str, Fact] = {}
     notes: list[str] = []
     folders = tuple(folders)
-    for name, read in SOURCES.items():
+    for name, module in SOURCES.items():
         path = next((folder / name for folder in folders if (folder / name).is_file()), None)
         if path is None:
             continue
         try:
-            for key, fact in read(path).items():
+            for key, fact in import_module(f"{__name__}.{module}").read(path).items():
                 facts.setdefault(key, fact)
         except LossDoctorError as error:
             notes.append(str(error))

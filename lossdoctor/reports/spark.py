@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, isfinite
-from statistics import median
+
+from lossdoctor.stats import median
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 NOT_FINITE = "×"
