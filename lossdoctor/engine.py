@@ -84,6 +84,7 @@ class Engine:
         self._sound_rows = 0
         self._look_at = self._next_look(0)
         self._looked: set[tuple[str, str, int]] = set()
+        self._muted: set[tuple[str, str, int]] = set()
         self._incidents = {d.slug: d.incident for d in self.detectors}
         self._listen()
 
@@ -174,8 +175,13 @@ class Engine:
     def _note(self, symptom: Symptom) -> Transition | None:
         """Keeps the new state; says what changed, if anything that others want to know did."""
         known = self._symptoms.get(symptom.identity)
-        if known is None and (len(self._symptoms) >= KEPT_SYMPTOMS or self._told_already(symptom, self._symptoms)):
-            return None
+        if known is None:
+            if self._told_already(symptom, self._symptoms):
+                if len(self._muted) < KEPT_SYMPTOMS:
+                    self._muted.add(symptom.identity)
+                return None
+            if len(self._symptoms) >= KEPT_SYMPTOMS or (symptom.identity in self._muted and not symptom.open):
+                return None
         self._symptoms[symptom.identity] = symptom
         if known is None:
             return "opened"

@@ -86,9 +86,9 @@ class LossAtChance(Detector):
             severity,
             max(1, int(onset) - vitals.usual_window + 1),
             vitals.step,
-            says=(self.says_lost if severity == "critical" else self.says if chance.known else self.says_inferred).replace(
-                "{kind}", chance.kind
-            ),
+            says=(self.says_lost if severity == "critical" else self.says if chance.known else self.says_inferred)
+            .replace("{kind}", chance.kind)
+            .replace("{off:.1%}", f"{max(off, 0.001):.1%}"),
             level=level,
             answers=float(chance.answers),
             chance=chance.loss,

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossdoctor.base import Detector, Streak
 from lossdoctor.model import RANK, Record, Severity, Symptom
-from lossdoctor.stats import median
+from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
@@ -93,8 +93,10 @@ class LossDivergence(Detector):
             return None
         if curve.standing(min(15, curve.rows // 4)) - best < 0.4 * risen:
             return None  # data of two kinds: rows of the lower kind are still there
-        self._best, self._best_step = best, (curve.best_step if best < start else vitals.first_step or 1)
-        return self._open(max(1, bend_step(vitals.history, after=self._closed) - vitals.usual_window + 1), vitals)
+        self._best = best
+        begun = bend_step(vitals.history, after=self._closed)
+        self._best_step = min(begun, curve.best_step) if best < start else vitals.first_step or 1
+        return self._open(max(1, begun - vitals.usual_window + 1), vitals)
 
     def _open(self, onset: int, vitals: Vitals) -> Symptom:
         self._peak = max(vitals.curve.recent, vitals.loss or 0.0)
@@ -104,12 +106,30 @@ class LossDivergence(Detector):
         return self._symptom
 
     def _few(self, vitals: Vitals) -> Symptom | None:
-        """Few rows: the last three, or one that averages hundreds of steps, above all of the four before."""
+        """Few rows: all of them far above the first, or the last of them above those before."""
         rows = [loss for _, loss in self._all]
         first, rest = rows[0], rows[1:]
         if min(rest) > max(self.lost * first, first + 8 * median(abs(b - a) for a, b in pairwise(rest))) and first > 0:
             self._best, self._best_step = first, self._all[0][0]
             return self._open(self._all[1][0] - vitals.window + 1, vitals)
+        return self._turned(rows, vitals) or self._jumped(rows, vitals)
+
+    def _turned(self, rows: list[float], vitals: Vitals) -> Symptom | None:
+        """The last rows are all far above the second lowest: the curve has turned."""
+        late = self.few_running if vitals.usual_window >= 5 else self.rows_running
+        low = sorted(rows)[1]
+        bends = [abs(a - 2 * b + c) for a, b, c in zip(rows, rows[1:], rows[2:], strict=False)]
+        risen = min(rows[-late:]) - low
+        if len(rows) >= late + 3 and risen > max(
+            self.above_best * abs(low), self.deviations * MAD_TO_SD * median(bends) / 6**0.5
+        ):
+            place = min(range(len(rows) - late), key=rows.__getitem__)
+            self._best, self._best_step = rows[place], self._all[place][0]
+            return self._open(max(1, self._all[place + 1][0] - vitals.window + 1), vitals)
+        return None
+
+    def _jumped(self, rows: list[float], vitals: Vitals) -> Symptom | None:
+        """The last three rows, or one that averages hundreds of steps, are far above all of those just before."""
         quiet = 4 if vitals.usual_window >= 5 or len(rows) <= 10 else 8  # single batches of two kinds come in any order
         for running in (self.few_running, 2, 1):
             if running < self.few_running and vitals.usual_window < self.steps_of_a_row:
