@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lossdoctor.base import Cause, Detector, Opinion
+from lossdoctor.incidents import Incidents
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
@@ -85,7 +86,7 @@ class Engine:
         self._look_at = self._next_look(0)
         self._looked: set[tuple[str, str, int]] = set()
         self._muted: set[tuple[str, str, int]] = set()
-        self._incidents = {d.slug: d.incident for d in self.detectors}
+        self._incidents = Incidents(self.detectors)
         self._listen()
 
     def _next_look(self, step: int) -> float:
@@ -176,7 +177,7 @@ class Engine:
         """Keeps the new state; says what changed, if anything that others want to know did."""
         known = self._symptoms.get(symptom.identity)
         if known is None:
-            if self._told_already(symptom, self._symptoms):
+            if self._incidents.told_already(symptom, self._symptoms):
                 if len(self._muted) < KEPT_SYMPTOMS:
                     self._muted.add(symptom.identity)
                 return None
@@ -257,34 +258,13 @@ class Engine:
         ended: set[tuple[str, str, int]] = set()
         for detector in tuple(self.detectors):
             for symptom in self._continued(detector):
-                if symptom.identity in states or not self._told_already(symptom, states):
+                if symptom.identity in states or not self._incidents.told_already(symptom, states):
                     states[symptom.identity] = symptom
                     ended.add(symptom.identity)
         for identity in self._looked - ended:
             states[identity] = replace(states[identity], open=False, last=self.vitals.step)
-        whole = [s for s in states.values() if not self._part_of_another(s, states)]
+        whole = [s for s in states.values() if not self._incidents.part_of_another(s, states)]
         return tuple(sorted(whole, key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
-
-    def _mates(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> Iterator[Symptom]:
-        """The other symptoms of the same incident that are no less severe."""
-        incident = self._incidents.get(symptom.slug)
-        if incident:
-            for other in among.values():
-                if other.series == symptom.series and self._incidents.get(other.slug) == incident:
-                    if other.identity != symptom.identity and RANK[other.severity] >= RANK[symptom.severity]:
-                        yield other
-
-    def _told_already(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> bool:
-        return any(other.open for other in self._mates(symptom, among))
-
-    def _part_of_another(self, symptom: Symptom, among: Mapping[Any, Symptom]) -> bool:
-        """Whether a wider symptom of the same incident covers it: a spike within a divergence is no second finding."""
-        for other in self._mates(symptom, among):
-            wider = other.onset <= symptom.onset and (other.open or (not symptom.open and other.last >= symptom.last))
-            same = other.onset == symptom.onset and RANK[other.severity] == RANK[symptom.severity]
-            if wider and not (same and other.slug > symptom.slug):
-                return True
-        return False
 
     def _diagnose(self, chart: Chart) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
         """Every cause that speaks up: the likeliest first, then the more frequent; mechanisms and the normal ones last."""

@@ -330,3 +330,70 @@ def test_a_wrong_argument_is_said_before_training(wrong: dict[str, Any]) -> None
     with pytest.raises(LossDoctorError) as error:
         LossDoctorCallback(**wrong)
     assert "\n" not in str(error.value)
+
+
+class Random(Counting):
+    """Sequences in which nothing can be learned but the sequences themselves."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.tokens = torch.randint(0, 64, (rows, 24), generator=torch.Generator().manual_seed(seed))
+
+
+class Ear:
+    """A sink that remembers what opened, and after how many rows it was told."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str, int]] = []
+
+    def __call__(self, event: Event) -> None:
+        if event.symptom is not None and event.transition == "opened":
+            self.heard.append((event.symptom.slug, event.symptom.severity, event.report().rows))
+
+    def rows(self, *slugs: str) -> list[int]:
+        return [rows for slug, _, rows in self.heard if slug in slugs]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_learning_rate_far_too_low_is_told_while_the_run_goes_on(train: Train, schedule: str) -> None:
+    """At 1e-9 nothing moves: that is said before half of the steps are done, once, and stands at the end."""
+    ear = Ear()
+    doctor = LossDoctorCallback(sinks=[ear])
+    train(doctor=doctor, learning_rate=1e-9, lr_scheduler_type=schedule, max_steps=60)
+    rows = ear.rows("loss-plateau", "loss-at-chance")
+    assert len(rows) == 1 and rows[0] <= 30
+    assert doctor.report.verdict == "warning" and doctor.failure is None
+
+
+def test_a_learning_rate_far_too_high_is_told_at_once(train: Train) -> None:
+    """A rate that rises a thousandfold in mid-run ruins the model: told within ten rows."""
+    ear = Ear()
+
+    class Raised(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+            if state.global_step >= 40:
+                for group in optimizer.param_groups:
+                    group["lr"] = 1.0
+
+    doctor = LossDoctorCallback(sinks=[ear])
+    train(doctor=doctor, callbacks=[Raised()], max_steps=80)
+    rows = ear.rows("loss-spike", "loss-divergence")
+    assert rows and min(rows) <= 50
+    assert doctor.report.verdict == "critical"
+    assert {"loss-spike", "loss-divergence"} & slugs(doctor.report)
+
+
+def test_learning_by_heart_is_told_by_its_evaluation(train: Train) -> None:
+    """Random text has nothing to generalise: the training loss falls, and the evaluation loss rises from its best."""
+    doctor = LossDoctorCallback(sinks=[])
+    train(doctor=doctor, train_dataset=Random(32, 1), eval_dataset=Random(32, 2), eval_strategy="steps", eval_steps=20,
+          max_steps=240, learning_rate=3e-3, lr_scheduler_type="constant")  # fmt: skip
+    symptom = next(s for s in doctor.report.symptoms if s.slug == "eval-loss-rising")
+    assert symptom.severity == "warning" and symptom.open and symptom.evidence["rise"] > 0.03
+
+
+def test_a_run_that_learns_is_left_alone(train: Train) -> None:
+    """A healthy fine-tune with evaluation gets no warning, live or afterwards."""
+    ear = Ear()
+    doctor = LossDoctorCallback(sinks=[ear])
+    train(doctor=doctor, eval_dataset=Counting(32), eval_strategy="steps", eval_steps=25, max_steps=150)
+    assert [heard for heard in ear.heard if heard[1] != "info"] == [] and doctor.report.verdict == "healthy"

@@ -145,3 +145,39 @@ def test_the_benchmark_judges_what_it_is_given() -> None:
     assert not outcome.early
     assert {rows for kind, rows, _ in jobs(["model_card", "standard"], [10, 300], 4) if kind == "model_card"} == {10}
     assert sum(rows == 300 for _, rows, _ in jobs(["standard"], [10, 300], 4)) == 2
+
+
+#: What is found of each fault in logs of 100 rows, at least: well below the figures of the benchmark, well above chance.
+FOUND = {
+    "nan_masked": 1.0,
+    "lr_frozen": 0.9,
+    "spike_recovering": 0.85,
+    "spike_not_recovering": 0.9,
+    "divergence": 0.9,
+    "plateau_high": 0.75,
+    "stuck_at_chance": 0.6,
+    "converged": 0.5,
+    "still_falling": 0.75,
+    "overfit": 0.85,
+    "memorisation_stairs": 0.85,
+    "gradient_explosion": 0.9,
+    "gradient_vanishing": 0.9,
+    "always_clipped": 0.9,
+    "oscillation": 0.6,
+    "noisy": 0.9,
+}
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_a_fault_is_found(kind: str) -> None:
+    """On curves that no threshold was set with, each fault is found at least this often."""
+    found = [judge((kind, 100, seed), rules=False).found for seed in range(10_000, 10_030)]
+    assert sum(found) >= FOUND[kind] * len(found)
+
+
+@pytest.mark.parametrize("rows", [10, 30, 100, 300])
+def test_healthy_curves_are_left_alone(rows: int) -> None:
+    """Of 160 healthy curves of the four plain kinds no more than two get any warning."""
+    kinds = ("standard", "batch_size_1", "natural_stairs", "slow_power_law")
+    flagged = [(kind, seed) for kind in kinds for seed in range(10_000, 10_040) if judge((kind, rows, seed), rules=False).warned]
+    assert len(flagged) <= 2, flagged

@@ -54,9 +54,9 @@ class EvalLossRising(Detector):
 
     series = "eval_loss"
     kinds = ("eval",)
-    says = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}) while the training loss falls"
-    says_both = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}), and so does the training loss"
-    says_metric = "{series} rises from {best:.4g} (step {best_step:.0f}) to {now:.4g} ({rise:+.0%}), but {metric} still improves"
+    says = "{series} rises from {best:.4g} (step {best_step:,.0f}) to {now:.4g} ({rise:+.0%}) while the training loss falls"
+    says_both = "{series} rises from {best:.4g} (step {best_step:,.0f}) to {now:.4g} ({rise:+.0%}), and so does the training loss"
+    says_metric = "{series} rises from {best:.4g} (step {best_step:,.0f}) to {now:.4g} ({rise:+.0%}), but {metric} still improves"
     rise: float = 0.03
     deviations: float = 3.0
     #: With so many evaluations running each above the one before, fewer deviations do.

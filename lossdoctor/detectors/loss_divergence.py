@@ -32,9 +32,9 @@ class LossDivergence(Detector):
     """
 
     incident = "rise"
-    says = "the loss climbs from {best:.4g} (step {best_step:.0f}) to {now:.4g} at step {last:,}"
+    says = "the loss climbs from {best:.4g} (step {best_step:,.0f}) to {now:.4g} at step {last:,}"
     says_start = "the loss climbs above its start: {now:.4g} at step {last:,}, {start:.4g} in the first rows"
-    says_back = "the loss climbs from {best:.4g} (step {best_step:.0f}) to {peak:.4g} and is back at step {last:,}"
+    says_back = "the loss climbs from {best:.4g} (step {best_step:,.0f}) to {peak:.4g} and is back at step {last:,}"
     above_best: float = 0.20
     above_start: float = 0.15
     deviations: float = 5.0
