@@ -38,7 +38,7 @@ def load(path: str | Path) -> list[Log]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Reading makes millions of objects and no cycle: the collector would go through them again and again for nothing."""
+    """Reading and judging make millions of objects and no cycle: the collector would go through all of them for nothing."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -62,7 +62,8 @@ def analyze(
         LossDoctorError: there is no readable log at `path`, or a setting is wrong.
         NothingToAnalyse: it is a log without a row.
     """
-    return [examine(log.records, log.run.knowing(known or {}, first=True), settings) for log in load(path)]
+    with _collector_paused():
+        return [examine(log.records, log.run.knowing(known or {}, first=True), settings) for log in load(path)]
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
