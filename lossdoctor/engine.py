@@ -300,9 +300,10 @@ class Engine:
         for detector in self.detectors:
             if reason := detector.blind(self.vitals):
                 reasons.setdefault(reason, []).append(detector.slug)
-        blind = [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
+        blind = []
         if self.vitals.rows < ENOUGH_ROWS:
             blind.append(NotJudged("health of the run", f"{self.vitals.rows} training rows: too few for a verdict of health"))
+        blind += [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
         if not self.vitals.loss_tells:
             blind.append(NotJudged("reward and KL divergence", "this version does not watch them: look at their curves yourself"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]

@@ -12,7 +12,8 @@ from math import isfinite
 from lossdoctor.curve import Curve
 from lossdoctor.history import History
 from lossdoctor.model import Record, Run
-from lossdoctor.stats import RunningMedian, decimals, median, significant_digits
+from lossdoctor.rates import Rates
+from lossdoctor.stats import RunningMedian, decimals, median
 from lossdoctor.tasks import REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
 from lossdoctor.trend import Trend, trend_of
 
@@ -24,8 +25,6 @@ REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logp
 NOTHING = float("nan")
 #: A row that many times its level is looked at closely.
 STRIKING = 1.5
-#: Schedules that have neither a flat peak nor a flat floor.
-FALLS_AT_ONCE = ("linear", "cosine")
 
 
 class Vitals:
@@ -57,16 +56,7 @@ class Vitals:
         self._recent: deque[float] = deque(maxlen=9)
         self.finite_gradients = 0  # rows with a finite, non-zero gradient norm
         self.norms: deque[float] = deque(maxlen=10)  # the last that were finite and above 0
-        # Learning rate.
-        self.rate_max = 0.0
-        self.rate_previous: float | None = None
-        self.rate_repeats = 0  # rows running with the rate of the row before, to the last digit
-        self.rate_moves = 0  # rows running in which the rate changed, up to this row or to the first repeat
-        self.rate_slope = 0.0  # change per step between the last two different rates
-        self._steepest = [0.0, 0.0]  # falling, rising: a warm-up is often a hundred times steeper than the decay
-        self.rate_digits = self.rate_decimals = 0
-        self.last_rate_above_zero = 0.0
-        self.frozen_since = 0  # first step whose row repeats the rate of the row before
+        self.rates = Rates(run.get("lr_scheduler_type"))
         self.sound_step = 0  # the last row with a finite, non-zero loss and no sign of NaN in its gradient
         # Evaluation.
         self.eval_finite_step: int | None = None
@@ -81,8 +71,6 @@ class Vitals:
         self._windows = RunningMedian(31)
         self._same_windows = 0
         self.restarted = -(10**9)  # the step of the last row at which the run began anew
-        self._falls = 0
-        self._slope_before = 0.0
         # The shape of the curve.
         self.curve = Curve()
         self.history = History()
@@ -171,23 +159,14 @@ class Vitals:
         return self.step / self._total if self._total > 0 else 0.0
 
     def rate_frozen(self, moves: int = 2) -> bool:
-        """Whether the rate repeats to the last digit after `moves` rows or more in which it moved.
+        """Whether the learning rate stands still although its schedule was moving it, see `Rates.frozen`.
 
-        At the peak or on the floor of a schedule a repeat says nothing; a rate that was still moving says it all. The
-        move that is missing must also be larger than the printed digits could hide.
+        With `moves` of 1, for a row that has failed, it counts only if it began with the failure: before, it is the floor of
+        a schedule.
         """
-        rate = self.learning_rate
-        if not rate or not self.rate_repeats or self.rate_moves < moves:
+        if moves == 1 and self.rates.frozen_since <= self.sound_step:
             return False
-        if moves == 1 and self.frozen_since <= self.sound_step:
-            return False  # beside a failure it counts only if it began with it: before, it is the floor of a schedule
-        if rate == self.rate_max and self.run.get("lr_scheduler_type") not in FALLS_AT_ONCE:
-            return False
-        moving = max(abs(self.rate_slope), abs(self._slope_before))  # the last move may have ended within its row
-        if moving < 0.1 * self._steepest[self.rate_slope > 0]:
-            return False
-        hidden = moving * (self.step - self.frozen_since + self.window)
-        return hidden > 2 * rate * 10.0 ** (1 - self.rate_digits)
+        return self.learning_rate is not None and self.rates.frozen(self.step, self.window, moves)
 
     def observe(self, record: Record) -> None:
         """Takes the next row."""
@@ -229,7 +208,10 @@ class Vitals:
                 self.norms.append(norm)
                 self.finite_gradients += 1
         if rate is not None and isfinite(rate):
-            self._observe_rate(rate)
+            self.has_learning_rate = True
+            self.rates.push(rate, step, self.window)
+            if self.rates.restarted == step:
+                self.restarted = step
         there = there and loss != 0.0
         whole = there and (norm is not None or self.grad_norm is None)
         if whole:
@@ -239,7 +221,7 @@ class Vitals:
             and rate != 0.0
             and norm != 0.0
             and not (norm is not None and len(self.norms) > 1 and norm == self.norms[-2])
-            and not (self.rate_repeats and self.rate_frozen())
+            and not (self.rates.repeats and self.rate_frozen())
             and not loss > STRIKING * self.curve.recent_before  # type: ignore[operator]
             and self.restarted != step
             and "loss_scale" not in values
@@ -306,39 +288,6 @@ class Vitals:
         self.last_clean = loss
         self.clean_step, self.clean_window, self.clean_grad_norm = self.step, self.window, self.grad_norm
         self.clean_rows += 1
-
-    def _observe_rate(self, rate: float) -> None:
-        self.has_learning_rate = True
-        previous, self.rate_previous = self.rate_previous, rate
-        if rate > self.rate_max:
-            self.rate_max = rate
-        if rate:
-            self.last_rate_above_zero = rate
-        if rate == previous:
-            if not self.rate_repeats:
-                self.frozen_since = self.step
-            self.rate_repeats += 1
-            return
-        if self.rate_digits < 8:  # a repr per row only until the digits are known to be many
-            self.rate_digits = max(self.rate_digits, significant_digits(rate))
-            self.rate_decimals = max(self.rate_decimals, decimals(rate))
-        if previous is not None:
-            self._rate_moves_by(rate - previous, previous)
-        self.rate_repeats = 0
-
-    def _rate_moves_by(self, change: float, previous: float) -> None:
-        self._slope_before, self.rate_slope = self.rate_slope, change / self.window
-        slope = self.rate_slope
-        if slope > 0:
-            if change > 0.2 * previous and self._falls >= 3 and "restart" not in str(self.run.get("lr_scheduler_type")):
-                self.restarted = self.step
-            self._falls = 0
-            self._steepest[1] = max(self._steepest[1], slope)
-        else:
-            self._falls += 1
-            if -slope > self._steepest[0]:
-                self._steepest[0] = -slope
-        self.rate_moves = 1 if self.rate_repeats else self.rate_moves + 1
 
 
 def is_eval_loss(name: str) -> bool:

@@ -63,7 +63,7 @@ class ZeroRun:
                 norm = vitals.clean_grad_norm
                 broken = norm is not None and not isfinite(norm)
                 self.before = Before(vitals.level_before, vitals.noise_before, vitals.clean_step, vitals.clean_window, broken)
-        elif vitals.learning_rate is not None and not vitals.rate_repeats:
+        elif vitals.learning_rate is not None and not vitals.rates.repeats:
             self.rate_moves += 1
         self.rows += 1
         self.last = vitals.step

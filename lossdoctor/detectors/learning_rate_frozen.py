@@ -6,7 +6,8 @@ from math import isfinite
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Severity, Symptom
-from lossdoctor.vitals import FALLS_AT_ONCE, Vitals
+from lossdoctor.rates import FALLS_AT_ONCE
+from lossdoctor.vitals import Vitals
 from lossdoctor.zeros import faded
 
 
@@ -44,7 +45,7 @@ class LearningRateFrozen(Detector):
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         if vitals.learning_rate is None:
             return None
-        if not vitals.rate_repeats:
+        if not vitals.rates.repeats:
             self._bad_gradients = 0
             closed, self._symptom = self._symptom, None
             return replace(closed, open=False, last=vitals.previous_step) if closed else None
@@ -57,7 +58,7 @@ class LearningRateFrozen(Detector):
         return None
 
     def _judge(self, vitals: Vitals) -> Symptom | None:
-        loss, norm, repeats = vitals.loss, vitals.grad_norm, vitals.rate_repeats
+        loss, norm, repeats = vitals.loss, vitals.grad_norm, vitals.rates.repeats
         lost = loss is not None and (not isfinite(loss) or (loss == 0.0 and vitals.supervised))
         if lost and not faded(vitals) and repeats >= self.repeats_beside_zero_loss and vitals.rate_frozen(moves=1):
             return self._state("critical", vitals, self.says)
@@ -73,9 +74,9 @@ class LearningRateFrozen(Detector):
         return self._state("critical" if known else "warning", vitals, self.says_alone)
 
     def _state(self, severity: Severity, vitals: Vitals, says: str) -> Symptom:
-        rate, rows = vitals.learning_rate or 0.0, float(vitals.rate_repeats)
-        onset = vitals.frozen_since - vitals.window + 1
-        return self.symptom(severity, onset, vitals.step, says=says, value=rate, repeats=rows, peak=vitals.rate_max)
+        rate, rows = vitals.learning_rate or 0.0, float(vitals.rates.repeats)
+        onset = vitals.rates.frozen_since - vitals.window + 1
+        return self.symptom(severity, onset, vitals.step, says=says, value=rate, repeats=rows, peak=vitals.rates.highest)
 
     @property
     def settled(self) -> bool:
@@ -83,7 +84,7 @@ class LearningRateFrozen(Detector):
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:
-            evidence = {**self._symptom.evidence, "repeats": float(vitals.rate_repeats)}
+            evidence = {**self._symptom.evidence, "repeats": float(vitals.rates.repeats)}
             yield replace(self._symptom, last=vitals.step, evidence=evidence)
 
     def blind(self, vitals: Vitals) -> str | None:

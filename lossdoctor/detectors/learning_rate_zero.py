@@ -58,7 +58,7 @@ class LearningRateZero(Detector):
         streak = self._streak
         if streak.rows < self.rows or streak.last - streak.first + 1 < self.steps:
             return False
-        if vitals.last_rate_above_zero and vitals.last_rate_above_zero < self.rounding * 10.0**-vitals.rate_decimals:
+        if vitals.rates.last_above_zero and vitals.rates.last_above_zero < self.rounding * 10.0**-vitals.rates.decimals:
             return False  # the rates before were a few units of their last digit: this 0 is rounding
         total = vitals.run.get("max_steps") or 0
         return not total > 0 or streak.first < self.end_of_run * total

@@ -17,9 +17,11 @@ class LossAtChance(Detector):
 
     ## What it watches
     The last part of `loss` against ln(vocabulary) of a language model, ln(classes) of a classifier, ln 2 of a preference
-    pair. Where these are not known, a flat curve that lies within a third of a percent of ln of a common vocabulary, or of two to
-    six classes, and whose rows hardly scatter, says so by itself: uniform answers give every batch the same loss. A loss
-    that was well below and has risen to chance is critical: all that the model knew is gone.
+    pair. Where these are not known, a curve that was flat from the start says so by itself if its rows hardly scatter and
+    it lies close to ln of two to six classes (3.5 % for two and three, whose logarithms are far apart) or of a common
+    vocabulary (0.3 %): uniform answers give every batch the same loss. Rows that scatter by less than 0.3 % may lie up to 3.5 %
+    below ln(vocabulary), since a model that ignores its input still learns which tokens are rare. A loss that was
+    well below and has risen to chance is critical: all that the model knew is gone.
 
     ## Why it matters
     At chance the output no longer depends on the input. A learning rate far too high, an attention backend that is broken

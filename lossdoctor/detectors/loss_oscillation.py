@@ -22,7 +22,7 @@ class LossOscillation(Detector):
     ## What it watches
     The last 512 rows of `loss` without their trend: one frequency, with its harmonics, must hold most of what is left, in
     both halves of the rows alike, at least six times over, with an amplitude above 4 %. A zig-zag from row to row is told by
-    the sign of neighbours.
+    the sign of neighbours. Periods of up to three rows are a warning, longer ones a note.
 
     ## Why it matters
     The period says why. An epoch long: the data comes in the same order every time. Shorter and constant: batches grouped by

@@ -16,9 +16,10 @@ class LossSpike(Detector):
     ## What it watches
     `loss` against its level (the median of the last five rows) and its noise (from differences between rows, so that a
     trend does not count). A spike must be far outside the noise, a tenth of the level at least, and larger than any jump of
-    the last 256 rows. It ends when two rows are back; a single row that comes back at once is a note. A loss that stays up is
+    the last 256 rows. It ends when two rows are back. It is a note where it is lower than the level itself and
+    brief, and where a single row has an ordinary gradient norm: that is a hard batch. A loss that stays up is
     critical once it is half as high again as before and no better than at the start, or has doubled. From the third spike
-    on they are one symptom.
+    on they are one warning, until 200 rows have passed without another.
 
     ## Why it matters
     A spike that heals costs little: one bad batch, or a step that was too long. Spikes that come again say that the learning

@@ -62,7 +62,7 @@ class SkippedSteps(Detector):
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
-        if rate == 0.0 and vitals.rate_max == 0.0:
+        if rate == 0.0 and vitals.rates.highest == 0.0:
             self._zero_rows += 1
             self._zero_last = vitals.step
         previous, self._rate = self._rate, rate
@@ -105,8 +105,8 @@ class SkippedSteps(Detector):
             if not self._falling and vitals.step > self._schedule.warmup:
                 return None
             return self._schedule.steps_behind(rate, falling=self._falling)
-        slope = vitals.rate_slope
-        if not vitals.rate_repeats:
+        slope = vitals.rates.slope
+        if not vitals.rates.repeats:
             same = slope < 0 and abs(self._slope_before / slope - 1) < 1e-6
             self._straight = self._straight + 1 if same else 0
             if self._straight >= self.straight_rows - 1 and slope < self._slope * (1 + 1e-6):
