@@ -116,7 +116,7 @@ class LossDivergence(Detector):
 
     def _turned(self, rows: list[float], vitals: Vitals) -> Symptom | None:
         """The last rows are all far above the second lowest: the curve has turned."""
-        late = self.few_running if vitals.usual_window >= 5 else self.rows_running
+        late = self.few_running if vitals.usual_window >= 5 else self.few_running + 1  # single batches scatter more
         low = sorted(rows)[1]
         bends = [abs(a - 2 * b + c) for a, b, c in zip(rows, rows[1:], rows[2:], strict=False)]
         risen = min(rows[-late:]) - low
