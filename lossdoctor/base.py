@@ -16,6 +16,10 @@ from typing import Any, ClassVar
 from lossdoctor.model import Chart, Confidence, Kind, Record, Remedy, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
+#: Why a symptom cannot be judged, where several detectors have the same reason.
+LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
+NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
+
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
 HIGH, MEDIUM = 6, 3
 

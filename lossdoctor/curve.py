@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import islice
 
-from lossdoctor.stats import MAD_TO_SD, RunningMedian, median
+from lossdoctor.stats import MAD_TO_SD, RunningMedian, median, noise_of_bends
 
 #: A residual counts at most this many standard deviations, so that one spike does not hide the next.
 WINSOR = 5.0
@@ -50,14 +50,24 @@ class Curve:
         return len(self._bends)
 
     @property
+    def lowest(self) -> float:
+        """The best level so far, or the start, whichever is lower."""
+        return self.start if self.best is None else min(self.start, self.best)
+
+    def scale_at(self, level: float) -> float:
+        """What a change from `level` is measured against: itself, or a fifth of the descent to it where it has become small."""
+        return max(abs(level), 0.2 * (self.start - level))
+
+    @property
     def scale(self) -> float:
         """What a jump is measured against: the level, or a fifth of the whole descent where the level has become small."""
-        return max(abs(self.recent), 0.2 * (self.start - min(self.recent, self.best if self.best is not None else self.recent)))
+        low = self.recent if self.best is None else min(self.recent, self.best)
+        return max(abs(self.recent), 0.2 * (self.start - low))
 
     @property
     def jitter(self) -> float:
         """Standard deviation of a row, from second differences: no trend touches them, up or down."""
-        return MAD_TO_SD * self._bends.median / 6**0.5
+        return noise_of_bends(self._bends.median)
 
     @property
     def jitter_before(self) -> float:
@@ -65,7 +75,7 @@ class Curve:
         bends = sorted(self._bends.values())
         if bends:
             bends.remove(self._last_bend)
-        return MAD_TO_SD * median(bends) / 6**0.5 if bends else 0.0
+        return noise_of_bends(median(bends)) if bends else 0.0
 
     @property
     def noise(self) -> float:
@@ -111,8 +121,7 @@ class Curve:
             level = late[width // 2]
             if self.best is None or level < self.best:
                 self.best, self.best_step = level, step
-            low = min(self.best, self.start)
-            self.calm_below = low + 0.15 * max(abs(low), 0.2 * (self.start - low))
+            self.calm_below = self.lowest + 0.15 * self.scale_at(self.lowest)
 
     def _residual(self, residual: float) -> None:
         self._above.push(residual)

@@ -92,7 +92,7 @@ class Engine:
     def _next_look(self, step: int) -> float:
         """The step of the next look at the whole curve; never, where `max_steps` is not known."""
         total = self.run.get("max_steps") or 0
-        return next((share * total for share in LOOKS if 0 < step < share * total or 0 == step < total), float("inf"))
+        return next((share * total for share in LOOKS if share * total > step), float("inf"))
 
     def _listen(self) -> None:
         """Who is to be told of which kind of record."""
@@ -163,8 +163,11 @@ class Engine:
 
     def _continued(self, detector: Detector) -> list[Symptom]:
         """The detector's last symptoms; one seen at an earlier look keeps the onset it was told with."""
+        symptoms = self._finished(detector)
+        if not self._looked:
+            return symptoms
         onsets = {identity[:2]: identity[2] for identity in self._looked}
-        return [replace(s, onset=onsets.get((s.slug, s.series), s.onset)) for s in self._finished(detector)]
+        return [replace(s, onset=onsets.get((s.slug, s.series), s.onset)) for s in symptoms]
 
     def _finished(self, detector: Detector) -> list[Symptom]:
         try:

@@ -22,6 +22,11 @@ def median(values: Iterable[float]) -> float:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
+def noise_of_bends(bend: float) -> float:
+    """Standard deviation of white noise, from the median of its second differences (a − 2b + c has six times its variance)."""
+    return MAD_TO_SD * bend / 6**0.5
+
+
 class RunningMedian:
     """The median of the last `window` values pushed; NaN must not be pushed."""
 

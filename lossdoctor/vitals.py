@@ -92,7 +92,7 @@ class Vitals:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of the loss around its trend: from first differences, which a slow trend hardly touches."""
+        """Standard deviation of the loss around its trend: from second differences, which no trend touches."""
         return self.curve.jitter
 
     @property
@@ -207,8 +207,9 @@ class Vitals:
             elif norm > 0:
                 self.norms.append(norm)
                 self.finite_gradients += 1
-        if rate is not None and isfinite(rate):
+        if rate is not None:
             self.has_learning_rate = True
+        if rate is not None and isfinite(rate):
             self.rates.push(rate, step, self.window)
             if self.rates.restarted == step:
                 self.restarted = step

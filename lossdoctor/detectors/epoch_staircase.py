@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lossdoctor.base import Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.vitals import Vitals
@@ -81,7 +81,7 @@ class EpochStaircase(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         epoch = vitals.epoch
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         if epoch is None:
             return "no epoch was logged"
         if epoch >= 1.1 and vitals.history.rows / epoch < self.rows_per_epoch:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
-from lossdoctor.stats import median
+from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.vitals import Vitals, is_eval_loss
 
 #: Metrics of which less is better; of all others more is.
@@ -83,9 +83,9 @@ class EvalLossRising(Detector):
     def _see(self, series: str, value: float, record: Record, vitals: Vitals) -> Symptom | None:
         seen = self._sets.setdefault(series, Evaluations(value))
         seen.count += 1
+        if seen.count > 2:
+            seen.bends = [*seen.bends[-31:], abs(value - 2 * seen.last + seen.before)]
         if seen.count > 1:
-            if seen.count > 2:
-                seen.bends = [*seen.bends[-31:], abs(value - 2 * seen.last + seen.before)]
             seen.climbing = seen.climbing + 1 if value > seen.last else 0
         seen.before, seen.last = seen.last, value
         metrics = self._metrics(series, record)
@@ -124,7 +124,7 @@ class EvalLossRising(Detector):
 
     def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
         needed = self.evaluations_of_many if seen.count >= self.many else self.evaluations
-        usual = 1.4826 * median(seen.bends) / 6**0.5 if len(seen.bends) >= 3 else self.rise / 10 * abs(seen.best)
+        usual = noise_of_bends(median(seen.bends)) if len(seen.bends) >= 3 else self.rise / 10 * abs(seen.best)
         usual *= self.deviations if seen.climbing < self.climbing else self.deviations_climbing
         risen = min(seen.last, seen.before) if seen.since >= 2 else seen.last
         sure = risen - seen.best > max(self.rise * abs(seen.best), usual)

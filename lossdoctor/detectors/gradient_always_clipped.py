@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isfinite
 
-from lossdoctor.base import Detector
+from lossdoctor.base import NO_GRADIENT_NORM, Detector
 from lossdoctor.model import Symptom
 from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
@@ -57,4 +57,4 @@ class GradientAlwaysClipped(Detector):
             )
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"
+        return None if vitals.has_grad_norm else NO_GRADIENT_NORM

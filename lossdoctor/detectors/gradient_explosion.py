@@ -7,8 +7,9 @@ from itertools import pairwise
 from math import exp, log
 from typing import Any
 
-from lossdoctor.base import Detector
+from lossdoctor.base import NO_GRADIENT_NORM, Detector
 from lossdoctor.model import Record, Symptom
+from lossdoctor.stats import MAD_TO_SD
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
@@ -83,7 +84,7 @@ class GradientExplosion(Detector):
             closed, self._symptom = self._symptom, None
             return replace(closed, open=False, last=vitals.step) if closed else None
         changes = sorted(abs(log(b / a)) for a, b in pairwise(many))
-        bar = max(self.times, exp(self.deviations * 1.4826 * changes[len(changes) // 2]))
+        bar = max(self.times, exp(self.deviations * MAD_TO_SD * changes[len(changes) // 2]))
         if now <= bar * self._usual or self._symptom is not None:
             self._high = 0
             return None
@@ -96,10 +97,8 @@ class GradientExplosion(Detector):
 
     def _state(self, now: float, vitals: Vitals) -> Symptom | None:
         curve, usual = vitals.curve, self._usual or now
-        best = min(curve.best if curve.best is not None else curve.start, curve.start)
-        rise = curve.recent - best
-        scale = max(abs(best), 0.2 * (curve.start - best))
-        risen = rise > max(self.loss_risen * scale, 3 * 0.56 * curve.noise)
+        best = curve.lowest
+        risen = curve.recent - best > max(self.loss_risen * curve.scale_at(best), 3 * 0.56 * curve.noise)
         clip = vitals.run.get("max_grad_norm") or 1.0
         alone = now > self.times_alone * usual and now > self.times_clip * clip and curve.recent > 0.5 * curve.start
         if not (risen or alone):
@@ -114,4 +113,4 @@ class GradientExplosion(Detector):
             yield replace(self._symptom, last=vitals.step)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"
+        return None if vitals.has_grad_norm else NO_GRADIENT_NORM

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import isfinite, isinf
 
-from lossdoctor.base import Detector, Streak
+from lossdoctor.base import NO_GRADIENT_NORM, Detector, Streak
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -134,4 +134,4 @@ class GradientNotFinite(Detector):
         yield self._state(severity, symptom.onset, symptom.evidence["value"], vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"
+        return None if vitals.has_grad_norm else NO_GRADIENT_NORM

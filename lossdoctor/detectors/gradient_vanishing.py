@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lossdoctor.base import Detector
+from lossdoctor.base import NO_GRADIENT_NORM, Detector
 from lossdoctor.model import Record, Symptom
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
@@ -91,4 +91,4 @@ class GradientVanishing(Detector):
             yield replace(self._symptom, last=vitals.step)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"
+        return None if vitals.has_grad_norm else NO_GRADIENT_NORM

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from lossdoctor.base import Detector, Streak
+from lossdoctor.base import NO_GRADIENT_NORM, Detector, Streak
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -88,4 +88,4 @@ class GradientZero(Detector):
             yield self._state(vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else "no gradient norm was logged (transformers logs it since 4.38)"
+        return None if vitals.has_grad_norm else NO_GRADIENT_NORM

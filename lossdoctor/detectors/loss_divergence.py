@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from lossdoctor.base import Detector, Streak
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, Streak
 from lossdoctor.model import RANK, Record, Severity, Symptom
-from lossdoctor.stats import MAD_TO_SD, median
+from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
 
@@ -55,7 +55,6 @@ class LossDivergence(Detector):
         self._best = self._noise = 0.0
         self._best_step = self._closed = 0
         self._worst: Severity = "warning"
-        self._against_start = False
         self._peak = 0.0
         self._all: deque[tuple[int, float]] = deque(maxlen=self.few_rows)
 
@@ -79,9 +78,9 @@ class LossDivergence(Detector):
         """Rows enough for medians: five rows running above the best level, or above the start."""
         curve, recent = vitals.curve, vitals.curve.recent
         start = curve.start
-        best = start if curve.best is None else min(start, curve.best)
+        best = curve.lowest
         risen, lost = recent - best, recent - start
-        if risen <= self.above_best * max(abs(best), 0.2 * (start - best)) and lost <= self.above_start * abs(start):
+        if risen <= self.above_best * curve.scale_at(best) and lost <= self.above_start * abs(start):
             self._streak.stop()
             return None
         noise = 0.56 * curve.noise  # of a median of five
@@ -120,9 +119,7 @@ class LossDivergence(Detector):
         low = sorted(rows)[1]
         bends = [abs(a - 2 * b + c) for a, b, c in zip(rows, rows[1:], rows[2:], strict=False)]
         risen = min(rows[-late:]) - low
-        if len(rows) >= late + 3 and risen > max(
-            self.above_best * abs(low), self.deviations * MAD_TO_SD * median(bends) / 6**0.5
-        ):
+        if len(rows) >= late + 3 and risen > max(self.above_best * abs(low), self.deviations * noise_of_bends(median(bends))):
             place = min(range(len(rows) - late), key=rows.__getitem__)
             self._best, self._best_step = rows[place], self._all[place][0]
             return self._open(max(1, self._all[place + 1][0] - vitals.window + 1), vitals)
@@ -168,8 +165,8 @@ class LossDivergence(Detector):
         now = curve.recent if curve.rows > self.few_rows else vitals.loss or curve.recent
         start = curve.start
         worse = now - start > self.above_start * abs(start) and now > curve.first[0]
-        scale = max(abs(self._best), 0.2 * (start - self._best))
-        severity: Severity = "critical" if worse or now - self._best > (self.lost - 1) * scale else "warning"
+        ruined = now - self._best > (self.lost - 1) * curve.scale_at(self._best)
+        severity: Severity = "critical" if worse or ruined else "warning"
         says = self.says_start if worse else self.says
         evidence: dict[str, Any] = {"best": self._best, "best_step": float(self._best_step), "start": start, "now": now}
         return self.symptom(severity, onset, vitals.step, says=says, **evidence)
@@ -180,7 +177,7 @@ class LossDivergence(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         return (
             f"{vitals.curve.rows} rows with a loss: too few to tell a climb from noise" if vitals.curve.rows < self.rows else None
         )

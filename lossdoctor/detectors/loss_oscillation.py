@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.base import Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import smooth
@@ -132,7 +132,7 @@ class LossOscillation(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         return f"{vitals.history.rows} rows with a loss: too few to see a period" if vitals.history.rows < self.rows else None
 
 
@@ -143,7 +143,7 @@ def _without_trend(y: NDArray[Any]) -> NDArray[Any]:
     t = np.linspace(0, 1, len(y))
     late = np.log1p(np.arange(len(y), dtype=float)) / np.log1p(len(y))
     design = np.stack([np.ones_like(t), t, t**2, t**3, late, late**2], axis=1)
-    width = 4 * 1.4826 * float(np.median(np.abs(np.diff(y)))) + 1e-9
+    width = 4 * MAD_TO_SD * float(np.median(np.abs(np.diff(y)))) + 1e-9
     fit = design @ np.linalg.lstsq(design, y, rcond=None)[0]
     calm = np.clip(y, fit - width, fit + width)
     rest: NDArray[Any] = calm - design @ np.linalg.lstsq(design, calm, rcond=None)[0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lossdoctor.base import Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -58,7 +58,7 @@ class LossPlateau(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         trend = vitals.trend
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         if trend is None or trend.rows < self.rows:
             return f"{vitals.curve.rows} rows with a loss: too few for a trend"
         if vitals.begins_late:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossdoctor.base import Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -72,9 +72,7 @@ class LossSpike(Detector):
         loss, curve = vitals.loss, vitals.curve
         if self._spikes >= self.spikes_to_warn and not self._up:
             self._quiet += 1
-            if self._quiet == 1:
-                return self._recurrent()
-            if self._quiet == self.quiet_rows:
+            if self._quiet in (1, self.quiet_rows):  # told once, and closed once
                 return self._recurrent()
         if not self._up and loss is not None and loss - curve.recent_before <= self.share_of_level * abs(curve.recent):
             return None
@@ -103,7 +101,7 @@ class LossSpike(Detector):
     def _follow(self, loss: float, vitals: Vitals) -> Symptom | None:
         """One more row of an open episode."""
         self._steps += vitals.window
-        height = min(self._peak - self._base, max(abs(self._base), 0.2 * vitals.curve.start))
+        height = min(self._peak - self._base, self._scale(vitals))
         if loss - self._base < max(3 * self._noise, self.back * height):
             self._below += 1
             if self._below == 1:
@@ -120,9 +118,7 @@ class LossSpike(Detector):
     def _close(self, vitals: Vitals) -> Symptom | None:
         state = self._state(vitals, self.says)
         hard_batch = self._calm and self._up == 1
-        tall = not hard_batch and (
-            state.severity != "info" or self._peak - self._base > self.tall * max(abs(self._base), 0.2 * vitals.curve.start)
-        )
+        tall = not hard_batch and (state.severity != "info" or self._peak - self._base > self.tall * self._scale(vitals))
         self._up = 0
         self._symptom = None
         closed = replace(state, open=False, last=self._back_at)
@@ -162,8 +158,12 @@ class LossSpike(Detector):
             lasting=float(lasts),
         )
 
+    def _scale(self, vitals: Vitals) -> float:
+        """What the jump is measured against: the level before it, or a fifth of the start where that has become small."""
+        return max(abs(self._base), 0.2 * vitals.curve.start)
+
     def _severity(self, now: float, vitals: Vitals) -> Severity:
-        height, scale = self._peak - self._base, max(abs(self._base), 0.2 * vitals.curve.start)
+        height, scale = self._peak - self._base, self._scale(vitals)
         if self._lasts():
             risen = now - self._base
             ruined = risen > (self.doubled - 1) * scale or (risen > (self.lasting - 1) * scale and now >= vitals.curve.start)
@@ -180,7 +180,7 @@ class LossSpike(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         if vitals.curve.rows <= self.rows:
             return f"{vitals.curve.rows} rows with a loss: too few to tell a jump from noise"
         return None

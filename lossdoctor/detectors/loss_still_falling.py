@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lossdoctor.base import Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -59,5 +59,5 @@ class LossStillFalling(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return "in reinforcement learning the loss does not measure how good the model is"
+            return LOSS_TELLS_NOTHING
         return f"{vitals.curve.rows} rows with a loss: too few for a trend" if vitals.curve.rows < self.rows else None

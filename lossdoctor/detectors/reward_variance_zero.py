@@ -42,10 +42,9 @@ class RewardVarianceZero(Detector):
         if spread is None and share is None:
             self._without += 1
             return None
-        if (share is None and spread != 0.0) or (share is not None and share < 1.0):
-            self._without = 0
-            return self._alive(vitals)
         self._without = 0
+        if (share is None and spread != 0.0) or (share is not None and share < 1.0):
+            return self._alive(vitals)
         self._other = 0
         self._streak.add(max(1, vitals.step - vitals.window + 1), vitals.step)
         if self._symptom is None and self._streak.rows >= self.rows:

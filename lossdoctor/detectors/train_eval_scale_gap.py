@@ -22,7 +22,7 @@ class TrainEvalScaleGap(Detector):
 
     ## Why it matters
     The training loss is then summed where it should be averaged, and the gradient with it: clipping and learning rate act on
-    something that many times too large. transformers 4.46 to 4.47.1 did this under gradient accumulation, and models that
+    something that many times too large. transformers 4.46 to 4.51 did this with some models, and models that
     ignore `num_items_in_batch` still do.
 
     ## What it misses
