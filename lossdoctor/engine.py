@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lossdoctor.base import Cause, Detector, Opinion
+from lossdoctor.base import Cause, Detector
+from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build
@@ -234,8 +235,8 @@ class Engine:
         """The outcome so far. Changes nothing: the engine may go on observing."""
         symptoms = self._current()
         run = self.run.knowing({"task": Fact(self.vitals.task, "columns of the log")})
-        chart = Chart(run, symptoms)
-        diagnoses, failed = self._diagnose(chart)
+        chart = Chart(run, symptoms, self.vitals.outline())
+        diagnoses, failed = diagnose(self.causes, chart, self.strict)
         bad = first_bad_step(chart)
         last_good = self._last_step if bad is None else bad - 1 if bad > (self.vitals.first_step or 1) else None
         checkpoint = last_checkpoint_before(run, (last_good or 0) + 1)
@@ -269,23 +270,6 @@ class Engine:
         whole = [s for s in states.values() if not self._incidents.part_of_another(s, states)]
         return tuple(sorted(whole, key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
 
-    def _diagnose(self, chart: Chart) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
-        """Every cause that speaks up: the likeliest first, then the more frequent; mechanisms and the normal ones last."""
-        opinions: list[tuple[Cause, Opinion]] = []
-        failed: list[NotJudged] = []
-        for cause in self.causes:
-            try:
-                opinion = cause.weigh(chart)
-            except Exception as error:
-                if self.strict:
-                    raise
-                failed.append(NotJudged(cause.slug, f"could not be weighed: {type(error).__name__}: {error}"))
-                continue
-            if opinion is not None and opinion.points > 0:
-                opinions.append((cause, opinion))
-        opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, -pair[0].confirmed, pair[0].slug))
-        return tuple(_diagnosis(c, o, chart, decide=place < 2) for place, (c, o) in enumerate(opinions)), failed
-
     def _verdict(self, symptoms: tuple[Symptom, ...], diagnoses: tuple[Diagnosis, ...]) -> Verdict:
         """The worst symptom that is neither healed nor explained as normal by a confident diagnosis."""
         expected = {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}
@@ -311,21 +295,6 @@ class Engine:
             blind.append(NotJudged("reward and KL divergence", "this version does not watch them: look at their curves yourself"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]
         return blind
-
-
-def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:
-    return Diagnosis(
-        slug=cause.slug,
-        title=cause.title,
-        confidence=opinion.confidence,
-        because=opinion.because,
-        explanation=opinion.explanation,
-        supports=tuple(opinion.supports),
-        contradicts=tuple(opinion.contradicts),
-        decide_by=cause.check(chart) if decide else "",
-        remedies=cause.remedies(chart),
-        normal=cause.normal,
-    )
 
 
 def examine(records: Iterable[Record], run: Run | None = None, settings: dict[str, dict[str, Any]] | None = None) -> Report:

@@ -5,7 +5,7 @@ Frozen dataclasses on the standard library alone, so that every other part may i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -107,13 +107,17 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What to change: `settings` are TrainingArguments names with values, or names of the tool that `do` mentions."""
+    """What to change: `settings` are TrainingArguments names with values, or names of the tool that `do` mentions.
+
+    Remedies of one diagnosis are meant together, except that an `alternative` is taken instead of those before it.
+    """
 
     do: str
     why: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     cost: Cost = "low"
     sources: tuple[str, ...] = ()
+    alternative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +144,71 @@ class NotJudged:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """How one column began and ended: the means of its first three and its last five rows."""
+
+    rows: int
+    first: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The course of a log in a few numbers, for causes that weigh more than symptoms; None or 0 where the log does not say.
+
+    `table` has columns of equal length (`step`, `epoch`, `loss`, `rate`, `norm`; NaN where nothing was logged), thinned out in
+    long runs; `ends` has the columns that only preference tuning and reinforcement learning log.
+    """
+
+    rows: int = 0
+    evals: int = 0
+    first_step: int | None = None
+    last_step: int | None = None
+    window: int = 1  # optimizer steps between rows
+    epochs: float | None = None
+    first_loss: float | None = None
+    level: float | None = None  # the median of the last five losses
+    first_eval: float | None = None
+    best_eval: float | None = None
+    last_eval: float | None = None
+    begins_late: bool = False
+    table: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    ends: Mapping[str, Ends] = field(default_factory=dict)
+
+    def there(self, name: str) -> list[float]:
+        """The values of a column of the table that were logged."""
+        return [value for value in self.table.get(name, ()) if value == value]
+
+    @property
+    def steps_per_epoch(self) -> float | None:
+        """Optimizer steps in one epoch; None before a tenth of an epoch, or where no epoch is logged."""
+        return self.last_step / self.epochs if self.epochs and self.epochs > 0.1 and self.last_step else None
+
+    @property
+    def peak_rate(self) -> float | None:
+        """The highest learning rate of the log; None where none was logged above 0."""
+        return max((rate for rate in self.there("rate") if rate > 0), default=None)
+
+    @property
+    def typical_norm(self) -> float | None:
+        """The middle one of all gradient norms; None where none was logged."""
+        norms = sorted(self.there("norm"))
+        return norms[len(norms) // 2] if norms else None
+
+    def rate_at(self, step: int) -> float | None:
+        """The learning rate of the first row at or after `step`; None where none was logged."""
+        rows = zip(self.table.get("step", ()), self.table.get("rate", ()), strict=True)
+        return next((rate for at, rate in rows if at >= step and rate == rate), None)
+
+
 @dataclass(frozen=True)
 class Chart:
     """All that a cause may look at."""
 
     run: Run
     symptoms: tuple[Symptom, ...]
+    outline: Outline = field(default_factory=Outline)
 
     def seen(self, slug: str) -> Symptom | None:
         """The worst symptom of that slug, the earliest among equals; None where it was not seen."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import deque
 from math import isfinite
 
+from lossdoctor.columns import Columns
 from lossdoctor.curve import Curve
 from lossdoctor.history import History
-from lossdoctor.model import Record, Run
+from lossdoctor.model import Outline, Record, Run
 from lossdoctor.rates import Rates
 from lossdoctor.stats import RunningMedian, decimals, median
 from lossdoctor.tasks import REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
@@ -74,6 +75,7 @@ class Vitals:
         # The shape of the curve.
         self.curve = Curve()
         self.history = History()
+        self.columns = Columns()  # of preference tuning and reinforcement learning
         self._trend: tuple[int, Trend | None] = (-1, None)
         self.repeated = False  # the row repeats the loss before and has nothing else: a table with a row per evaluation
         self.sound = False  # the row has nothing that could point to NaN, zeros or a loss scaler
@@ -158,6 +160,25 @@ class Vitals:
         """Share of the run that is done; 0.0 where `max_steps` is not known."""
         return self.step / self._total if self._total > 0 else 0.0
 
+    def outline(self) -> Outline:
+        """The course of the log so far, for the causes."""
+        return Outline(
+            rows=self.rows,
+            evals=self.evals,
+            first_step=self.first_step,
+            last_step=self.step,
+            window=self.usual_window,
+            epochs=self.epoch,
+            first_loss=self.history.columns()["loss"][0] if self.history.rows else None,
+            level=self.curve.recent if self.curve.rows else None,
+            first_eval=self.eval_first,
+            best_eval=self.eval_best if self.eval_first is not None else None,
+            last_eval=self.eval_loss,
+            begins_late=self.begins_late,
+            table=self.history.columns(),
+            ends=self.columns.ends(),
+        )
+
     def rate_frozen(self, moves: int = 2) -> bool:
         """Whether the learning rate stands still although its schedule was moving it, see `Rates.frozen`.
 
@@ -195,6 +216,7 @@ class Vitals:
         self.learning_rate = rate = values.get("learning_rate")
         if not self.supervised:
             self.reward_nan = any(v != v for k, v in values.items() if k.startswith(REWARD_COLUMNS))
+            self.columns.see(values)
         there = loss is not None and isfinite(loss)
         if there:
             self._observe_loss(loss)  # type: ignore[arg-type]

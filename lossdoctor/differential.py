@@ -1,0 +1,64 @@
+"""The differential diagnosis: every cause weighs the chart, and the ranked candidates remain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.model import Chart, Diagnosis, NotJudged
+
+#: Candidates for which the cheapest deciding check is given.
+TO_DECIDE = 2
+
+
+def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
+    """The candidates, the likeliest first and then the more frequent; mechanisms after them, what is normal last.
+
+    Also what could not be weighed, unless `strict` lets a failing cause raise.
+    """
+    opinions: list[tuple[Cause, Opinion]] = []
+    failed: list[NotJudged] = []
+    for cause in causes:
+        try:
+            opinion = cause.weigh(chart)
+        except Exception as error:
+            if strict:
+                raise
+            failed.append(NotJudged(cause.slug, f"could not be weighed: {type(error).__name__}: {error}"))
+            continue
+        if opinion is not None and opinion.points > 0:
+            opinions.append((cause, opinion))
+    opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, -pair[0].confirmed, pair[0].slug))
+    standing = _without_absorbed(opinions)
+    return tuple(_diagnosis(c, o, chart, decide=place < TO_DECIDE) for place, (c, o) in enumerate(standing)), failed
+
+
+def _without_absorbed(opinions: list[tuple[Cause, Opinion]]) -> list[tuple[Cause, Opinion]]:
+    """Without the weak candidates for what a strong one explains: a run in NaN is not also a run with too small a rate."""
+    explained = {
+        symptom.identity
+        for cause, opinion in opinions
+        if opinion.confidence == "high" and not cause.normal and not cause.mechanism
+        for symptom in opinion.because
+    }
+
+    def absorbed(cause: Cause, opinion: Opinion) -> bool:
+        weak = opinion.confidence == "low" and not cause.normal and not cause.mechanism
+        return weak and bool(opinion.because) and all(symptom.identity in explained for symptom in opinion.because)
+
+    return [(cause, opinion) for cause, opinion in opinions if not absorbed(cause, opinion)]
+
+
+def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:
+    return Diagnosis(
+        slug=cause.slug,
+        title=cause.title,
+        confidence=opinion.confidence,
+        because=opinion.because,
+        explanation=opinion.explanation,
+        supports=tuple(opinion.supports),
+        contradicts=tuple(opinion.contradicts),
+        decide_by=cause.check(chart) if decide else "",
+        remedies=cause.remedies(chart),
+        normal=cause.normal,
+    )
