@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo-run
 
-.PHONY: demo test check fast bench accuracy cases clean
+.PHONY: demo test check fast bench accuracy cases docs clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -41,6 +41,10 @@ accuracy: $(VENV)/.dev
 # Writes the texts of tests/cases anew, for a reviewer to read.
 cases: $(VENV)/.dev
 	UPDATE_CASES=1 $(BIN)/python -m pytest tests/test_cases.py
+
+# Writes the pages of docs/ anew from the docstrings.
+docs: $(VENV)/.dev
+	$(BIN)/python -m lossdoctor.explain docs
 
 $(VENV)/.base:
 	@echo "== Making $(VENV)"

@@ -8,20 +8,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Engine", "LossDoctorCallback", "LossDoctorError", "Report", "__version__", "analyze"]
+__all__ = [
+    "Cause",
+    "Chart",
+    "Detector",
+    "Diagnosis",
+    "Engine",
+    "Fact",
+    "LossDoctorCallback",
+    "LossDoctorError",
+    "Opinion",
+    "Outline",
+    "Record",
+    "Remedy",
+    "Report",
+    "Rule",
+    "Run",
+    "Streak",
+    "Suggestion",
+    "Symptom",
+    "Vitals",
+    "__version__",
+    "analyze",
+]
 
 if TYPE_CHECKING:
     from lossdoctor.analysis import analyze
+    from lossdoctor.base import Cause, Detector, Opinion, Streak
     from lossdoctor.callback import LossDoctorCallback
     from lossdoctor.engine import Engine
-    from lossdoctor.model import LossDoctorError, Report
+    from lossdoctor.model import (
+        Chart,
+        Diagnosis,
+        Fact,
+        LossDoctorError,
+        Outline,
+        Record,
+        Remedy,
+        Report,
+        Rule,
+        Run,
+        Suggestion,
+        Symptom,
+    )
+    from lossdoctor.vitals import Vitals
 
 _HOMES = {
     "analyze": "lossdoctor.analysis",
     "LossDoctorCallback": "lossdoctor.callback",
     "Engine": "lossdoctor.engine",
-    "LossDoctorError": "lossdoctor.model",
-    "Report": "lossdoctor.model",
+    "Vitals": "lossdoctor.vitals",
+    **dict.fromkeys(("Cause", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
+    **dict.fromkeys(("Chart", "Diagnosis", "Fact", "LossDoctorError", "Outline", "Record", "Remedy"), "lossdoctor.model"),
+    **dict.fromkeys(("Report", "Rule", "Run", "Suggestion", "Symptom"), "lossdoctor.model"),
 }
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor import facts
+from lossdoctor.base import Page
 from lossdoctor.engine import examine
-from lossdoctor.model import Fact, Log, LossDoctorError, Report
+from lossdoctor.model import Fact, Log, LossDoctorError, Report, Run
 from lossdoctor.readers import Source, folder, read_file
 
 
@@ -48,22 +49,39 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _complete(log: Log, path: str, known: Mapping[str, Fact], saved: tuple[Any, ...], notes: Iterable[str]) -> Any:
-    run = log.run.knowing(known)
+def _complete(log: Log, path: str, known: Iterable[Mapping[str, Fact]], saved: tuple[Any, ...], notes: Iterable[str]) -> Run:
+    run = log.run
+    for source in known:
+        run = run.knowing(source)
     return replace(run, path=path, checkpoints=saved, notes=(*run.notes, *notes))
 
 
 def analyze(
-    path: str | Path, *, known: Mapping[str, Fact] | None = None, settings: dict[str, dict[str, Any]] | None = None
+    path: str | Path,
+    *,
+    known: Mapping[str, Fact] | None = None,
+    configurations: Iterable[Mapping[str, Fact]] = (),
+    settings: dict[str, dict[str, Any]] | None = None,
+    plugins: Iterable[Page | type[Page]] = (),
 ) -> list[Report]:
-    """The reports on the runs at `path`; facts the user `known` win over those found beside the log.
+    """The reports on the runs at `path`, with what the user says of them besides what is found beside the log.
+
+    `configurations` win over the files beside the log and the later of them over the earlier, `known` wins over all.
+    `plugins` are detectors and causes of your own, as instances or classes, besides those that are there anyway.
 
     Raises:
-        LossDoctorError: there is no readable log at `path`, or a setting is wrong.
+        LossDoctorError: there is no readable log at `path`, or a setting or a plugin is wrong.
         NothingToAnalyse: it is a log without a row.
     """
     with _collector_paused():
-        return [examine(log.records, log.run.knowing(known or {}, first=True), settings) for log in load(path)]
+        own, stated = tuple(plugins), tuple(configurations)
+        return [examine(log.records, _told(log.run, stated, known or {}), settings, own) for log in load(path)]
+
+
+def _told(run: Run, configurations: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact]) -> Run:
+    for stated in (*configurations, known):
+        run = run.knowing(stated, first=True)
+    return replace(run, configurations=configurations)
 
 
 def expand(patterns: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from transformers import TrainerCallback
 
+from lossdoctor.base import Page
 from lossdoctor.engine import Engine, Event, Sink
 from lossdoctor.facts import live
 from lossdoctor.facts.canonical import fact
@@ -52,6 +53,7 @@ class LossDoctorCallback(TrainerCallback):
         sinks: callables that are told of every change, instead of the console; `[]` is silent.
         facts: what the objects of the Trainer do not tell, such as `{"gpu": "RTX 3090"}`.
         settings: thresholds by slug, as in `[tool.lossdoctor]`.
+        plugins: detectors and causes of your own, as instances or classes, besides those that are there anyway.
 
     Raises:
         LossDoctorError: an argument cannot be used. This is said when the callback is made, never during training.
@@ -63,6 +65,7 @@ class LossDoctorCallback(TrainerCallback):
         sinks: Iterable[Sink] | None = None,
         facts: Mapping[str, Any] | None = None,
         settings: dict[str, dict[str, Any]] | None = None,
+        plugins: Iterable[Page | type[Page]] = (),
     ) -> None:
         if on_critical not in ("warn", "stop"):
             raise LossDoctorError(f'on_critical takes "warn" or "stop", found {on_critical!r}')
@@ -71,10 +74,11 @@ class LossDoctorCallback(TrainerCallback):
         self._sinks: list[Sink] | None = None if sinks is None else list(sinks)
         self._known = dict(fact(name, value, "LossDoctorCallback") for name, value in (facts or {}).items())
         self._settings = settings
+        self._plugins = tuple(plugins)
         self._checkpoints: dict[int, str] = {}
         self._started = False
         self._rows_to_recheck = 0
-        self._engine = Engine(Run(facts=self._known), settings=settings)
+        self._engine = Engine(Run(facts=self._known), settings=settings, plugins=self._plugins)
 
     @property
     def report(self) -> Report:
@@ -89,7 +93,7 @@ class LossDoctorCallback(TrainerCallback):
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any]) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
         run = Run(kind="live", path=str(args.output_dir or ""), facts={**live.gather(args, state, model), **self._known})
-        engine = Engine(run, settings=self._settings)
+        engine = Engine(run, settings=self._settings, plugins=self._plugins)
         for record in records(history)[0]:
             engine.observe(record)
         if state.is_world_process_zero:

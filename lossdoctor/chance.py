@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
+from lossdoctor.families import billions
 from lossdoctor.model import Run
-from lossdoctor.tasks import PREFERENCE
+from lossdoctor.tasks import PREFERENCE, adapter
 
 #: Vocabulary sizes of public model families, and the powers of two that toy models use. Source: their `config.json`.
 VOCABULARIES = (
@@ -16,7 +17,7 @@ VOCABULARIES = (
     *(256000, 257152, 262144, 262208),
 )
 #: More classes lie so close together that some logarithm of theirs is always near.
-MOST_CLASSES = 6
+MOST_CLASSES = 4
 #: A vocabulary further away than this is not the nearest but the next larger one: models do better than chance, not worse.
 NEAR = 0.003
 #: Losses of these are sums over frames, distances or likelihood ratios: ln(vocabulary) means nothing for them.
@@ -36,6 +37,13 @@ def cross_entropy(run: Run) -> bool:
     """Whether the loss may be a mean cross-entropy over the vocabulary or the classes."""
     words = f"{run.get('model_type', '')} {run.get('model_name_or_path', '')} {run.get('problem_type', '')}".lower()
     return run.get("num_labels") != 1 and not any(name in words for name in (*NOT_CROSS_ENTROPY, "regression"))
+
+
+def language_model(run: Run) -> bool:
+    """Whether the facts say that text is generated rather than classified."""
+    words = f"{run.get('trainer', '')} {run.get('framework', '')}".lower()
+    generates = any(name in words for name in ("sft", "llama", "axolotl", "swift", "causal"))
+    return generates or (run.get("num_labels") is None and adapter(run) is True and (billions(run) or 0.0) >= 1)
 
 
 def known_chance(run: Run, task: str) -> Chance | None:
@@ -59,5 +67,7 @@ def nearest_chance(loss: float, run: Run) -> Chance | None:
     above = [Chance(log(k), k, False, "tokens") for k in VOCABULARIES if log(k) >= loss]
     classes = [Chance(log(k), k, False, "classes") for k in range(2, MOST_CLASSES + 1)]
     tokens = [Chance(log(k), k, False, "tokens") for k in VOCABULARIES]
+    if language_model(run):
+        classes = []
     near = min([*classes, *tokens], key=lambda chance: abs(chance.loss - loss))
     return min(above) if above and near.kind == "tokens" and abs(near.loss / loss - 1) > NEAR else near

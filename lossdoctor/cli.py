@@ -90,11 +90,14 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "config",
     type=click.Path(),
     multiple=True,
-    help="JSON or YAML file with facts of the run.",
+    help="File with settings of the run: JSON, YAML, a script with flags, a TrainingArguments dump, a model card.",
 )
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.')
+@click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write the settings to change to this file.")
 @_report_options
-def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], **options: Any) -> int:
+def analyze(
+    paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any
+) -> int:
     """Analyse finished or running logs: a trainer_state.json, JSON lines, a checkpoint or an output folder.
 
     Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
@@ -104,24 +107,26 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
     from lossdoctor.config import settings
     from lossdoctor.facts import config_file
 
-    known: dict[str, Any] = {}
-    for file in config:
-        known = {**known, **config_file.read(Path(file))}
-    known = {**known, **config_file.settings(pairs)}
+    configurations = config_file.several([Path(file) for file in config])
+    known = config_file.settings(pairs)
     thresholds = settings()
     files = analysis.expand(paths)
     reports: list[Report] = []
     errors: list[LossDoctorError] = []
     for file in _progress(files):
         try:
-            reports += analysis.analyze(file, known=known, settings=thresholds)
+            reports += analysis.analyze(file, known=known, configurations=configurations, settings=thresholds)
         except LossDoctorError as error:
             errors.append(error)
     for problem in errors:
         _complain(str(problem))
     if not reports:
         return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
+    if suggest and len(reports) > 1:
+        raise LossDoctorError(f"--suggest takes one run, found {len(reports)}: analyse them one at a time")
     code = _write(reports, **options)
+    if suggest:
+        _suggest(reports[0], suggest)
     unusable = any(not isinstance(e, NothingToAnalyse) for e in errors)
     return UNUSABLE if unusable and code == OK else code
 
@@ -166,8 +171,10 @@ def list_pages() -> int:
     import shutil
 
     from lossdoctor.explain import pages, summary
-    from lossdoctor.registry import all_detectors
+    from lossdoctor.registry import all_detectors, installed
 
+    for note in installed()[1]:
+        _complain(f"{note.what} is left out: {note.why}")
     known = pages()
     wide = max(map(len, known))
     width = max(60, min(100, shutil.get_terminal_size().columns))
@@ -204,6 +211,15 @@ def _write(reports: list[Report], output_format: str, output: str | None, fail_o
         _print(text)
     worst = max((RANK.get(report.verdict, -1) for report in reports), default=-1)
     return FINDINGS if fail_on != "never" and worst >= RANK[fail_on] else OK
+
+
+def _suggest(report: Report, file: str) -> None:
+    if not report.suggestions:
+        _complain(f"no setting to suggest for {report.run.path or 'this run'}: {file} is not written")
+        return
+    from lossdoctor import suggest
+
+    suggest.write(report, Path(file))
 
 
 def _print(text: str) -> None:

@@ -46,10 +46,12 @@ def _table(path: Path, data: bytes, own: bool) -> dict[str, Any] | None:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    from lossdoctor.registry import all_causes, all_detectors, check
+    from lossdoctor.registry import all_causes, all_detectors, check, installed
 
     known = {**all_detectors(), **all_causes()}
     for slug, values in found.items():
+        if slug not in known and installed()[1]:
+            continue  # it may be that of a plugin which cannot be imported; the report says which one
         if slug not in known:
             raise LossDoctorError(f"{path} sets {slug!r}, which is no detector or cause; see: lossdoctor list")
         if not isinstance(values, dict):

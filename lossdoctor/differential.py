@@ -21,16 +21,24 @@ def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tup
     for cause in causes:
         try:
             opinion = cause.weigh(chart)
+            counts = opinion is not None and opinion.points > 0
         except Exception as error:
             if strict:
                 raise
             failed.append(NotJudged(cause.slug, f"could not be weighed: {type(error).__name__}: {error}"))
             continue
-        if opinion is not None and opinion.points > 0:
+        if opinion is not None and counts:
             opinions.append((cause, opinion))
     opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, -pair[0].confirmed, pair[0].slug))
-    standing = _without_absorbed(opinions)
-    return tuple(_diagnosis(c, o, chart, decide=place < TO_DECIDE) for place, (c, o) in enumerate(standing)), failed
+    found: list[Diagnosis] = []
+    for cause, opinion in _without_absorbed(opinions):
+        try:
+            found.append(_diagnosis(cause, opinion, chart, decide=len(found) < TO_DECIDE))
+        except Exception as error:
+            if strict:
+                raise
+            failed.append(NotJudged(cause.slug, f"has no remedies: {type(error).__name__}: {error}"))
+    return tuple(found), failed
 
 
 def _without_absorbed(opinions: list[tuple[Cause, Opinion]]) -> list[tuple[Cause, Opinion]]:
@@ -61,4 +69,5 @@ def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Di
         decide_by=cause.check(chart) if decide else "",
         remedies=cause.remedies(chart),
         normal=cause.normal,
+        mechanism=cause.mechanism,
     )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lossdoctor.base import Cause, Detector
+from lossdoctor.base import Cause, Detector, Page
 from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
-from lossdoctor.registry import all_causes, all_detectors, build
+from lossdoctor.registry import all_causes, all_detectors, build, given, installed
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
 from lossdoctor.vitals import Vitals
 
@@ -55,6 +55,7 @@ class Engine:
         detectors, causes: instances to use instead of all that the registry finds.
         sinks: told about transitions only.
         settings: thresholds by slug, as in `[tool.lossdoctor]`.
+        plugins: detectors and causes of your own besides these, as instances or classes.
         strict: let a failing detector raise (for tests) instead of switching it off with a note.
     """
 
@@ -66,12 +67,18 @@ class Engine:
         causes: Sequence[Cause] | None = None,
         sinks: Iterable[Sink] = (),
         settings: dict[str, dict[str, Any]] | None = None,
+        plugins: Iterable[Page | type[Page]] = (),
         strict: bool = False,
     ) -> None:
         self.run = run or Run()
         self.vitals = Vitals(self.run)
-        self.detectors = list(build(all_detectors(), settings) if detectors is None else detectors)
-        self.causes = list(build(all_causes(), settings) if causes is None else causes)
+        own = given(plugins, settings)
+        names = {page.slug for page in own}
+        known = build(all_detectors(), settings) if detectors is None else detectors
+        self.detectors = [d for d in known if d.slug not in names] + [p for p in own if isinstance(p, Detector)]
+        weighing = build(all_causes(), settings) if causes is None else causes
+        self.causes = [c for c in weighing if c.slug not in names] + [p for p in own if isinstance(p, Cause)]
+        self._left_out = installed()[1] if detectors is None else ()
         self.sinks = list(sinks)
         self.strict = strict
         self.rows = 0
@@ -112,7 +119,7 @@ class Engine:
         else:
             self._sound_rows += 1
             if self._sound_rows % NAP == 0:
-                self._awake = [d for d in self._listeners["train"] if not d.settled]
+                self._awake = [d for d in self._listeners["train"] if not self._settled(d)]
         return self._awake
 
     def observe(self, record: Record) -> tuple[Symptom, ...]:
@@ -129,11 +136,12 @@ class Engine:
         for detector in self._audience(record.kind):
             try:
                 symptom = detector.update(record, vitals)
+                if symptom is None or not (transition := self._note(_sound(symptom))):
+                    continue
             except Exception as error:
                 self._switch_off(detector, record.step, error)
                 continue
-            if symptom is not None and (transition := self._note(symptom)):
-                changed.append((transition, symptom))
+            changed.append((transition, symptom))
         if record.kind == "train" and record.step >= self._look_at:
             changed += self._look()
         for transition, symptom in changed:  # only now, so that a sink which asks for the report gets the whole row
@@ -170,9 +178,16 @@ class Engine:
         onsets = {identity[:2]: identity[2] for identity in self._looked}
         return [replace(s, onset=onsets.get((s.slug, s.series), s.onset)) for s in symptoms]
 
+    def _settled(self, detector: Detector) -> bool:
+        try:
+            return detector.settled
+        except Exception as error:
+            self._switch_off(detector, self.vitals.step, error)
+            return True
+
     def _finished(self, detector: Detector) -> list[Symptom]:
         try:
-            return list(detector.finish(self.vitals))
+            return [_sound(symptom) for symptom in detector.finish(self.vitals)]
         except Exception as error:
             self._switch_off(detector, self.vitals.step, error)
             return []
@@ -248,7 +263,7 @@ class Engine:
             verdict=self._verdict(symptoms, diagnoses),
             symptoms=symptoms,
             diagnoses=diagnoses,
-            not_judged=(*self._blind(), *self._failed, *failed),
+            not_judged=(*self._blind(), *self._left_out, *self._failed, *failed),
             first_step=self._first_step,
             last_step=self._last_step,
             epochs=epochs,
@@ -285,7 +300,12 @@ class Engine:
     def _blind(self) -> list[NotJudged]:
         reasons: dict[str, list[str]] = {}
         for detector in self.detectors:
-            if reason := detector.blind(self.vitals):
+            try:
+                reason = detector.blind(self.vitals)
+            except Exception as error:
+                self._switch_off(detector, self.vitals.step, error)
+                continue
+            if reason:
                 reasons.setdefault(reason, []).append(detector.slug)
         blind = []
         if self.vitals.rows < ENOUGH_ROWS:
@@ -297,9 +317,25 @@ class Engine:
         return blind
 
 
-def examine(records: Iterable[Record], run: Run | None = None, settings: dict[str, dict[str, Any]] | None = None) -> Report:
+def _sound(symptom: Symptom) -> Symptom:
+    """The symptom, or an error that names what is wrong with it: a detector of somebody else may return anything."""
+    if not isinstance(symptom, Symptom):
+        raise TypeError(f"a detector returns a Symptom or None, found {symptom!r}")
+    if symptom.severity not in RANK:
+        raise ValueError(f"severity must be critical, warning or info, found {symptom.severity!r}")
+    if bad := [name for name, value in symptom.evidence.items() if not isinstance(value, (int, float))]:
+        raise TypeError(f"evidence must be numbers, found {symptom.evidence[bad[0]]!r} for {bad[0]}")
+    return symptom
+
+
+def examine(
+    records: Iterable[Record],
+    run: Run | None = None,
+    settings: dict[str, dict[str, Any]] | None = None,
+    plugins: Iterable[Page | type[Page]] = (),
+) -> Report:
     """The report on a finished log."""
-    engine = Engine(run, settings=settings)
+    engine = Engine(run, settings=settings, plugins=plugins)
     for record in records:
         engine.observe(record)
     return engine.report()

@@ -1,17 +1,78 @@
-"""The page of a symptom or cause: its docstring, its thresholds, and the list of all pages."""
+"""The page of a symptom or cause: its docstring, its thresholds, and the list of all pages.
+
+`python -m lossdoctor.explain docs` writes the pages of all that is built in to a folder.
+"""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from lossdoctor.base import Cause, Detector, Page
 from lossdoctor.model import LossDoctorError
-from lossdoctor.registry import all_causes, all_detectors, thresholds
+from lossdoctor.registry import all_causes, all_detectors, built_in, thresholds
 
 #: The headings that a page must have, in this order.
 DETECTOR_HEADINGS = ("What it watches", "Why it matters", "What it misses")
-CAUSE_HEADINGS = ("How we tell", "What else it could be")
+CAUSE_HEADINGS = ("How we tell", "What else it could be", "Remedies and their sources")
+
+#: The symptoms of the index by what they are about; one that is in no group stands under the last heading.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Numbers that are lost": (
+        "loss-not-finite",
+        "loss-collapse-to-zero",
+        "loss-intermittent-zero",
+        "gradient-not-finite",
+        "eval-loss-not-finite",
+        "gradient-zero",
+        "gradient-constant",
+        "learning-rate-frozen",
+        "learning-rate-zero",
+        "loss-scale-collapse",
+        "skipped-steps",
+        "hidden-nan-steps",
+    ),
+    "The shape of the loss": (
+        "loss-spike",
+        "loss-divergence",
+        "loss-plateau",
+        "loss-at-chance",
+        "loss-oscillation",
+        "loss-noise",
+        "loss-near-zero",
+        "epoch-staircase",
+        "loss-still-falling",
+        "loss-converged",
+        "resume-jump",
+        "train-eval-scale-gap",
+        "opening-loss-above-chance",
+    ),
+    "Gradients": ("gradient-explosion", "gradient-vanishing", "gradient-always-clipped"),
+    "Generalisation, preference tuning and reinforcement learning": (
+        "eval-loss-rising",
+        "reward-variance-zero",
+        "preference-start-offset",
+    ),
+    "Data": ("labels-all-masked",),
+    "Others": (),
+}
+READ_ME = """\
+# Symptoms and causes
+
+A page for everything that lossdoctor can name; `lossdoctor explain SLUG` prints the same text.
+A **symptom** is what was seen in the log, with the steps and numbers that show it.
+A **cause** is why: several may explain the same symptoms, and the report ranks them with what speaks for and against each.
+
+How to read a page: the first sentence is what is true of a sick run.
+On the page of a symptom follow what is watched, why it matters, and what it misses, which is where it is blind.
+On the page of a cause follow how we tell it from the log, what looks the same, which remedies have which evidence, and the cheapest check that decides.
+The thresholds at the end are keys of `[tool.lossdoctor.<slug>]` in `pyproject.toml`.
+
+These files are generated from the code by `make docs`.
+"""
 
 
 def pages() -> dict[str, type[Page]]:
@@ -48,3 +109,56 @@ def markdown(slug: str) -> str:
 
 def _normal(page: type[Page]) -> bool:
     return issubclass(page, Cause) and page.normal
+
+
+def documents() -> dict[str, str]:
+    """The text of every file of the manual by its path: an index, and a page for all that is built in."""
+    texts = {"README.md": _index()}
+    for slug, page in built_in().items():
+        texts[f"{_folder(page)}/{slug}.md"] = markdown(slug)
+    return texts
+
+
+def write_documents(folder: Path) -> None:
+    """Writes the manual, and deletes the pages of what is no longer there."""
+    texts = documents()
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    for path in orphans(folder):
+        path.unlink()
+
+
+def orphans(folder: Path) -> list[Path]:
+    """Pages in the two folders of the manual that belong to nothing."""
+    known = {folder / name for name in documents()}
+    return [path for kind in ("symptoms", "causes") for path in sorted((folder / kind).glob("*.md")) if path not in known]
+
+
+def _folder(page: type[Page]) -> str:
+    return "symptoms" if issubclass(page, Detector) else "causes"
+
+
+def _index() -> str:
+    symptoms = [slug for slug, page in built_in().items() if issubclass(page, Detector)]
+    causes = {slug: page for slug, page in built_in().items() if issubclass(page, Cause)}
+    grouped = {slug for slugs in GROUPS.values() for slug in slugs}
+    parts = [READ_ME, "## Symptoms: this run shows a …\n"]
+    for heading, slugs in GROUPS.items():
+        there = [s for s in slugs if s in symptoms] if slugs else [s for s in symptoms if s not in grouped]
+        parts += [f"### {heading}\n", _lines(there)] if there else []
+    proper = [slug for slug, page in causes.items() if not page.normal and not page.mechanism]
+    parts += ["## Causes: because …\n", _lines(proper)]
+    parts += ["### Why the log looks as it does\n", _lines([s for s, page in causes.items() if page.mechanism])]
+    parts += ["### Alarming, but expected\n", _lines([s for s, page in causes.items() if page.normal])]
+    return "\n".join(parts)
+
+
+def _lines(slugs: list[str]) -> str:
+    known = built_in()
+    return "".join(f"- [{slug}]({_folder(known[slug])}/{slug}.md): {summary(known[slug])}\n" for slug in slugs)
+
+
+if __name__ == "__main__":
+    write_documents(Path(sys.argv[1] if len(sys.argv) > 1 else "docs"))

@@ -43,6 +43,14 @@ FAMILIES = (
 )
 
 
+def billions(run: Run) -> float | None:
+    """How many billion parameters the name of the model claims; None where it says nothing."""
+    name = str(run.get("model_name_or_path") or "")
+    found = re.findall(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*([bBmM])(?![a-zA-Z0-9])", name.replace("_", " ").replace("-", " "))
+    sizes = [float(number) / (1 if unit in "bB" else 1000) for number, unit in found]
+    return max(sizes, default=None)
+
+
 def family_of(run: Run) -> Family | None:
     """The first family that matches the name or the type of the model."""
     words = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()

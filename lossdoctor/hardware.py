@@ -70,6 +70,11 @@ def gpus(run: Run) -> int | None:
     known = run.get("world_size")
     if isinstance(known, int):
         return known
+    return cards(run) or (2 if run.get("multi_gpu") is True else None)
+
+
+def cards(run: Run) -> int | None:
+    """How many GPUs the fact `gpu` counts ("4x A100", "2 nodes x 8 H100"); None where it counts none."""
     text = str(run.get("gpu") or "").lower()
     times = r"\s*(?:nodes?|gpus?)?\s*[x×*]\s*"
     pair = re.search(rf"(?<![\w.])(\d{{1,3}}){times}(\d{{1,2}})(?=\s+[a-z])", text)
@@ -78,14 +83,31 @@ def gpus(run: Run) -> int | None:
     single = re.search(rf"(?<![\w.])(\d{{1,3}}){times}(?=[a-z])|[x×*]\s*(\d{{1,3}})$", text)
     if single:
         return int(single[1] or single[2])
-    return 2 if run.get("multi_gpu") is True else None
+    return None
+
+
+#: Accelerators that are no NVIDIA GPU, by what people and libraries call them.
+_PLATFORMS = (
+    ("AMD", r"\bamd\b|rocm|(?<![a-z])mi\s?(?:[5-9]0|1[05]0|2[15]0x?|300[ax]?|325x)(?![\d.])|radeon|\brx\s?[67]\d00"),
+    ("Ascend", r"ascend|\bnpu\b|910b|910a|torch_npu"),
+    ("XLA", r"\btpu\b|\bxla\b|torch_xla"),
+    ("Apple", r"\bmps\b|apple\s?m\d|\bm[1-4]\s?(?:pro|max|ultra)\b"),
+    ("Intel", r"\bxpu\b|intel (?:arc|max|gpu)|gaudi|\bhpu\b"),
+)
+
+
+def platform(run: Run) -> str | None:
+    """The maker of an accelerator that is no NVIDIA GPU, told from `gpu`, `framework` and the version of torch."""
+    words = f"{run.get('gpu') or ''} {run.get('framework') or ''} {run.get('torch_version') or ''}".lower()
+    return next((name for name, pattern in _PLATFORMS if re.search(pattern, words)), None)
 
 
 def zero_stage(run: Run) -> int | None:
     """The ZeRO stage of DeepSpeed; None where DeepSpeed or its stage is not known."""
     stage, deepspeed = run.get("zero_stage"), run.get("deepspeed")
     if stage is None and isinstance(deepspeed, dict):
-        stage = (deepspeed.get("zero_optimization") or {}).get("stage")
+        zero = deepspeed.get("zero_optimization")
+        stage = zero.get("stage") if isinstance(zero, dict) else None
     if isinstance(stage, int) and not isinstance(stage, bool):
         return stage
     found = re.search(r"zero[-_ ]?(?:stage[-_ ]?)?(\d)", str(run.get("framework") or "").lower())

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from lossdoctor.slips import agree
 
 Kind = Literal["train", "eval", "summary"]
 Severity = Literal["critical", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
 Verdict = Literal["critical", "warning", "healthy", "insufficient"]
 Cost = Literal["none", "low", "medium", "high"]
+Arguments = TypeVar("Arguments")
 
 #: Worse is larger, so that severities can be compared.
 RANK: Mapping[str, int] = {"info": 0, "warning": 1, "critical": 2}
@@ -46,6 +49,14 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """Sources that state different values of one fact: the one that is used first, then those that say otherwise."""
+
+    name: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint folder that is on disk beside the log."""
 
@@ -63,6 +74,8 @@ class Run:
     checkpoints: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
     resumed_at: tuple[int, ...] = ()  # where the rows go on from an earlier checkpoint: the first step of each new branch
+    conflicts: tuple[Conflict, ...] = ()
+    configurations: tuple[Mapping[str, Fact], ...] = ()  # what each configuration that the user named states, the oldest first
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a fact by its canonical name, or `default` where it is not known."""
@@ -70,9 +83,19 @@ class Run:
         return default if fact is None else fact.value
 
     def knowing(self, facts: Mapping[str, Fact], *, first: bool = False) -> Run:
-        """This run with more facts; what is known already wins, unless the new ones come `first`."""
+        """This run with more facts; what is known already wins, unless the new ones come `first`. Conflicts are kept."""
         merged = {**self.facts, **facts} if first else {**facts, **self.facts}
-        return replace(self, facts=merged)
+        told = {conflict.name: conflict.facts for conflict in self.conflicts}
+        for name in facts.keys() & self.facts.keys():
+            if name == "num_train_epochs" and "max_steps" in facts:
+                continue  # the steps decide, and the epochs beside them are a default that nobody chose
+            known = told.pop(name, (self.facts[name],))
+            used, *others = (facts[name], *known) if first else (*known, facts[name])
+            differing = [fact for fact in others if not agree(name, used.value, fact.value)]
+            if differing:
+                told[name] = (used, *differing)
+        conflicts = tuple(Conflict(name, stated) for name, stated in sorted(told.items()))
+        return replace(self, facts=merged, conflicts=conflicts)
 
 
 @dataclass(frozen=True)
@@ -106,9 +129,20 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A value that somebody has to choose, in words: "true on Ampere or newer, else false". Never pasted anywhere."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
 class Remedy:
     """What to change: `settings` are TrainingArguments names with values, or names of the tool that `do` mentions.
 
+    A value is what can be pasted (true or false, a number, None, a name, a list, a mapping), or else a `Rule`.
     Remedies of one diagnosis are meant together, except that an `alternative` is taken instead of those before it.
     """
 
@@ -134,6 +168,18 @@ class Diagnosis:
     decide_by: str = ""
     remedies: tuple[Remedy, ...] = ()
     normal: bool = False
+    mechanism: bool = False  # explains why the log looks as it does rather than why the run failed
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """One setting to change: the new value, the one so far (None where it is not known), what that does, why, and for whom."""
+
+    value: Any
+    was: Any
+    do: str
+    because: str
+    slug: str  # the diagnosis that it is from
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +282,44 @@ class Report:
     epochs: float | None = None
     last_good_step: int | None = None
     last_good_checkpoint: str | None = None
+
+    @property
+    def leading(self) -> Diagnosis | None:
+        """The diagnosis to act on: the first that is not normal and more than a guess."""
+        return next((d for d in self.diagnoses if not d.normal and d.confidence != "low"), None)
+
+    @property
+    def suggestions(self) -> dict[str, Suggestion]:
+        """What to change by the name of the setting, from the leading diagnosis; the first remedy that names a setting wins.
+
+        Without alternatives, without values that somebody has to choose, and without what is as it should be already.
+        """
+        from lossdoctor.settings import FACTS
+
+        found: dict[str, Suggestion] = {}
+        cause = self.leading
+        for remedy in cause.remedies if cause else ():
+            for name, value in {} if remedy.alternative else remedy.settings.items():
+                if name not in found and not isinstance(value, Rule):
+                    was = self.run.get(name, self.run.get(FACTS.get(name, name)))
+                    found[name] = Suggestion(value, was, remedy.do, remedy.why, cause.slug if cause else "")
+        return {name: suggestion for name, suggestion in found.items() if not _same(suggestion.value, suggestion.was)}
+
+    def suggested_arguments(self, args: Arguments) -> Arguments:
+        """A new object of the class of `args` (TrainingArguments, SFTConfig, …) with the suggestions that are fields of it.
+
+        `args` stays as it is. What belongs elsewhere (LoraConfig, from_pretrained, …) is left to `suggestions`.
+
+        Raises:
+            LossDoctorError: `args` is no such object, or its class refuses a suggestion.
+        """
+        from lossdoctor.settings import changed
+
+        try:
+            return changed(args, {name: suggestion.value for name, suggestion in self.suggestions.items()})
+        except ValueError as error:
+            raise LossDoctorError(f"suggested_arguments: {error}") from None
+
+
+def _same(value: Any, was: Any) -> bool:
+    return was is not None and isinstance(value, bool) is isinstance(was, bool) and bool(value == was)

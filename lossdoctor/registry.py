@@ -1,8 +1,9 @@
-"""Finds every detector and cause by walking their folders, and refuses a file whose class is not named for it."""
+"""Finds every detector and cause: ours by walking their folders, those of other packages through entry points."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from functools import cache
 from importlib import import_module
 from math import isfinite
@@ -10,14 +11,15 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lossdoctor import causes, detectors
+from lossdoctor import causes, detectors, plugins
 from lossdoctor.base import Cause, Detector, Page
-from lossdoctor.model import LossDoctorError
+from lossdoctor.model import LossDoctorError, NotJudged
 
 P = TypeVar("P", bound=Page)
 
 
 def _find(package: ModuleType, kind: type[P]) -> dict[str, type[P]]:
+    """The class of every file in a folder; a file whose class is not named for it is refused."""
     found: dict[str, type[P]] = {}
     for info in iter_modules(package.__path__):
         module = import_module(f"{package.__name__}.{info.name}")
@@ -34,15 +36,47 @@ def _find(package: ModuleType, kind: type[P]) -> dict[str, type[P]]:
 
 
 @cache
+def built_in() -> dict[str, type[Page]]:
+    """Our own detectors and causes by their slugs, detectors first."""
+    return {**_find(detectors, Detector), **_find(causes, Cause)}
+
+
+@cache
+def installed() -> tuple[dict[str, type[Page]], tuple[NotJudged, ...]]:
+    """The detectors and causes of other packages by their slugs, and why any of them is left out: none stops anything."""
+    found: dict[str, type[Page]] = {}
+    notes: list[NotJudged] = []
+    for name, target in plugins.declared():
+        try:
+            pages = plugins.load(target)
+        except (Exception, SystemExit) as error:
+            why = f"cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+            notes.append(NotJudged(f"plugin {name}", why))
+            continue
+        for page in pages:
+            if why := plugins.fault(page) or _taken(page, found):
+                notes.append(NotJudged(f"plugin {name}", why))
+            else:
+                found[page.slug] = page
+    return found, tuple(notes)
+
+
+def _taken(page: type[Page], others: dict[str, type[Page]]) -> str:
+    if page.slug in built_in():
+        return f"lossdoctor has a {page.slug} of its own, which is used instead"
+    return f"another plugin named {page.slug} came first" if others.get(page.slug, page) is not page else ""
+
+
+@cache
 def all_detectors() -> dict[str, type[Detector]]:
     """Every detector class by its slug."""
-    return _find(detectors, Detector)
+    return {slug: page for slug, page in (built_in() | installed()[0]).items() if issubclass(page, Detector)}
 
 
 @cache
 def all_causes() -> dict[str, type[Cause]]:
     """Every cause class by its slug."""
-    return _find(causes, Cause)  # type: ignore[type-abstract]
+    return {slug: page for slug, page in (built_in() | installed()[0]).items() if issubclass(page, Cause)}
 
 
 def thresholds(page: type[Page]) -> dict[str, Any]:
@@ -58,6 +92,25 @@ def build(kind: dict[str, type[P]], settings: dict[str, dict[str, Any]] | None =
     """
     settings = settings or {}
     return [cls(**check(cls, settings.get(slug, {}))) for slug, cls in kind.items()]
+
+
+def given(extra: Iterable[Any], settings: dict[str, dict[str, Any]] | None = None) -> list[Page]:
+    """Fresh instances of the plugins that somebody passed, as instances or as classes.
+
+    Raises:
+        LossDoctorError: one of them is no detector or cause, or has the name of another.
+    """
+    made: list[Page] = []
+    for plugin in extra:
+        page: Any = plugin if isinstance(plugin, type) else type(plugin)
+        if why := plugins.fault(page):
+            raise LossDoctorError(f"plugins: {why}")
+        if page.slug in built_in():
+            raise LossDoctorError(f"plugins: lossdoctor has a {page.slug} of its own; choose another name for {page.__name__}")
+        if page.slug in {other.slug for other in made}:
+            raise LossDoctorError(f"plugins: {page.slug} is there twice")
+        made.append(build({page.slug: page}, settings)[0] if plugin is page else replace(plugin))  # never the state of another run
+    return made
 
 
 def check(page: type[Page], settings: dict[str, Any]) -> dict[str, Any]:

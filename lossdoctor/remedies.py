@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from lossdoctor import hardware
 from lossdoctor.families import family_of
-from lossdoctor.model import Chart, Checkpoint, Remedy, Run
+from lossdoctor.model import Chart, Checkpoint, Remedy, Rule, Run
 
+QUANTISATION = "https://huggingface.co/docs/transformers/quantization/bitsandbytes"
 PRECISION_SOURCE = "https://docs.pytorch.org/docs/stable/amp.html"
+#: The loss scaler skips a step whose gradient is not finite; a NaN that the log filtered is applied to the weights all the same.
+SCALER_SOURCE = "https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html"
+POISON_SOURCE = "https://github.com/huggingface/trl/issues/6702"
+#: PaLM went back to about 100 steps before each of its spikes, which then did not come again.
+RESTART_SOURCE = "https://doraemonzzz.gitbook.io/transformer_evolution_paper/llm/000"
+
+
+def quantised_compute(run: Run) -> tuple[Remedy, ...]:
+    """For 4-bit weights: the format in which they are multiplied, which mixed precision does not change."""
+    words = str(run.get("quantization") or "").lower()
+    if "4" not in words:
+        return ()
+    capable = hardware.bf16_capable(run)
+    dtype = "float32" if capable is False else "bfloat16"
+    why = (
+        "4-bit weights are unpacked into this format for every product, whatever bf16 and fp16 say; float16 overflows there just "
+        "the same"
+    )
+    return (Remedy(f"Let the 4-bit weights compute in {dtype}", why, {"bnb_4bit_compute_dtype": dtype}, "none", (QUANTISATION,)),)
 
 
 def wider_precision(run: Run) -> Remedy:
@@ -35,7 +55,7 @@ def wider_precision(run: Run) -> Remedy:
     return Remedy(
         "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
         "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer",
-        {"fp16": False, "bf16": "true on Ampere or newer, else false"},
+        {"fp16": False, "bf16": Rule("true on Ampere or newer, else false")},
         "low",
         sources,
     )
@@ -77,19 +97,21 @@ def start_again(chart: Chart) -> tuple[Remedy, ...]:
         why = (
             f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step"
         )
-        return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none"),)
+        return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none", (SCALER_SOURCE,)),)
     found = last_checkpoint_before(chart.run, step)
     every = chart.run.get("save_steps")
-    later = "checkpoints written later may hold NaN weights"
+    poisoned = any(s.slug in _POISON for s in chart.symptoms if s.open)
+    later = "checkpoints written later may hold NaN weights" if poisoned else "later checkpoints were written after the climb"
+    source = (POISON_SOURCE if poisoned else RESTART_SOURCE,)
     if found is not None:
         do = f"Resume from checkpoint-{found.step}, the last one written before step {step:,}"
-        return (Remedy(do, later, {"resume_from_checkpoint": found.path}, "low"),)
+        return (Remedy(do, later, {"resume_from_checkpoint": found.path}, "low", source),)
     if isinstance(every, (int, float)) and every >= 1 and step > every:
         last = int((step - 1) // every * every)
         do = f"Resume from checkpoint-{last} if it still exists, the last one due before step {step:,}"
-        return (Remedy(do, later, {"resume_from_checkpoint": f"checkpoint-{last}"}, "low"),)
-    why = f"no checkpoint is known from before step {step:,}; later ones may hold NaN weights"
-    return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium"),)
+        return (Remedy(do, later, {"resume_from_checkpoint": Rule(f"checkpoint-{last}")}, "low", source),)
+    why = f"no checkpoint is known from before step {step:,}; {later}"
+    return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium", source),)
 
 
 def show_nan() -> Remedy:

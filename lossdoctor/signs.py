@@ -14,6 +14,8 @@ from lossdoctor.model import Chart, Symptom
 Gradient = Literal["not finite", "zero", "constant", "finite", "absent"]
 
 _COLLAPSED = ("loss-collapse-to-zero", "loss-not-finite", "gradient-constant", "loss-scale-collapse")
+#: A loss at that of guessing among more answers is that of a language model.
+MOST_CLASSES = 1000
 _SCATTERED = ("loss-intermittent-zero", "hidden-nan-steps")
 
 
@@ -43,6 +45,14 @@ class Signs:
     def broken(self) -> bool:
         """Whether the training itself, not the evaluation alone, lost its numbers."""
         return any(s.slug != "eval-loss-not-finite" or s.severity == "critical" for s in self.witnesses)
+
+    @cached_property
+    def uniform(self) -> Symptom | None:
+        """A language model at the loss of guessing from its first row on: its output does not depend on its input."""
+        chance = self.chart.seen("loss-at-chance")
+        if chance is None or chance.evidence["answers"] <= MOST_CLASSES:
+            return None
+        return chance if chance.evidence["start"] > 0.97 * chance.evidence["chance"] else None
 
     @cached_property
     def scattered(self) -> tuple[Symptom, ...]:

@@ -15,6 +15,9 @@ _PREFERENCE_TRAINERS = ("dpo", "kto", "orpo", "simpo", "cpo", "ipo", "reward")
 #: What preference trainers log under `rewards/`; everything else there is a reward function of GRPO.
 _PAIRS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "rewards/average")
 
+#: Models that are fine-tuned whole unless something says otherwise.
+SMALL_MODELS = ("bert", "electra", "bart", "pegasus", "gpt2", "whisper", "vit", "swin", "t5", "wav2vec", "hubert")
+
 
 def task_of_run(run: Run) -> str:
     """From the facts `trainer` and `framework`; supervised where they say nothing."""
@@ -39,3 +42,18 @@ def task_of_columns(columns: Iterable[str]) -> str | None:
         elif name in _PAIRS or name == "logps/chosen":
             found = PREFERENCE
     return found
+
+
+def adapter(run: Run) -> bool | None:
+    """Whether an adapter is trained rather than all weights; None where the facts do not say."""
+    for name in ("use_lora", "lora_r", "lora_alpha", "lora_target_modules"):
+        if (value := run.get(name)) is not None:
+            return bool(value)
+    method = str(run.get("finetuning_type") or "").lower()
+    if method:
+        return "lora" in method
+    words = str(run.get("quantization") or "").lower()
+    if any(word in words for word in ("4", "8", "nf", "int", "gptq", "awq")):
+        return True  # quantised weights are not trained themselves
+    name = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    return False if any(word in name for word in SMALL_MODELS) else None

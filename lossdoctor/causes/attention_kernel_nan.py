@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.families import family_of
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import start_again
 from lossdoctor.signs import Signs
 
@@ -21,6 +21,13 @@ class AttentionKernelNan(Cause):
 
     ## What else it could be
     The ZeRO-1/2 race of DeepSpeed shows the same and needs several GPUs. fp16 overflow freezes the learning rate.
+
+    ## Remedies and their sources
+    Another kernel is what ended the confirmed cases, and no kernel is right for every model: eager cured a Qwen2.5
+    (https://github.com/hiyouga/LlamaFactory/issues/8088), FlashAttention 2 cured runs on H100
+    (https://github.com/hiyouga/LlamaFactory/issues/9631), and eager itself overflows in some Qwen2 and Phi-2. So the remedy
+    names the kernel that the family is known to need, or else one that was not in use. Weights that took a NaN step are lost
+    (https://github.com/huggingface/trl/issues/6702): go back to a checkpoint from before.
     """
 
     title = "The attention kernel returns NaN"
@@ -30,6 +37,8 @@ class AttentionKernelNan(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
+        if signs.uniform and not signs.broken:
+            return self._uniform(chart, signs.uniform)
         if not signs.broken or signs.gradient in ("zero", "constant"):
             return None
         opinion = Opinion(signs.witnesses)
@@ -74,6 +83,19 @@ class AttentionKernelNan(Cause):
         opinion.explanation = (
             f"{sound}, most often that of the attention kernel, is not; " if early else f"{later}; "
         ) + "one optimizer step with a NaN gradient turns every weight into NaN."
+        return opinion
+
+    def _uniform(self, chart: Chart, chance: Symptom) -> Opinion:
+        """A kernel that mixes up its rows gives the same output for every input, without any NaN."""
+        opinion = Opinion((chance,))
+        opinion.add(2, "the output of a pretrained model does not depend on its input, as when attention returns nonsense")
+        capability = hardware.compute_capability(chart.run)
+        if capability and capability >= self.recent_gpu:
+            opinion.add(1, f"{chart.run.get('gpu')} is recent: kernels for it are less tried")
+        opinion.explanation = (
+            "Some kernels are wrong for a GPU or a model without saying so: all logits come out alike, and the loss is that "
+            "of guessing. With another kernel the first loss of the same batch is that of the pretrained model."
+        )
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Rule, Symptom
 from lossdoctor.remedies import show_nan
 from lossdoctor.signs import Signs
+
+LOADING = "https://huggingface.co/docs/transformers/models"
 
 
 @dataclass(eq=False, repr=False)
@@ -14,10 +16,15 @@ class BadDataOrWeights(Cause):
 
     ## How we tell
     It stays when the precision is excluded: NaN in fp32, NaN from the very first row, or single NaN steps in a run that goes
-    on. The log alone seldom proves it.
+    on. The log alone seldom proves it. A pretrained language model that begins at the loss of guessing was not loaded.
 
     ## What else it could be
     Almost everything else that gives NaN; exclude the precision and the attention kernel first.
+
+    ## Remedies and their sources
+    Dropping empty and non-finite samples ended the confirmed cases, one of them a single sample
+    (https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36). The filter of the log comes off, so that the step and with it the batch
+    can be seen (https://huggingface.co/docs/transformers/main_classes/trainer). No learning rate helps here.
     """
 
     title = "NaN in the data or in the loaded weights"
@@ -26,6 +33,8 @@ class BadDataOrWeights(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
+        if signs.uniform and not signs.broken:
+            return self._not_loaded(signs.uniform)
         if signs.gradient in ("zero", "constant") or signs.rate_frozen or not (signs.broken or signs.scattered):
             return None
         opinion = Opinion(signs.witnesses or signs.scattered)
@@ -45,12 +54,29 @@ class BadDataOrWeights(Cause):
         )
         return opinion
 
+    @staticmethod
+    def _not_loaded(chance: Symptom) -> Opinion:
+        opinion = Opinion((chance,))
+        opinion.add(3, f"the loss is that of guessing among {chance.evidence['answers']:,.0f} tokens from the first row on")
+        opinion.explanation = (
+            "A pretrained model is far better than guessing before it is trained. One that is not has random weights: names in "
+            "the checkpoint that do not match the model, an empty shard, a missing head. Training from scratch begins there."
+        )
+        return opinion
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        if Signs(chart).uniform:
+            why = "from_pretrained names the weights that it did not find: only those that you added may be among them"
+            return (
+                Remedy(
+                    "Read the warnings of from_pretrained, and load the checkpoint by its own class", why, {}, "none", (LOADING,)
+                ),
+            )
         return (
             Remedy(
                 "Drop samples that are not finite or empty",
                 "one of them is enough to lose a run",
-                {"dataset.filter": "torch.isfinite(sample).all() and len(sample) > 0"},
+                {"dataset.filter": Rule("torch.isfinite(sample).all() and len(sample) > 0")},
                 "low",
                 ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",),
             ),

@@ -23,6 +23,12 @@ class DeepspeedOverlapRace(Cause):
 
     ## What else it could be
     An attention kernel that returns NaN needs neither DeepSpeed nor several GPUs. fp16 overflow needs fp16.
+
+    ## Remedies and their sources
+    `overlap_comm: false` ended six confirmed cases (https://github.com/deepspeedai/DeepSpeed/issues/7188,
+    https://github.com/deepspeedai/DeepSpeed/issues/5347) and costs little speed. ZeRO-3 instead does not have the race
+    (https://github.com/hiyouga/LlamaFactory/issues/8137) and is slower. The weights after the first garbage are lost: go back to
+    a checkpoint from before.
     """
 
     title = "DeepSpeed ZeRO-1/2 communication race"
@@ -76,11 +82,12 @@ class DeepspeedOverlapRace(Cause):
                 (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
             ),
             Remedy(
-                "Or use ZeRO-3",
+                "Use ZeRO-3",
                 "stage 3 does not have the race; it is slower",
                 {"zero_optimization.stage": 3},
                 "medium",
                 ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
+                alternative=True,
             ),
             *start_again(chart),
         )

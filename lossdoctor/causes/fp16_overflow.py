@@ -6,7 +6,7 @@ from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import family_of
 from lossdoctor.model import Chart, Remedy
-from lossdoctor.remedies import show_nan, start_again, wider_precision
+from lossdoctor.remedies import quantised_compute, show_nan, start_again, wider_precision
 from lossdoctor.signs import Signs
 
 SKIPPED = (
@@ -27,6 +27,14 @@ class Fp16Overflow(Cause):
     ## What else it could be
     An attention kernel that returns NaN, and the ZeRO-2 race of DeepSpeed: both strike in bf16 too, and leave the learning
     rate moving. 8-bit weights on a GPU before Turing look the same from the first row on.
+
+    ## Remedies and their sources
+    bf16 ended nine confirmed cases, fp32 those on GPUs without bf16 (compute capability below 8.0). The numbers are a matter of
+    format (https://docs.pytorch.org/docs/stable/amp.html): T5 reached 66,246
+    (https://github.com/huggingface/transformers/issues/9295), Gemma 3 and Qwen2 exceed it as well
+    (https://unsloth.ai/blog/gemma3, https://github.com/QwenLM/Qwen3/issues/670). A lower learning rate is folk advice: the
+    activations of a forward pass do not depend on it. Steps that the scaler skipped left the weights sound
+    (https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html).
     """
 
     title = "fp16 overflow"
@@ -41,7 +49,8 @@ class Fp16Overflow(Cause):
         scale, skipped = chart.seen("loss-scale-collapse"), chart.seen("skipped-steps")
         collapsed = scale is not None and scale.open
         many = skipped is not None and skipped.severity == "warning"
-        if not (signs.broken or many) or signs.gradient == "zero":
+        blind = signs.eval_not_finite and not signs.broken  # long sequences may overflow in the evaluation alone
+        if not (signs.broken or many or (blind and signs.precision == "fp16")) or signs.gradient == "zero":
             return None
         if signs.precision in ("bf16", "fp32") and not collapsed:
             return None
@@ -60,6 +69,8 @@ class Fp16Overflow(Cause):
             opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
         if signs.precision is None and not opinion.points and not signs.rate_moving and self._lasting(signs):
             opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of this picture")
+        if signs.precision is None and not opinion.points and signs.from_first_row and signs.eval_not_finite:
+            opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of zeros beside a NaN evaluation")
         if signs.infinite_gradient:
             opinion.add(1, "the gradient norm is infinite rather than NaN")
         if (family := family_of(chart.run)) and family.fp16:
@@ -68,7 +79,9 @@ class Fp16Overflow(Cause):
             opinion.add(1, "the evaluation loss is NaN as well: the forward pass itself overflows")
         if not opinion.points:
             return None
-        opinion.explanation = self._explain(signs) if signs.broken else SKIPPED
+        if blind:
+            opinion.add(-1, "the training rows are finite")
+        opinion.explanation = self._explain(signs) if signs.broken or blind else SKIPPED
         return opinion
 
     def check(self, chart: Chart) -> str:
@@ -100,4 +113,4 @@ class Fp16Overflow(Cause):
         return " ".join(parts)
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (wider_precision(chart.run), *start_again(chart), show_nan())
+        return (wider_precision(chart.run), *quantised_compute(chart.run), *start_again(chart), show_nan())

@@ -18,6 +18,10 @@ class LossScaleWarmup(Cause):
 
     ## What else it could be
     Steps that go on being skipped: then the learning rate freezes and this page does not apply.
+
+    ## Remedies and their sources
+    None: a few skipped steps are how the scaler works. It starts at 65,536, halves on overflow and doubles after 2,000 good steps
+    (https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html).
     """
 
     title = "The loss scaler is finding its level"

@@ -19,6 +19,12 @@ class LossScaledByAccumulation(Cause):
     ## What else it could be
     Labels or embeddings that do not fit the model: then the evaluation loss is as high. Overfitting moves the two losses
     apart as well, but the other way round and not by a constant factor.
+
+    ## Remedies and their sources
+    Upgrading transformers ended the confirmed cases of 4.46 and 4.47
+    (https://github.com/huggingface/transformers/issues/35204); some models kept the error until 4.51
+    (https://github.com/huggingface/transformers/issues/37766). A model of your own must use `num_items_in_batch`
+    (https://github.com/huggingface/transformers/pull/35438).
     """
 
     title = "the loss is summed over accumulation steps"
@@ -28,6 +34,8 @@ class LossScaledByAccumulation(Cause):
     #: Versions of transformers that logged such losses for some models.
     first_minor: int = 46
     last_minor: int = 51
+    #: A gradient norm from which on the multiplication may be suspected with these versions.
+    high_norm: float = 10.0
 
     def weigh(self, chart: Chart) -> Opinion | None:
         gap, opening = chart.seen("train-eval-scale-gap"), chart.seen("opening-loss-above-chance")
@@ -46,7 +54,11 @@ class LossScaledByAccumulation(Cause):
                 opinion.add(3, f"divided by the {steps:.0f} accumulation steps the first loss would be {share:.3g}")
             else:
                 opinion.add(-2, f"even divided by the {steps:.0f} accumulation steps the first loss is too high")
-        if opinion.points > 0 and self._affected(chart):
+        norm = chart.outline.typical_norm or 0.0
+        if not opinion.points and self._affected(chart) and norm > self.high_norm and isinstance(steps, int) and steps > 1:
+            opinion.add(1, f"the gradient norm is {norm:.3g}, and divided by {steps} accumulation steps {norm / steps:.2g}")
+            opinion.add(1, f"transformers {chart.run.get('transformers_version')} multiplies loss and gradient for some models")
+        elif opinion.points > 0 and self._affected(chart):
             opinion.add(2, f"transformers {chart.run.get('transformers_version')} does this with some models")
         opinion.explanation = (
             "Each micro-batch adds its mean loss, and the sum is not divided by their number. The gradient is as much too large, "

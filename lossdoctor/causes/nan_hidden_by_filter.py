@@ -19,6 +19,12 @@ class NanHiddenByFilter(Cause):
 
     ## What else it could be
     A real zero: reinforcement learning, or a loss that faded row by row.
+
+    ## Remedies and their sources
+    `logging_nan_inf_filter: false` shows the NaN in the first row in which it is
+    (https://huggingface.co/docs/transformers/main_classes/trainer). It changes the log alone: the NaN step is applied to the
+    weights with the filter and without it (https://github.com/huggingface/trl/issues/6702), so go back to a checkpoint from
+    before.
     """
 
     title = "The log hides NaN behind 0.0"

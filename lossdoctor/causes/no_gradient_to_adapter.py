@@ -16,6 +16,12 @@ class NoGradientToAdapter(Cause):
 
     ## What else it could be
     Masked labels: there the loss is 0 as well. Half-precision weights: there the gradient is sound and the update is lost.
+
+    ## Remedies and their sources
+    `is_trainable=True` ended the cases of an adapter that was loaded frozen (https://github.com/huggingface/peft/issues/1142); a
+    trainer may freeze one that is wrapped already (https://github.com/huggingface/trl/issues/3926). Reentrant gradient
+    checkpointing gives an adapter no gradient unless the inputs ask for one: use the other kind
+    (https://github.com/huggingface/transformers/issues/26221).
     """
 
     title = "No gradient reaches a trainable parameter"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Rule
 from lossdoctor.signs import Signs
 
 
@@ -18,6 +18,13 @@ class NoSupervisedTokens(Cause):
     ## What else it could be
     Frozen parameters: there the loss is normal. NaN weights: there the gradient norm is NaN, not 0. Reinforcement learning,
     where zero loss and zero gradient are ordinary.
+
+    ## Remedies and their sources
+    More room ended the confirmed cases where images or prompts filled the length
+    (https://github.com/zjysteven/lmms-finetune/issues/45, https://github.com/huggingface/trl/issues/6668), and token ids taken
+    from a real example those where the response template was not found (https://github.com/huggingface/trl/issues/588,
+    https://github.com/huggingface/transformers/issues/27733). Rows without an answer are to be dropped: one of them is enough
+    for a NaN.
     """
 
     title = "Every label is masked"
@@ -63,7 +70,7 @@ class NoSupervisedTokens(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         length = chart.run.get("max_length")
-        longer = int(length) * 4 if isinstance(length, int) else "long enough for prompt and answer"
+        longer = int(length) * 4 if isinstance(length, int) else Rule("long enough for prompt and answer")
         return (
             Remedy(
                 "Raise max_length above the longest prompt, or drop the rows it empties",
@@ -75,7 +82,7 @@ class NoSupervisedTokens(Cause):
             Remedy(
                 "Make the response template match its tokens in context",
                 "the same text tokenises differently after other text; pass token ids taken from a real example",
-                {"response_template": "token ids cut from a tokenised example"},
+                {"response_template": Rule("token ids cut from a tokenised example")},
                 "low",
                 ("https://github.com/huggingface/trl/issues/588", "https://github.com/huggingface/transformers/issues/27733"),
             ),

@@ -14,9 +14,16 @@ class RlLossNotMeaningful(Cause):
 
     ## How we tell
     The log has columns such as `reward`, `kl` or `rewards/margins`, or the trainer is named GRPO, PPO, DPO, KTO and the like.
+    The first and the last rows of these columns tell whether the run does what it should.
 
     ## What else it could be
-    A NaN gradient norm is a failure here as anywhere else.
+    A NaN gradient norm is a failure here as anywhere else. Rewards that are all alike within a group teach nothing. A margin
+    that shrinks, or fewer than half of the pairs ranked right, is not expected.
+
+    ## Remedies and their sources
+    None: this is how these losses are. It was confirmed in eight threads about losses of 0, rising from 0 or below 0
+    (https://github.com/huggingface/trl/issues/3452, https://github.com/modelscope/ms-swift/issues/3579); the reward and its
+    spread within a group tell whether anything is learned.
     """
 
     title = "The loss of this trainer does not measure quality"
@@ -30,13 +37,52 @@ class RlLossNotMeaningful(Cause):
             return None
         if task == PREFERENCE and chart.seen("loss-at-chance"):
             return None  # a preference loss that stays at ln 2 has learned nothing: that is not expected
+        alike = chart.seen("reward-variance-zero")
+        if alike and alike.open:
+            return None  # a loss of 0 because nothing can be learned is not expected either
         opinion = Opinion(())
         opinion.add(6, f"the columns or the trainer say {task}")
         opinion.explanation = (
             "GRPO and PPO start at a loss of 0, because the policy equals its reference, and rise with the divergence or go "
-            "below 0: neither is an error. What counts is the reward."
+            f"below 0: neither is an error. What counts is the reward.{_reward(chart)}"
             if task == REINFORCEMENT
             else "A preference loss measures the margin between two answers; it may reach 0, and the rewards of both answers may "
-            "fall below 0 together, while the margin grows. What counts is the margin and the accuracy."
+            f"fall below 0 together, while the margin grows. What counts is the margin and the accuracy.{_pairs(chart)}"
         )
         return opinion
+
+
+#: Rows from which the first and the last ones tell a change.
+ROWS = 8
+
+
+def _reward(chart: Chart) -> str:
+    """What the reward did in this run."""
+    reward = chart.outline.ends.get("reward")
+    if reward is None or reward.rows < ROWS:
+        return ""
+    return f" Here it went from {reward.first:.3g} to {reward.last:.3g}."
+
+
+def _pairs(chart: Chart) -> str:
+    """What the margin and the rewards of this run did, and whether that is as it should be."""
+    ends = chart.outline.ends
+    margins, chosen, right = (ends.get(f"rewards/{name}") for name in ("margins", "chosen", "accuracies"))
+    if margins is None or margins.rows < ROWS:
+        return ""
+    share = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
+    words = f" Here the margin went from {margins.first:.3g} to {margins.last:.3g}{share}"
+    if (margins.last < margins.first and margins.last < 0) or (right and right.last < 0.45):
+        return f"{words}: that is not expected. Lower the learning rate, and check that the run starts from its reference."
+    if chosen and chosen.last < min(0.0, chosen.first) and margins.last > margins.first:
+        words += f", while the reward of the chosen answers fell to {chosen.last:.3g}: as expected"
+        if chosen.last < -STRONG:
+            words += (
+                ". It fell far, though, so the chosen answers have become less likely as well: if the texts get worse, lower the "
+                "learning rate, raise beta, or add a likelihood term (rpo_alpha in TRL's DPOConfig)"
+            )
+    return f"{words}."
+
+
+#: Reward of the chosen answers below which they have lost much of their probability.
+STRONG = 3.0

@@ -9,6 +9,14 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
+STACK = "https://github.com/huggingface/finetrainers/issues/143"
+#: A version with NaN that an upgrade ended.
+_BAD_TORCH = "2.5.0"
+_PLATFORMS = {
+    "XLA": "a TPU or another XLA device, where XLA_USE_BF16 turns everything into bf16",
+    "Apple": "an Apple GPU, whose fp16 and bf16 are less tried",
+}
+
 
 @dataclass(eq=False, repr=False)
 class UnsupportedDtypeOnGpu(Cause):
@@ -16,10 +24,16 @@ class UnsupportedDtypeOnGpu(Cause):
 
     ## How we tell
     8-bit weights on a GPU before Turing (compute capability below 7.5: V100, P100), fp16 on a GTX 16xx, bf16 on a GPU
-    before Ampere. Typical are huge, oscillating losses from the first row, or a learning rate stuck at 0.
+    before Ampere. Typical are huge, oscillating losses from the first row, or a learning rate stuck at 0. Weaker signs are NaN
+    from the first row on with an AMD, Ascend or XLA device, a version of torch that is known for it, or an image or video model.
 
     ## What else it could be
-    fp16 overflow, which begins with a normal loss.
+    fp16 overflow, which begins with a normal loss. NaN in the data or in the loaded weights, which a check of both shows.
+
+    ## Remedies and their sources
+    Leaving the format out is what threads agree on: no 8-bit weights below compute capability 7.5
+    (https://github.com/tloen/alpaca-lora/issues/418), no fp16 on a GTX 16xx, no bf16 below 8.0, where torch may emulate it four
+    times slower and say that it is supported (https://earino.github.io/applied-deep-learning/site/blog/05_bf16_on_t4.html).
     """
 
     title = "The GPU does not support this number format"
@@ -36,7 +50,7 @@ class UnsupportedDtypeOnGpu(Cause):
         opinion = Opinion(signs.witnesses or tuple(stuck))
         found = self._unsupported(chart)
         if found is None:
-            return None
+            return self._weigh_stack(chart, signs)
         words, _ = found
         opinion.add(5, words)
         if stuck:
@@ -50,6 +64,23 @@ class UnsupportedDtypeOnGpu(Cause):
         opinion.explanation = (
             f"{chart.run.get('gpu')} lacks the units for this format; the libraries fall back to code that returns wrong numbers "
             "instead of an error, whatever the data or the learning rate."
+        )
+        return opinion
+
+    def _weigh_stack(self, chart: Chart, signs: Signs) -> Opinion | None:
+        """Weaker: a platform or a version of torch on which formats and kernels are less tried."""
+        opinion, platform = Opinion(signs.witnesses), hardware.platform(chart.run)
+        if not signs.broken:
+            return None
+        if platform:
+            opinion.add(1, f"the accelerator is {_PLATFORMS.get(platform, platform)}")
+        if str(chart.run.get("torch_version") or "").startswith(_BAD_TORCH):
+            opinion.add(1, f"torch {chart.run.get('torch_version')} gives NaN with some models; the next version does not")
+        if signs.from_first_row and (opinion.points or signs.text_model is False) and signs.precision != "fp16":
+            opinion.add(1, "NaN from the first row on, before any step could have moved a weight: the forward pass itself fails")
+        opinion.explanation = (
+            "With these weights and this data the first forward pass is already NaN. If both are finite, the library or "
+            "the accelerator computes wrongly: a kernel, or a format that it only emulates."
         )
         return opinion
 
@@ -74,6 +105,15 @@ class UnsupportedDtypeOnGpu(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         found = self._unsupported(chart)
-        words, change = found or ("", {})
+        if found is None:
+            xla = hardware.platform(chart.run) == "XLA"
+            why = "leave the environment variable away and set bf16 instead; it also makes averaged losses wrong"
+            wide = Remedy("Unset XLA_USE_BF16", why, {"bf16": True}, "none")
+            why = "NaN in the first step of a video model was a fault of one version of torch, and went with the next one"
+            return (
+                *((wide,) if xla else ()),
+                Remedy("Upgrade PyTorch, and its build for this accelerator", why, {}, "low", (STACK,)),
+            )
+        words, change = found
         source = "https://github.com/tloen/alpaca-lora/issues/418"
         return (Remedy("Do not use this format on this GPU", words, change, "medium", (source,)),)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
 
 
 @dataclass(eq=False, repr=False)
@@ -17,6 +18,11 @@ class UntrainedEmbeddings(Cause):
     ## What else it could be
     Labels that belong to another tokenizer, or padding that is scored: these start as high and fall more slowly. A loss that
     is summed over accumulation steps is higher by exactly their number.
+
+    ## Remedies and their sources
+    New rows at the mean of the old ones start near the loss of before, since they take little probability from the others
+    (https://www.cs.columbia.edu/~johnhew/vocab-expansion.html). Under LoRA `modules_to_save` trains them
+    (https://huggingface.co/docs/peft/developer_guides/lora), which stores them in full.
     """
 
     title = "embedding rows that were never trained"
@@ -25,7 +31,7 @@ class UntrainedEmbeddings(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
-        if opening is None or opening.evidence["answers"] < 100:
+        if opening is None or opening.evidence["answers"] < 100 or Signs(chart).broken:
             return None
         opinion = Opinion((opening,))
         opinion.add(2, "a model that gives wrong answers with confidence does worse than guessing, and new rows do that")
@@ -33,6 +39,8 @@ class UntrainedEmbeddings(Cause):
             opinion.add(2, f"the loss was below guessing again by step {opening.last:,}: new rows learn that fast")
         elif chart.run.get("use_lora") or chart.run.get("lora_r"):
             opinion.add(1, "an adapter is trained: it leaves the embedding alone unless modules_to_save names it")
+        if opening.severity == "info":
+            opinion.add(-1, "nothing says that a language model is trained: a loss of another kind may begin anywhere")
         opinion.explanation = (
             "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The "
             "new rows are random, and their logits outweigh those of all other tokens until they are trained."

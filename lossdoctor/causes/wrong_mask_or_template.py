@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.chance import language_model
 from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
 
 
 @dataclass(eq=False, repr=False)
@@ -17,16 +19,24 @@ class WrongMaskOrTemplate(Cause):
     ## What else it could be
     Most wrong masks and templates give a loss that looks fine: that is not visible in a log at all. New embedding rows start
     as high and fall fast; a loss summed over accumulation steps is higher by exactly their number.
+
+    ## Remedies and their sources
+    Padding gets -100, which cross-entropy leaves out (https://huggingface.co/docs/transformers/main_classes/data_collator), and
+    the collator of the model's own chat template makes the labels (https://huggingface.co/docs/trl/sft_trainer). Shifting is
+    the model's own work: labels that are shifted before are wrong by one.
     """
 
     title = "labels that do not fit the model"
     confirmed = 3
     decide_by = "print tokenizer.decode of the labels (without -100) of one batch: is it the answer, once, without padding?"
 
+    #: Fine-tunes of a pretrained language model on text seldom begin above this.
+    high: float = 3.5
+
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
         if opening is None:
-            return None
+            return self._level(chart)
         opinion = Opinion((opening,))
         opinion.add(2, "the model is confident, and the labels say something else")
         if opening.open:
@@ -36,6 +46,21 @@ class WrongMaskOrTemplate(Cause):
         opinion.explanation = (
             "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns "
             "these, and the loss falls as if all were well."
+        )
+        return opinion
+
+    def _level(self, chart: Chart) -> Opinion | None:
+        """A pretrained language model that stays at a loss far above that of ordinary text."""
+        flat, outline = chart.seen("loss-plateau"), chart.outline
+        if flat is None or not language_model(chart.run) or Signs(chart).broken or not outline.first_loss or not outline.level:
+            return None
+        if min(outline.first_loss, outline.level) < self.high:
+            return None
+        opinion = Opinion((flat,))
+        opinion.add(2, f"the loss stays at {outline.level:.2g}: a fine-tune of a good model on text starts between 0.5 and 3")
+        opinion.explanation = (
+            "The tokens that are scored are hard to predict for a model that knows the language: a chat template that is not its "
+            "own, answers that do not belong to their prompts, special tokens or padding among the labels."
         )
         return opinion
 

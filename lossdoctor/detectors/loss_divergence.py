@@ -119,7 +119,10 @@ class LossDivergence(Detector):
         low = sorted(rows)[1]
         bends = [abs(a - 2 * b + c) for a, b, c in zip(rows, rows[1:], rows[2:], strict=False)]
         risen = min(rows[-late:]) - low
-        if len(rows) >= late + 3 and risen > max(self.above_best * abs(low), self.deviations * noise_of_bends(median(bends))):
+        bar = max(self.above_best * abs(low), self.deviations * noise_of_bends(median(bends)))
+        if all(a < b for a, b in pairwise(rows[-late - 1 :])) and min(rows) in rows[-late - 1 : -late]:
+            bar = min(bar, (self.lost - 1) * abs(low))  # each row above the one before since the best: no noise does that twice
+        if len(rows) >= late + 3 and risen > bar:
             place = min(range(len(rows) - late), key=rows.__getitem__)
             self._best, self._best_step = rows[place], self._all[place][0]
             return self._open(max(1, self._all[place + 1][0] - vitals.window + 1), vitals)

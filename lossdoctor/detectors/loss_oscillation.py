@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import exp, log
+from math import exp, inf, log
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
@@ -22,7 +22,8 @@ class LossOscillation(Detector):
     ## What it watches
     The last 512 rows of `loss` without their trend: one frequency, with its harmonics, must hold most of what is left, in
     both halves of the rows alike, at least six times over, with an amplitude above 4 %. A zig-zag from row to row is told by
-    the sign of neighbours. Periods of up to three rows are a warning, longer ones a note.
+    the sign of neighbours. Periods of up to three rows are a warning, longer ones a note. In logs of 12 to 31 rows a period that
+    comes three times and explains nearly all of the scatter is a note; less is asked where batches are grouped by length.
 
     ## Why it matters
     The period says why. An epoch long: the data comes in the same order every time. Shorter and constant: batches grouped by
@@ -45,11 +46,21 @@ class LossOscillation(Detector):
     cycles: int = 6
     zigzag: float = -0.6
     zigzag_amplitude: float = 0.05
+    #: In shorter logs: least rows and cycles, and the share of the scatter that the period may leave unexplained.
+    rows_if_clear: int = 12
+    cycles_if_clear: int = 3
+    unexplained: float = 0.04
+    unexplained_if_grouped: float = 0.3
+    amplitude_if_clear: float = 0.08
     #: Correlation below which a first, cheap look ends the matter.
     first_look: float = -0.25
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if self.blind(vitals):
+        if not vitals.loss_tells or vitals.history.rows < self.rows:
+            clear = self._clear_period(vitals)
+            if clear is not None:
+                steps = vitals.history.columns()["step"]
+                yield self._state(vitals, *clear, (steps[-1] - steps[0]) / (len(steps) - 1), vitals.first_step or 1)
             return
         columns = vitals.history.columns()
         steps, rows = columns["step"][-self.window :], columns["loss"][-self.window :]
@@ -74,14 +85,17 @@ class LossOscillation(Detector):
         found = self._period(rest)
         if found is None:
             return
-        period_rows, amplitude = found
-        period = period_rows * per_row
-        epoch = vitals.steps_per_epoch
+        yield self._state(vitals, *found, per_row, first)
+
+    def _state(self, vitals: Vitals, period_rows: float, amplitude: float, per_row: float, first: int) -> Symptom:
+        """What is said of a period of more than two rows."""
+        period, epoch = period_rows * per_row, vitals.steps_per_epoch
         by_epoch = epoch is not None and abs(period / epoch - 1) < 0.1
         grouped = bool(vitals.run.get("group_by_length"))
         meaning = ": one epoch" if by_epoch else ": batches are grouped by length" if grouped else ""
-        severity: Severity = "info" if by_epoch or grouped or amplitude < 0.1 or period_rows > 3 else "warning"
-        yield self.symptom(
+        short = vitals.history.rows < self.rows
+        severity: Severity = "info" if by_epoch or grouped or short or amplitude < 0.1 or period_rows > 3 else "warning"
+        return self.symptom(
             severity,
             first,
             vitals.step,
@@ -92,6 +106,26 @@ class LossOscillation(Detector):
             epoch_long=float(by_epoch),
             grouped_by_length=float(grouped),
         )
+
+    def _clear_period(self, vitals: Vitals) -> tuple[float, float] | None:
+        """Period in rows and amplitude in a log that is too short for a spectrum, where nothing else is left to see."""
+        losses = vitals.history.columns()["loss"]
+        n = len(losses)
+        if n < self.rows_if_clear or not vitals.loss_tells or min(losses) <= 0:
+            return None
+        rest = _without_line([log(loss) for loss in losses])
+        total = sum([v * v for v in rest]) / (n - 2)
+        most = self.unexplained_if_grouped if vitals.run.get("group_by_length") else self.unexplained
+        best: tuple[float, int, float] = (inf, 0, 0.0)
+        for period in range(2, n // self.cycles_if_clear + 1):
+            means = [sum(rest[k::period]) / len(rest[k::period]) for k in range(period)]
+            left = sum([(v - means[place % period]) ** 2 for place, v in enumerate(rest)]) / (n - period - 2)
+            if left < 0.5 * best[0]:  # a multiple of a period explains as much
+                best = (left, period, (max(means) - min(means)) / 2)
+        left, period, amplitude = best
+        if period < 3 or left > most * total or amplitude < self.amplitude_if_clear:
+            return None
+        return float(period), amplitude
 
     def _repeats(self, rows: Sequence[float]) -> bool:
         """A first look without numpy: whatever goes up and down is the opposite of itself half a period later."""
@@ -133,7 +167,15 @@ class LossOscillation(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
-        return f"{vitals.history.rows} rows with a loss: too few to see a period" if vitals.history.rows < self.rows else None
+        few = vitals.history.rows < self.rows and self._clear_period(vitals) is None
+        return f"{vitals.history.rows} rows with a loss: too few to see a period" if few else None
+
+
+def _without_line(y: Sequence[float]) -> list[float]:
+    """What a straight line leaves."""
+    n, mean = len(y), sum(y) / len(y)
+    slope = sum([(place - (n - 1) / 2) * v for place, v in enumerate(y)]) / (n * (n * n - 1) / 12)
+    return [v - mean - slope * (place - (n - 1) / 2) for place, v in enumerate(y)]
 
 
 def _without_trend(y: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.learning_rates import band_of
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -22,15 +23,23 @@ class LossPlateau(Detector):
     in 16-bit weights, or the labels do not depend on the input.
 
     ## What it misses
-    Runs too noisy or too short to tell: that is said under "not judged". A base model that already knows the data looks the
-    same, since its loss has nowhere to fall.
+    Runs too noisy or too short to tell: that is said under "not judged", or as a note where the descent was 15 % at most. It
+    is a warning all the same where the learning rate is below those that are usual for the way of training. A base model
+    that already knows the data looks the same, since its loss has nowhere to fall.
     """
 
     incident = "flat"
+    says_hidden = (
+        "no descent can be seen in {rows:.0f} rows: the loss, {start:.4g} at first, fell by {drop_possible:.0%} at most, and the "
+        "rows scatter by {noise:.0%}"
+    )
     says = "the loss has hardly moved in {rows:.0f} rows: {start:.4g} at the start, {level:.4g} at the end"
     rows: int = 10
     drop: float = 0.04
     drop_possible: float = 0.07
+    #: With so many rows, what the scatter may hide is told as a note if it is less than this.
+    rows_to_note: int = 30
+    drop_hidden: float = 0.15
     #: A loss that starts below this is that of a model that already does what the data asks for.
     mastered: float = 0.1
     #: An evaluation loss that fell by this share says that something was learned all the same.
@@ -38,15 +47,21 @@ class LossPlateau(Detector):
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
-        if trend is None or self.blind(vitals) or trend.drop > self.drop or trend.drop_most > self.drop_possible:
+        if trend is None or trend.drop > self.drop or trend.drop_most > self.drop_hidden:
+            return
+        hidden = trend.drop_most > self.drop_possible
+        if (trend.rows < self.rows_to_note) if hidden else self.blind(vitals):
+            return
+        if vitals.begins_late or not vitals.loss_tells:
             return
         risen = trend.level - trend.start > 0.1 * abs(trend.start)
         if risen or 0 <= trend.start < self.mastered or vitals.eval_fell > self.eval_drop:
             return
         yield self.symptom(
-            "warning",
+            "info" if hidden and not self._low_rate(vitals) else "warning",
             max(1, (vitals.first_step or 1) - vitals.usual_window + 1),
             vitals.step,
+            says=self.says_hidden if hidden else self.says,
             rows=float(trend.rows),
             start=trend.start,
             level=trend.level,
@@ -54,6 +69,12 @@ class LossPlateau(Detector):
             drop_possible=trend.drop_most,
             noise=trend.noise,
         )
+
+    @staticmethod
+    def _low_rate(vitals: Vitals) -> bool:
+        """Whether the rate is below those that are usual for the way of training: then there is little to doubt."""
+        band, rates = band_of(vitals.run), [rate for rate in vitals.history.columns()["rate"] if rate == rate]
+        return vitals.supervised and band is not None and band.known and bool(rates) and 0 < max(rates) < band.low
 
     def blind(self, vitals: Vitals) -> str | None:
         trend = vitals.trend
@@ -64,6 +85,7 @@ class LossPlateau(Detector):
         if vitals.begins_late:
             return f"the log begins at step {vitals.first_step:,}: what the loss was before is not known"
         risen = trend.level - trend.start > 3 * trend.noise * abs(trend.start)
-        if trend.drop <= self.drop < self.drop_possible < trend.drop_most and not risen:
+        noted = trend.rows >= self.rows_to_note and trend.drop_most <= self.drop_hidden
+        if trend.drop <= self.drop < self.drop_possible < trend.drop_most and not risen and not noted:
             return f"the rows scatter by {trend.noise:.0%} of the level: too much to tell whether the loss has moved"
         return None

@@ -19,7 +19,8 @@ class LossSpike(Detector):
     the last 256 rows. It ends when two rows are back. It is a note where it is lower than the level itself and
     brief, and where a single row has an ordinary gradient norm: that is a hard batch. A loss that stays up is
     critical once it is half as high again as before and no better than at the start, or has doubled. From the third spike
-    on they are one warning, until 200 rows have passed without another.
+    on they are one warning, until 200 rows have passed without another. In logs of two to five rows a loss that becomes four
+    times as high, and stays twice as high, is a note.
 
     ## Why it matters
     A spike that heals costs little: one bad batch, or a step that was too long. Spikes that come again say that the learning
@@ -39,6 +40,7 @@ class LossSpike(Detector):
     says_again = (
         "the loss jumped up {spikes:.0f} times between steps {onset:,} and {last:,}, up to {peak:.4g}; it came back each time"
     )
+    says_excerpt = "the loss jumps from {before:.4g} to {peak:.4g} at step {onset:,}, and is {now:.4g} in the last row"
     rows: int = 5
     deviations: float = 8.0
     #: Fewer differences make the noise less certain: the bar is `deviations` × (1 + this / differences).
@@ -58,6 +60,9 @@ class LossSpike(Detector):
     quiet_rows: int = 200
     #: A spike that comes back at once counts as one of several from this share of the level on: hard batches are lower.
     tall: float = 0.5
+    #: In a log of at most `rows` rows: so many times as high, and for good half of that; lower losses scatter by multiples.
+    jump_in_excerpt: float = 4.0
+    least_in_excerpt: float = 1.0
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -144,19 +149,9 @@ class LossSpike(Detector):
         now = vitals.curve.recent if self._up >= 3 else vitals.loss or 0.0
         severity = self._severity(now, vitals)
         says = self.says_lasting if lasts else says or self.says_now
-        return self.symptom(
-            severity,
-            self._onset,
-            self._last_step,
-            says=says,
-            before=self._base,
-            peak=self._peak,
-            now=now,
-            noise=self._noise,
-            rows=float(self._up),
-            steps=float(self._steps),
-            lasting=float(lasts),
-        )
+        evidence: dict[str, Any] = {"before": self._base, "peak": self._peak, "now": now, "noise": self._noise}
+        evidence |= {"rows": float(self._up), "steps": float(self._steps), "lasting": float(lasts)}
+        return self.symptom(severity, self._onset, self._last_step, says=says, **evidence)
 
     def _scale(self, vitals: Vitals) -> float:
         """What the jump is measured against: the level before it, or a fifth of the start where that has become small."""
@@ -177,6 +172,19 @@ class LossSpike(Detector):
             yield self._recurrent()
         if self._up and self._symptom is not None:
             yield self._state(vitals)
+        elif vitals.curve.rows <= self.rows and vitals.supervised and vitals.clean_step == vitals.step:
+            yield from self._excerpt(vitals)
+
+    def _excerpt(self, vitals: Vitals) -> Iterable[Symptom]:
+        """A jump in so few rows that there is no noise to hold it against."""
+        losses, steps = vitals.history.columns()["loss"], vitals.history.columns()["step"]
+        for place in range(1, len(losses)):
+            before, high = max(losses[:place]), self.jump_in_excerpt * max(losses[:place])
+            if before > 0 and losses[place] >= max(high, self.least_in_excerpt) and min(losses[place:]) >= high / 2:
+                evidence: dict[str, Any] = {"before": before, "peak": max(losses), "now": losses[-1], "excerpt": 1.0}
+                onset = max(1, int(steps[place]) - vitals.usual_window + 1)
+                yield self.symptom("info", onset, vitals.step, says=self.says_excerpt, **evidence)
+                return
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:

@@ -56,6 +56,8 @@ class PreferenceStartOffset(Detector):
         if not max(abs(chosen), abs(rejected)) > self.reward:  # also where one is NaN
             return None
         logps = values.get("logps/chosen"), values.get("logps/rejected")
-        if logps[0] and logps[1] and abs(chosen / logps[0] - rejected / logps[1]) < self.alike * abs(chosen / logps[0]):
-            return None
+        if logps[0] and logps[1]:
+            factors = chosen / logps[0], rejected / logps[1]  # without a reference both are beta, which is above 0
+            if factors[0] > 0 and abs(factors[0] - factors[1]) < self.alike * factors[0]:
+                return None
         return self.symptom("warning", 1, vitals.step, chosen=chosen, rejected=rejected, steps=float(vitals.step))

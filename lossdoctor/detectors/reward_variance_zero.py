@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lossdoctor.base import Detector, Streak
-from lossdoctor.model import Record, Symptom
+from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
 
@@ -13,8 +13,9 @@ class RewardVarianceZero(Detector):
     """All answers of a group get the same reward, so nothing is learned.
 
     ## What it watches
-    `reward_std` of exactly 0, or `frac_reward_zero_std` of 1, in several rows running. It is the spread within a group of
-    answers that counts; the spread of each reward over all data (`rewards/<name>/std`) may be large all the same.
+    `reward_std` of exactly 0, or `frac_reward_zero_std` of 1, in several rows running; a log of fewer rows that has nothing
+    else gives a note. It is the spread within a group of answers that counts; the spread of each reward over all data
+    (`rewards/<name>/std`) may be large all the same.
 
     ## Why it matters
     GRPO and its relatives learn from the differences within a group. Where there are none the advantage, the loss and the
@@ -62,10 +63,10 @@ class RewardVarianceZero(Detector):
             return closed
         return None
 
-    def _state(self) -> Symptom:
+    def _state(self, severity: Severity = "warning") -> Symptom:
         streak = self._streak
         rows, start = float(streak.rows), float(self._from_start)
-        return self.symptom("warning", streak.first, streak.last, rows=rows, from_first_row=start)
+        return self.symptom(severity, streak.first, streak.last, rows=rows, from_first_row=start)
 
     @property
     def settled(self) -> bool:
@@ -74,3 +75,5 @@ class RewardVarianceZero(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:
             yield self._state()
+        elif 0 < self._streak.rows == vitals.rows:  # all that was pasted
+            yield self._state("info")

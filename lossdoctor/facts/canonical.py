@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from lossdoctor.facts.values import coerce
 from lossdoctor.model import Fact, LossDoctorError
 
 #: Every fact by its canonical name, with the kind of value it takes.
@@ -20,23 +20,34 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "per_device_train_batch_size": int,
     "per_device_eval_batch_size": int,
     "gradient_accumulation_steps": int,
+    "total_train_batch_size": int,
     "num_train_epochs": float,
     "max_steps": int,
     "max_grad_norm": float,
     "weight_decay": float,
     "optim": str,
+    "adam_beta1": float,
     "adam_beta2": float,
+    "adam_epsilon": float,
     "fp16": (bool, str),
     "bf16": (bool, str),
     "tf32": bool,
     "fp16_full_eval": bool,
     "bf16_full_eval": bool,
     "logging_steps": float,
+    "eval_strategy": str,
     "eval_steps": float,
+    "save_strategy": str,
     "save_steps": float,
     "save_total_limit": int,
+    "load_best_model_at_end": bool,
+    "metric_for_best_model": str,
+    "early_stopping_patience": int,
+    "resume_from_checkpoint": (bool, str),
+    "ignore_data_skip": bool,
     "logging_nan_inf_filter": bool,
     "gradient_checkpointing": bool,
+    "gradient_checkpointing_kwargs": dict,
     "group_by_length": bool,
     "label_smoothing_factor": float,
     "seed": int,
@@ -45,101 +56,133 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     # trainers of TRL and their kin
     "max_length": (int, str),
     "packing": bool,
+    "padding_free": bool,
+    "completion_only_loss": bool,
+    "assistant_only_loss": bool,
+    "loss_type": (list, str),
     "beta": float,
+    "num_generations": int,
+    "temperature": float,
+    "ref_model": str,
     # model and adapter
     "model_name_or_path": str,
     "model_type": str,
     "vocab_size": int,
     "num_labels": int,
     "problem_type": str,
+    "finetuning_type": str,
     "use_lora": bool,
     "lora_r": int,
     "lora_alpha": float,
     "lora_dropout": float,
     "lora_target_modules": (list, str),
+    "lora_modules_to_save": (list, str),
+    "use_rslora": bool,
+    "use_dora": bool,
     "quantization": str,
     "torch_dtype": str,
     "attn_implementation": str,
     "trainable_parameters": int,
+    "tokens_added": int,
+    "dataset": (list, str),
     "dataset_size": int,
     # machine and libraries
     "gpu": str,
     "compute_capability": (float, str, list),
     "world_size": int,
     "multi_gpu": bool,
+    "distributed_type": str,
     "deepspeed": (bool, str, dict),
     "zero_stage": int,
     "overlap_comm": bool,
+    "contiguous_gradients": bool,
+    "loss_scale": float,
+    "initial_scale_power": int,
     "framework": str,
     "trainer": str,
     "transformers_version": str,
     "torch_version": str,
     "peft_version": str,
+    "trl_version": str,
     "deepspeed_version": str,
-    "loss_scale": float,
+    "flash_attn_version": str,
 }
 
 ALIASES: Mapping[str, str] = {
+    # rate and schedule
     "lr": "learning_rate",
     "lr_scheduler": "lr_scheduler_type",
     "scheduler": "lr_scheduler_type",
+    "warmup": "warmup_steps",
+    "lr_scheduler_warmup_steps": "warmup_steps",
+    "lr_scheduler_warmup_ratio": "warmup_ratio",
+    "optimizer": "optim",
+    "clip": "max_grad_norm",
+    "grad_clip": "max_grad_norm",
+    "gradient_clipping": "max_grad_norm",
+    # batches and length
     "batch": "per_device_train_batch_size",
     "batch_size": "per_device_train_batch_size",
     "train_batch_size": "per_device_train_batch_size",
     "micro_batch_size": "per_device_train_batch_size",
+    "eval_batch_size": "per_device_eval_batch_size",
+    "global_batch_size": "total_train_batch_size",
+    "effective_batch_size": "total_train_batch_size",
     "grad_accum": "gradient_accumulation_steps",
     "grad_accumulation": "gradient_accumulation_steps",
     "accumulation": "gradient_accumulation_steps",
     "epochs": "num_train_epochs",
     "num_epochs": "num_train_epochs",
-    "clip": "max_grad_norm",
-    "gradient_clipping": "max_grad_norm",
-    "optimizer": "optim",
-    "warmup": "warmup_steps",
+    "training_steps": "max_steps",
     "max_seq_length": "max_length",
     "max_seq_len": "max_length",
+    "max_sequence_length": "max_length",
+    "model_max_length": "max_length",
     "cutoff_len": "max_length",
     "sequence_len": "max_length",
+    # evaluation and logging
+    "evaluation_strategy": "eval_strategy",
+    "filter": "logging_nan_inf_filter",
+    # model, adapter and data
     "model": "model_name_or_path",
     "base_model": "model_name_or_path",
     "model_name": "model_name_or_path",
     "model_id": "model_name_or_path",
+    "ref_model_name_or_path": "ref_model",
+    "train_type": "finetuning_type",
+    "sft_type": "finetuning_type",
+    "lora": "use_lora",
+    "use_peft": "use_lora",
     "r": "lora_r",
     "rank": "lora_r",
     "lora_rank": "lora_r",
     "alpha": "lora_alpha",
     "target_modules": "lora_target_modules",
     "lora_target": "lora_target_modules",
-    "lora": "use_lora",
+    "modules_to_save": "lora_modules_to_save",
+    "additional_target": "lora_modules_to_save",
     "dtype": "torch_dtype",
     "flash_attn": "attn_implementation",
+    "attn_impl": "attn_implementation",
     "attention": "attn_implementation",
     "quant": "quantization",
     "quantization_bit": "quantization",
+    "dataset_name": "dataset",
+    "dataset_rows": "dataset_size",
+    "trainable_params": "trainable_parameters",
+    # machine and libraries
     "num_gpus": "world_size",
     "gpus": "world_size",
     "n_gpu": "world_size",
+    "num_devices": "world_size",
+    "num_processes": "world_size",
+    "deepspeed_config": "deepspeed",
+    "deepspeed_config_file": "deepspeed",
     "stage": "zero_stage",
     "transformers": "transformers_version",
     "pytorch": "torch_version",
     "torch": "torch_version",
-    "filter": "logging_nan_inf_filter",
-    "dataset_rows": "dataset_size",
-    "trainable_params": "trainable_parameters",
 }
-
-#: How the kinds are called in messages.
-KINDS: Mapping[type, str] = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-}
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False, "none": False}
-#: What a precision may be besides true and false: as DeepSpeed, kohya and Apex write it.
-MODES = ("auto", "full", "pure", "apex", "apex o1", "apex o2", "o1", "o2")
 
 
 def canonical(name: str) -> str | None:
@@ -160,7 +203,7 @@ def fact(name: str, value: Any, source: str) -> tuple[str, Fact]:
         near = difflib.get_close_matches(name.lower(), [*NAMES, *ALIASES], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "a fact is a TrainingArguments name, or gpu, lora_r, …"
         raise LossDoctorError(f"unknown fact {name!r}; {hint}")
-    return known, Fact(_coerce(known, value), source)
+    return known, Fact(coerce(known, NAMES[known], value), source)
 
 
 def translate(values: Mapping[str, Any], source: str) -> dict[str, Fact]:
@@ -173,49 +216,6 @@ def translate(values: Mapping[str, Any], source: str) -> dict[str, Fact]:
             key, found = fact(name, value, source)
         except LossDoctorError:
             continue  # another tool's value under a name of ours: not a fact
-        facts.setdefault(key, found)
+        if key != "max_steps" or found.value > 0:  # -1 leaves it to the epochs
+            facts.setdefault(key, found)
     return facts
-
-
-def _coerce(name: str, value: Any) -> Any:
-    """The value in a kind that the name takes; what counts as true, as a number or as a list may be written in many ways."""
-    named = NAMES[name]
-    kinds = named if isinstance(named, tuple) else (named,)
-    if bool in kinds and (truth := _truth(value)) is not None:
-        return truth
-    if bool in kinds and str in kinds and isinstance(value, str) and value.strip().lower() in MODES:
-        return value.strip().lower()
-    number = None if bool in kinds else _number(value)
-    if number is not None and int in kinds and number == int(number):
-        return int(number)
-    if number is not None and float in kinds:
-        return number
-    if list in kinds and isinstance(value, (list, tuple, set)):
-        return [str(item) for item in value]
-    if dict in kinds and isinstance(value, dict):
-        return value
-    if str in kinds and bool not in kinds and isinstance(value, (str, int, float)) and str(value).strip():
-        return str(value)
-    if str in kinds and bool in kinds and isinstance(value, str) and name == "deepspeed":
-        return value  # a path to its configuration
-    wanted = " or ".join(KINDS[kind] for kind in kinds)
-    if bool in kinds and str in kinds:
-        wanted = f"true, false or one of {', '.join(MODES)}"
-    raise LossDoctorError(f"{name} takes {wanted}, found {reprlib.repr(value)}")
-
-
-def _truth(value: Any) -> bool | None:
-    if isinstance(value, str):
-        return _WORDS.get(value.strip().lower())
-    return bool(value) if isinstance(value, bool) or value in (0, 1) else None
-
-
-def _number(value: Any) -> float | None:
-    """A finite number that an integer of 64 bits could count to; text counts if it reads as one."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if abs(number) < 2.0**63 else None

@@ -79,7 +79,7 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _machine(args: Any) -> Iterator[tuple[str, Any]]:
-    for name in ("transformers", "torch", "peft", "deepspeed"):
+    for name in ("transformers", "torch", "peft", "trl", "deepspeed", "flash_attn"):
         yield f"{name}_version", getattr(sys.modules.get(name), "__version__", None)
     yield "world_size", getattr(args, "world_size", None)
     torch = sys.modules.get("torch")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.facts.files import mapping
@@ -11,7 +13,16 @@ from lossdoctor.model import Fact
 
 def read(path: Path) -> dict[str, Fact]:
     """Model name and type, vocabulary, classes, weight type and attention of the model."""
-    values = mapping(path)
+    return translate(names(mapping(path)), "config.json")
+
+
+def recognise(values: Mapping[str, Any]) -> bool:
+    """By the classes that transformers writes into every one of them."""
+    return isinstance(values.get("architectures"), list) and "model_type" in values and "learning_rate" not in values
+
+
+def names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What transformers writes, under canonical names."""
     text = values.get("text_config")
     inner = text if isinstance(text, dict) else {}
     labels = values.get("id2label")
@@ -19,7 +30,7 @@ def read(path: Path) -> dict[str, Fact]:
     quantised = values.get("quantization_config")
     bits = "4bit" if isinstance(quantised, dict) and quantised.get("load_in_4bit") else None
     bits = "8bit" if isinstance(quantised, dict) and quantised.get("load_in_8bit") else bits
-    names = {
+    return {
         "model_name_or_path": values.get("_name_or_path") or None,
         "model_type": values.get("model_type"),
         "vocab_size": values.get("vocab_size", inner.get("vocab_size")),
@@ -30,4 +41,3 @@ def read(path: Path) -> dict[str, Fact]:
         "quantization": bits,
         "transformers_version": values.get("transformers_version"),
     }
-    return translate(names, "config.json")

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from lossdoctor import __version__
-from lossdoctor.model import Diagnosis, Report, Symptom
+from lossdoctor.model import Conflict, Diagnosis, Report, Symptom
 
 #: Raised when a field changes its meaning or goes; new fields do not raise it.
 FORMAT = 1
@@ -42,6 +42,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "last_step": report.last_step,
             "epochs": _number(report.epochs),
             "facts": {name: {"value": _plain(f.value), "source": f.source} for name, f in sorted(report.run.facts.items())},
+            "conflicts": [_conflict(c) for c in report.run.conflicts],
         },
         "verdict": report.verdict,
         "symptoms": [_symptom(s) for s in report.symptoms],
@@ -50,6 +51,11 @@ def as_dict(report: Report) -> dict[str, Any]:
         "last_good_step": report.last_good_step,
         "last_good_checkpoint": report.last_good_checkpoint,
     }
+
+
+def _conflict(conflict: Conflict) -> dict[str, Any]:
+    used, *others = ({"value": _plain(fact.value), "source": fact.source} for fact in conflict.facts)
+    return {"name": conflict.name, "used": used, "others": others}
 
 
 def _symptom(symptom: Symptom) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Symptom
+from lossdoctor import slips
+from lossdoctor.learning_rates import short
+from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Symptom
 from lossdoctor.reports.spark import sparkline
 
 STYLES = {"critical": "bold red", "warning": "bold yellow", "info": "cyan", "healthy": "bold green", "insufficient": "bold"}
@@ -85,12 +87,16 @@ def _print(console: Console, report: Report) -> None:
         _heading(console, "Seen")
         for symptom in sorted(shown, key=lambda s: (-RANK[s.severity], s.onset)):
             _bullet(console, MARKS[symptom.severity], STYLES[symptom.severity], _seen(symptom))
-    sick = [d for d in report.diagnoses if not d.normal]
-    if sick:
-        _heading(console, "Why" if len(sick) == 1 else "Why: candidates, the likeliest first")
-        told: list[Remedy] = []
-        for place, diagnosis in enumerate(sick, 1):
-            _diagnosis(console, place, diagnosis, told, in_full=place <= IN_FULL)
+    sick = [d for d in report.diagnoses if not d.normal and not d.mechanism]
+    mechanisms = [d for d in report.diagnoses if d.mechanism]
+    if sick or mechanisms:
+        calm = report.verdict in ("healthy", "insufficient")
+        _heading(console, "Worth knowing" if calm else "Why" if len(sick) < 2 else "Why: candidates, the likeliest first")
+    told: list[Remedy] = []
+    for place, diagnosis in enumerate(sick, 1):
+        _diagnosis(console, place, diagnosis, told, report.run, in_full=place <= IN_FULL)
+    for diagnosis in mechanisms:
+        _mechanism(console, diagnosis, alone=not sick)
     normal = [d for d in report.diagnoses if d.normal]
     if normal:
         _heading(console, "Looks alarming, is expected")
@@ -98,6 +104,10 @@ def _print(console: Console, report: Report) -> None:
             _bullet(console, "·", "cyan", Text(f"{diagnosis.title}. {diagnosis.explanation}"))
     if report.verdict == "critical":
         _bullet(console, "↺", "bold", _good(report), before=1)
+    if disagreements := slips.told(report.run):
+        _heading(console, "Sources that disagree")
+        for words in disagreements:
+            _bullet(console, "≠", "yellow", Text(words))
     if report.not_judged:
         _heading(console, "Not judged")
         for item in report.not_judged:
@@ -122,7 +132,9 @@ def _verdict(report: Report) -> Text:
             words += f" Most likely: {cause.title}."
     elif report.verdict == "healthy":
         words = "Nothing wrong found in this log."
-        if any(s.severity != "info" and not s.open for s in report.symptoms):
+        if cause and cause.confidence != "low":
+            words = f"Nothing broken in this log. Worth knowing: {cause.title}."
+        elif any(s.severity != "info" and not s.open for s in report.symptoms):
             words = "Nothing wrong at the end of this log; what was seen on the way has healed."
     else:
         words = "Too few rows to judge; nothing broken in them."
@@ -152,8 +164,16 @@ def _seen(symptom: Symptom) -> Text:
     return Text.assemble((symptom.slug, "bold"), f": {symptom.message}{healed}")
 
 
-def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Remedy], in_full: bool) -> None:
-    title = Text.assemble((diagnosis.title, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
+def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
+    """Why the log looks as it does; in full only where no cause tells it already."""
+    _bullet(console, "·", "cyan", Text.assemble((diagnosis.title, "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}"))
+    if alone and diagnosis.decide_by:
+        _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+
+
+def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Remedy], run: Run, in_full: bool) -> None:
+    name = diagnosis.title[:1].upper() + diagnosis.title[1:]
+    title = Text.assemble((name, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
     _bullet(console, f"{place}.", "bold", title)
     if not in_full:
         return
@@ -168,22 +188,27 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Re
         console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
         told += fresh
         for remedy in fresh:
-            _bullet(console, "→", "green", _remedy(remedy), indent=5)
+            _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, run), indent=5)
 
 
 def _explanation(diagnosis: Diagnosis) -> str:
     return f"If so: {diagnosis.explanation}" if diagnosis.confidence == "low" else diagnosis.explanation
 
 
-def _remedy(remedy: Remedy) -> Text:
+def _remedy(remedy: Remedy, run: Run) -> Text:
+    """What to do and why, and under it the settings to paste; `was → is` where the facts say what it was."""
     text = Text.assemble((remedy.do, "bold"), f": {remedy.why}" if remedy.why else "")
     for name, value in remedy.settings.items():
-        text.append(f"\n{name}: {_value(value)}", "green")
+        before = run.get(name)
+        known = isinstance(before, (bool, int, float)) and before != value
+        text.append(f"\n{name}: {_value(before)} → {_value(value)}" if known else f"\n{name}: {_value(value)}", "green")
     return text
 
 
 def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return short(value) if isinstance(value, float) else str(value)
 
 
 def _good(report: Report) -> Text:
@@ -216,7 +241,7 @@ def _worst(report: Report) -> Symptom | None:
 
 
 def _likeliest(report: Report) -> Diagnosis | None:
-    return next((d for d in report.diagnoses if not d.normal), None)
+    return next((d for d in report.diagnoses if not d.normal and not d.mechanism), None)
 
 
 def _sentence(words: str) -> str:
@@ -234,7 +259,7 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
         if cause is not None:
             console.print(Padding(Text(_explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
-                _bullet(console, "→", "green", _remedy(remedy))
+                _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, report.run))
         if report.verdict == "critical":
             _bullet(console, "↺", "bold", _good(report))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"

@@ -1,0 +1,104 @@
+"""How many examples, epochs and optimizer steps a run has, and how they go together for small sets of data.
+
+Few examples are seen often, and what is seen often is learned by heart: rows, epochs, rank and learning rate are one decision.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from lossdoctor.learning_rates import GUIDE, LORA
+from lossdoctor.model import Chart, Remedy, Run
+from lossdoctor.tasks import adapter
+
+#: From the second or third epoch on the evaluation gets worse at the usual rates; 1 to 3 epochs are the documented practice.
+EPOCHS = 3
+LEARNING_JUMPS = "https://www.fast.ai/posts/2023-09-04-learning-jumps/"
+#: Longer training of few long examples can still help a task, up to full memorisation: the metric decides.
+LONG_EPOCHS = "https://arxiv.org/html/2602.11149v1"
+SMALL_BATCHES = "https://arxiv.org/html/2507.07101v2"
+#: Fewer updates than this are little for any rate: the warm-up is hardly over.
+FEW_STEPS = 100
+#: Examples up to which a set counts as small.
+SMALL_SET = 5000
+
+
+def effective_batch(run: Run) -> int | None:
+    """Examples per optimizer step: per device × accumulation × processes; None where the first is not known."""
+    total, each = run.get("total_train_batch_size"), run.get("per_device_train_batch_size")
+    if isinstance(total, int) and total > 0:
+        return total
+    if not isinstance(each, int) or each < 1:
+        return None
+    return each * _whole(run.get("gradient_accumulation_steps")) * _whole(run.get("world_size"))
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and value > 1 else 1
+
+
+def examples(chart: Chart) -> int | None:
+    """Training examples: as stated, or steps per epoch × effective batch; None where neither is known."""
+    stated, steps, batch = chart.run.get("dataset_size"), chart.outline.steps_per_epoch, effective_batch(chart.run)
+    if isinstance(stated, int) and stated > 0:
+        return stated
+    return max(1, round(steps * batch)) if steps and batch else None
+
+
+def total_steps(chart: Chart) -> int | None:
+    """Optimizer steps of the whole run: as planned, or as far as the log goes."""
+    planned = chart.run.get("max_steps")
+    return planned if isinstance(planned, int) and planned > 0 else chart.outline.last_step
+
+
+def over(chart: Chart) -> bool:
+    """Whether the run had done what was planned when the log ended; False where nothing says so: it may be an excerpt.
+
+    A learning rate that has decayed to a twentieth of its peak says so as well as a plan does.
+    """
+    steps, epochs = chart.run.get("max_steps"), chart.run.get("num_train_epochs")
+    if isinstance(steps, int) and steps > 0:
+        return (chart.outline.last_step or 0) >= 0.97 * steps
+    if isinstance(epochs, (int, float)) and epochs > 0 and chart.outline.epochs:
+        return chart.outline.epochs >= 0.97 * epochs
+    rates = chart.outline.there("rate")
+    return len(rates) > 2 and rates[-1] < rates[-2] and rates[-1] <= 0.05 * max(rates)
+
+
+def epochs_for(chart: Chart, steps: int) -> int | None:
+    """Epochs that make at least so many optimizer steps; None where the steps per epoch are not known."""
+    each = chart.outline.steps_per_epoch
+    batch, rows = effective_batch(chart.run), chart.run.get("dataset_size")
+    if not each and batch and isinstance(rows, int):
+        each = rows / batch
+    return max(1, ceil(steps / each)) if each else None
+
+
+def small_set(chart: Chart) -> tuple[Remedy, ...]:
+    """What a few thousand examples or fewer ask for; nothing for larger sets."""
+    rows, lora = examples(chart), adapter(chart.run)
+    if rows is None or rows > SMALL_SET:
+        return ()
+    rank = chart.run.get("lora_r")
+    asked = chart.run.get("num_train_epochs") or chart.outline.epochs or EPOCHS
+    remedies = [
+        Remedy(
+            f"Give {rows:,} examples {1 if rows > 2000 else 2} to {EPOCHS} epochs, and let an evaluation set decide",
+            "at usual rates the evaluation gets worse from the second or third epoch on; ten epochs for a small set are folk "
+            "advice that the evidence does not support in general (it helped with long reasoning traces)",
+            {"num_train_epochs": EPOCHS, "eval_strategy": "epoch"} if asked > EPOCHS else {"eval_strategy": "epoch"},
+            "low",
+            (LEARNING_JUMPS, GUIDE, LONG_EPOCHS),
+        )
+    ]
+    if lora and isinstance(rank, int):
+        remedies.append(
+            Remedy(
+                f"Leave the rank at {rank}" if rank >= 8 else f"A rank of 8 to 16 will do; {rank} may be too small",
+                f"rank is a limit of capacity, not of speed: {rows:,} examples do not fill it. All linear layers matter more",
+                {"target_modules": "all-linear"},
+                "low",
+                (LORA[0],),
+            )
+        )
+    return tuple(remedies)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.budgets import effective_batch
+from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.signs import Signs
+from lossdoctor.stats import median
+
+STABLE_ADAMW = "https://deepai.org/publication/stable-and-low-precision-training-for-large-scale-vision-language-models"
+PALM = "https://doraemonzzz.gitbook.io/transformer_evolution_paper/llm/000"
+CLIPPING = "https://github.com/artidoro/qlora/blob/main/scripts/finetune_guanaco_7b.sh"
+
+
+@dataclass(eq=False, repr=False)
+class BadBatch(Cause):
+    """Single batches throw the loss up, and it comes back.
+
+    ## How we tell
+    The loss jumps for a few rows and is back on its curve. The data is to blame where the jumps come at the same place of every
+    epoch. Otherwise the batch is one of two suspects: the other is AdamW, whose second moment lags behind a change.
+
+    ## What else it could be
+    A learning rate at its limit, where spikes come again and again near the peak of the schedule. A jump that stays is
+    another matter, and so is a single row of NaN or 0.
+
+    ## Remedies and their sources
+    A spike that heals needs nothing. PaLM skipped 200 to 500 batches around each spike, but the same batches from another
+    checkpoint did not spike again (https://doraemonzzz.gitbook.io/transformer_evolution_paper/llm/000), so the data alone is
+    seldom the cause. Spikes follow a second moment that is out of date, so a smaller adam_beta2 is the cheap lever
+    (https://deepai.org/publication/stable-and-low-precision-training-for-large-scale-vision-language-models); QLoRA clips at 0.3
+    (https://github.com/artidoro/qlora/blob/main/scripts/finetune_guanaco_7b.sh).
+    """
+
+    title = "single batches that throw the loss up"
+    confirmed = 0
+    decide_by = "train on the batches around the spike again, from another checkpoint: if they do not spike, it is not the data"
+    #: A row counts as a spike from this share of the highest one on.
+    tall: float = 0.4
+    #: How close the places within the epoch must be, as a share of it (and at least one row and a half).
+    same_place: float = 0.01
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        spikes = [s for s in chart.all("loss-spike") if self._counts(s)]
+        if not spikes or Signs(chart).broken or chart.seen("loss-divergence") or chart.seen("resume-jump"):
+            return None
+        opinion, worst = Opinion(tuple(spikes)), max(spikes, key=lambda s: s.evidence["peak"])
+        if worst.evidence.get("excerpt"):
+            opinion.add(1, "a single row is far above the others")
+            opinion.explanation = "One extreme batch can throw the loss up; in a sound run it comes down again within a few rows."
+            return opinion
+        times = max([len(spikes), *(int(s.evidence.get("spikes", 1)) for s in spikes)])
+        opinion.add(
+            2, f"the loss jumped to {worst.evidence['peak']:.3g} and came back" + (f", {times} times" if times > 1 else "")
+        )
+        place = self._place(chart)
+        if place:
+            steps, offset = place
+            listed = ", ".join(f"{step:,}" for step in steps[:5])
+            opinion.add(
+                4 if len(steps) > 2 else 2, f"steps {listed} lie at the same place of their epochs, {offset:.0%} of the way"
+            )
+        jumps = [
+            e for e in chart.all("gradient-explosion") if any(abs(e.onset - s.onset) <= chart.outline.window for s in spikes)
+        ]
+        if jumps:
+            opinion.because = (*opinion.because, *jumps)
+            opinion.add(1, "the gradient norm jumped in the same rows")
+        opinion.explanation = (
+            "The data comes in the same order in every epoch, and the same batch throws the loss up each time."
+            if place
+            else "A batch far from all others does that. So does an ordinary one that meets an AdamW whose second moment has "
+            "become too small: in published runs the same batches did not spike a second time."
+        )
+        return opinion
+
+    @staticmethod
+    def _counts(spike: Symptom) -> bool:
+        if spike.evidence.get("excerpt"):
+            return True
+        return (
+            spike.severity == "warning" and (not spike.open or "spikes" in spike.evidence) and not spike.evidence.get("lasting")
+        )
+
+    def _place(self, chart: Chart) -> tuple[list[int], float] | None:
+        """The steps of spikes that lie at one place of different epochs, and that place as a share of an epoch."""
+        outline, epoch = chart.outline, chart.outline.steps_per_epoch
+        if epoch is None or (outline.epochs or 0) < 1.2:
+            return None
+        near = max(1.5 * outline.window, self.same_place * epoch)
+        spikes = self._spikes(chart)
+        best: list[int] = []
+        for first in spikes:
+            group = [s for s in spikes if abs((s - first + epoch / 2) % epoch - epoch / 2) <= near]
+            if len({round((s - first) / epoch) for s in group}) > len(best):
+                best = group
+        if len(best) < 2 or len(best) < 0.7 * len(spikes) or near > epoch / 8:
+            return None
+        return best, best[0] % epoch / epoch
+
+    def _spikes(self, chart: Chart) -> list[int]:
+        """The steps whose rows stand out as the highest does; neighbours count as one."""
+        losses, steps = chart.outline.table.get("loss", ()), chart.outline.table.get("step", ())
+        heights = [0.0] * len(losses)
+        for place in range(3, len(losses) - 1):
+            heights[place] = losses[place] - median([*losses[max(0, place - 5) : place], *losses[place + 1 : place + 6]])
+        high = self.tall * max(heights, default=0.0)
+        found = [p for p, height in enumerate(heights) if height > high > 0]
+        return [int(steps[p]) for p in found if p - 1 not in found]
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        spikes = list(chart.all("loss-spike"))
+        again = len(spikes) > 2 or any("spikes" in s.evidence for s in spikes)
+        place, batch = self._place(chart), effective_batch(chart.run)
+        if not again and not place:
+            why = "it healed by itself; one spike costs a few steps and nothing else"
+            return (Remedy("Change nothing", why, {}, "none", (PALM,)),)
+        remedies = []
+        if place:
+            epoch = chart.outline.steps_per_epoch or 1.0
+            step = round(place[1] * epoch)
+            rows = (
+                f", the examples {max(0, (step - 2) * batch):,} to {(step + 1) * batch:,} in the order of training"
+                if batch
+                else ""
+            )
+            why = "decode them: empty, endless, in another language or of another format? Drop or shorten those"
+            remedies.append(Remedy(f"Look at the batches around step {step:,} of the epoch{rows}", why, {}, "low", (PALM,)))
+        else:
+            why = "whether the same examples are in them decides between the data and the optimizer"
+            remedies.append(
+                Remedy("Log which examples are in each batch, and every step", why, {"logging_steps": 1}, "none", (PALM,))
+            )
+            second = chart.run.get("adam_beta2")
+            if not (isinstance(second, float) and second <= 0.98):
+                why = "its default of 0.999 remembers a thousand steps; 0.95 follows the gradient within twenty"
+                remedies.append(Remedy("Let AdamW forget faster", why, {"adam_beta2": 0.95}, "none", (STABLE_ADAMW,)))
+        quantised = bool(chart.run.get("quantization"))
+        clip, limit = chart.run.get("max_grad_norm"), 0.3 if quantised else 1.0
+        if isinstance(clip, (int, float)) and not 0 < clip <= limit:
+            why = "what QLoRA's scripts use" if quantised else "one extreme gradient then counts no more than any other"
+            remedies.append(Remedy(f"Clip the gradient norm at {limit:g}", why, {"max_grad_norm": limit}, "none", (CLIPPING,)))
+        return tuple(remedies)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import HIGH, Cause, Opinion
+from lossdoctor.budgets import total_steps
+from lossdoctor.learning_rates import HIGHEST_STABLE, WARM_UP, Band, band_of, change, lower, rate_of, short
+from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.remedies import first_bad_step, start_again
+from lossdoctor.signs import MOST_CLASSES, Signs
+from lossdoctor.tasks import PREFERENCE, SUPERVISED
+
+#: The highest of the rates that BERT was fine-tuned with.
+CLASSIFIER = 5e-5
+#: How a rate that is too high shows: the climbs first, then what surrounds them.
+CLIMBS = ("loss-divergence", "loss-spike")
+
+
+@dataclass(eq=False, repr=False)
+class LearningRateTooHigh(Cause):
+    """The optimizer steps are so long that they leave the valley that the model was in.
+
+    ## How we tell
+    The numbers stay finite; the loss climbs, or jumps and stays, most often while the rate is near its peak, and the gradient
+    norm grows before it. It ends on a plateau, or at the loss of guessing. The rate is held against those that are usual
+    for the way of training: LoRA takes about ten times as much as fine-tuning all weights.
+
+    ## What else it could be
+    A loss that is NaN afterwards is another family (fp16 overflow, attention kernel). A jump at a restart is a resume that lost
+    its state. A single spike that heals is a batch, and a constant period is the order of the data.
+
+    ## Remedies and their sources
+    A third to a tenth of the rate: 2e-4 to 2e-5, 3e-4 to 1.2e-4 and 5e-5 to 2e-5 ended such runs in public threads. The best rate
+    is the highest that is stable (https://arxiv.org/abs/2405.09673). Warm-up makes a run less sensitive to the rate
+    (https://ar5iv.labs.arxiv.org/html/2309.14322). What was lost does not come back by itself: go on from a checkpoint before
+    the climb. AdamW's second moment lagging behind a change causes spikes (https://arxiv.org/abs/2304.13013), so a smaller
+    adam_beta2 is the next thing to try.
+    """
+
+    title = "the learning rate is too high"
+    confirmed = 6
+    decide_by = "run the steps around the climb again, from a checkpoint before it, at a third of the learning rate"
+    #: Share of the peak from which a rate counts as near it.
+    near_peak: float = 0.5
+    #: Share of the peak below which, after the peak, a rate counts as decayed.
+    decayed: float = 0.2
+    #: Times the usual highest rate from which a rate speaks for itself.
+    far_above: float = 10.0
+    #: A loss that moved less than this share over two epochs did not learn.
+    moved: float = 0.05
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs, rate, band = Signs(chart), rate_of(chart), band_of(chart.run)
+        climbs = [s for s in chart.all(*CLIMBS) if self._counts(s)]
+        broken = min((s.onset for s in signs.witnesses), default=None) if signs.broken else None
+        if broken is not None:
+            climbs = [s for s in climbs if s.onset < broken]
+            if not climbs:
+                return None
+        opinion = Opinion(tuple(climbs))
+        for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
+            self._weigh_climb(opinion, climb, chart)
+        self._weigh_company(opinion, chart, bool(climbs))
+        if not opinion.points:
+            self._weigh_stillness(opinion, chart, rate, band)
+        if not opinion.points:
+            self._weigh_constant_answer(opinion, chart, rate, band)
+        if not opinion.points:
+            return None
+        self._weigh_rate(opinion, rate, band)
+        if broken is not None:
+            opinion.add(-1, "the loss is NaN or 0 afterwards, which a climb alone seldom leads to")
+        if chart.seen("resume-jump"):
+            opinion.add(-3, "the jump is where the run was resumed")
+        if not climbs and not chart.seen("loss-at-chance"):
+            opinion.points = min(opinion.points, HIGH - 1)
+        opinion.explanation = self._exshort(chart, climbs)
+        return opinion
+
+    @staticmethod
+    def _counts(symptom: Symptom) -> bool:
+        """Climbs that did not heal by themselves at once; several spikes count as one."""
+        if symptom.severity == "info":
+            return False
+        return symptom.open or symptom.slug == "loss-divergence" or symptom.evidence.get("spikes", 0) > 2
+
+    def _weigh_climb(self, opinion: Opinion, climb: Symptom, chart: Chart) -> None:
+        if climb.evidence.get("spikes"):
+            opinion.add(2, f"the loss jumped up {climb.evidence['spikes']:.0f} times: the rate is at the edge of what is stable")
+        elif climb.open:
+            points = 3 if climb.severity == "critical" else 2
+            opinion.add(points, "the loss climbed and stayed up, with finite numbers throughout")
+        else:
+            opinion.add(1, "the loss climbed for many rows, with finite numbers throughout")
+        at, peak = chart.outline.rate_at(climb.onset), chart.outline.peak_rate
+        if at is not None and peak:
+            if at >= self.near_peak * peak:
+                opinion.add(1, f"it began at step {climb.onset:,}, at a rate of {short(at)}{_of_peak(at, peak)}")
+            elif at < self.decayed * peak and chart.outline.rate_at(0) != at:
+                opinion.add(-2, f"the rate had decayed to {short(at)} when it began")
+
+    def _weigh_company(self, opinion: Opinion, chart: Chart, climbed: bool) -> None:
+        explosion, chance = chart.seen("gradient-explosion"), chart.seen("loss-at-chance")
+        if explosion and climbed:
+            opinion.because = (*opinion.because, explosion)
+            opinion.add(1, "the gradient norm grew with it")
+        if chance and chance.severity == "critical":
+            opinion.because = (*opinion.because, chance)
+            opinion.add(3, "the loss came to rest at that of guessing: all that the model knew is gone")
+        for swing in chart.all("loss-oscillation"):
+            if swing.severity == "warning" and swing.evidence.get("period_rows", 9) <= 3:
+                opinion.because = (*opinion.because, swing)
+                opinion.add(3, "the loss goes up and down from row to row: the steps jump across the valley")
+
+    def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
+        """A rate far above what is usual explains a loss that does not move, and rewards that run away."""
+        if not rate or not band or rate < self.far_above * band.high:
+            return
+        outline = chart.outline
+        stuck = chart.seen("loss-at-chance") or chart.seen("loss-plateau")
+        if stuck:
+            opinion.because = (stuck,)
+            opinion.add(2, "a model thrown out of its valley by the first steps stands still afterwards")
+        elif (outline.epochs or 0) >= 2 and outline.first_loss and outline.level and outline.rows > 2:
+            fallen = (outline.first_loss - outline.level) / outline.first_loss
+            if fallen < self.moved and not self._fell(chart):
+                opinion.add(1, f"in {outline.epochs:.3g} epochs the loss has fallen by {max(0.0, fallen):.1%}")
+        rejected = outline.ends.get("rewards/rejected")
+        if chart.run.get("task") == PREFERENCE and rejected and rejected.last < -5:
+            opinion.add(1, f"the reward of rejected answers is at {rejected.last:.3g} by epoch {outline.epochs or 0:.2g}")
+
+    @staticmethod
+    def _weigh_constant_answer(opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
+        """A classifier that gives every input the same answer: a few long first steps are enough for that."""
+        chance = chart.seen("loss-at-chance")
+        if chance is None or chance.evidence["answers"] > MOST_CLASSES or chart.run.get("task") != SUPERVISED:
+            return
+        opinion.because = (chance,)
+        opinion.add(2, "the classifier gives every input the same answer, as after first steps that were too long")
+        if rate and band and rate >= (0.5 * band.high if band.known else 2 * CLASSIFIER):
+            opinion.add(1, f"the learning rate is {short(rate)}; classifiers are fine-tuned at 1e-5 to {short(CLASSIFIER)}")
+
+    @staticmethod
+    def _fell(chart: Chart) -> bool:
+        first, best = chart.outline.first_eval, chart.outline.best_eval
+        return first is not None and best is not None and best < 0.95 * first
+
+    def _weigh_rate(self, opinion: Opinion, rate: float | None, band: Band | None) -> None:
+        if not rate or not band:
+            return
+        times = rate / band.high
+        usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
+        if times >= self.far_above:
+            opinion.add(4, f"the learning rate is {short(rate)}, {times:,.0f} times the highest usual one: {usual}")
+        elif times > 1.01:
+            opinion.add(3 if band.known else 1, f"the learning rate is {short(rate)}: {usual}")
+        elif rate < band.low:
+            opinion.add(-2, f"the learning rate is only {short(rate)}: {usual}")
+
+    @staticmethod
+    def _exshort(chart: Chart, climbs: list[Symptom]) -> str:
+        lost = any(s.severity == "critical" and s.open for s in climbs) or chart.seen("loss-at-chance")
+        words = "Each step goes further than the loss is smooth, so it lands higher than it began"
+        if lost:
+            return (
+                f"{words}. What the model knew is lost; going on with these weights, even at a lower rate, seldom brings it back."
+            )
+        return f"{words}, and the next ones must bring it down again."
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        rate, band, steps = rate_of(chart), band_of(chart.run), total_steps(chart)
+        onset = first_bad_step(chart)
+        at = chart.outline.rate_at(onset) if onset else None
+        remedies: list[Remedy] = []
+        if rate:
+            new = lower(rate, band, at if at and at > 0 else None)
+            why = f"{rate / new:,.0f} times less; the highest rate that stays stable is the best one, so go up from there"
+            sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
+            remedies.append(Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources))
+        if steps and not chart.run.get("warmup_steps") and not chart.run.get("warmup_ratio") and self._early(chart, onset, steps):
+            warm = max(1, round(0.05 * steps))
+            why = f"5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients"
+            remedies.append(Remedy(f"Warm up over {warm} steps", why, {"warmup_steps": warm}, "none", (WARM_UP,)))
+        if chart.run.get("max_grad_norm") == 0:
+            why = "gradients are not clipped; one long step is enough to leave the valley"
+            remedies.append(Remedy("Clip the gradient norm at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))
+        return (*remedies, *start_again(chart))
+
+    @staticmethod
+    def _early(chart: Chart, onset: int | None, steps: int) -> bool:
+        """Whether the climb came before a usual warm-up would have been over, in a run whose log shows none."""
+        rates = chart.outline.there("rate")
+        warmed = bool(rates) and rates[0] < 0.5 * max(rates)
+        return bool(onset) and onset <= 0.1 * steps + chart.outline.window and not warmed  # type: ignore[operator]
+
+
+def _of_peak(rate: float, peak: float) -> str:
+    return ", its peak" if rate >= 0.98 * peak else f", {rate / peak:.0%} of its peak"

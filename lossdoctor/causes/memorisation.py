@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.budgets import EPOCHS, LEARNING_JUMPS, LONG_EPOCHS, small_set
+from lossdoctor.learning_rates import GUIDE
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+
+
+@dataclass(eq=False, repr=False)
+class Memorisation(Cause):
+    """The model learns its examples by heart, epoch by epoch.
+
+    ## How we tell
+    The training loss drops in steps at whole epochs, when every example is seen again, or has fallen to almost nothing after
+    several of them. Language models remember much of a text after seeing it once.
+
+    ## What else it could be
+    Data that gets easier where an epoch begins. An easy or repetitive task, whose evaluation loss falls just as low. It becomes
+    overfitting where the evaluation loss rises.
+
+    ## Remedies and their sources
+    Often none: maintainers of several training frameworks call the stairs expected, and they are (explained with experiments in
+    https://www.fast.ai/posts/2023-09-04-learning-jumps/). A lower rate and fewer epochs make them smaller. For few long
+    reasoning traces full memorisation was best (https://arxiv.org/html/2602.11149v1): let a metric of the task decide.
+    """
+
+    title = "the training examples are being memorised"
+    confirmed = 7
+    decide_by = "evaluate on held-out rows at each epoch: as long as that loss falls, it is learning and not only memory"
+    big_step: float = 0.15
+    epochs: float = 4.0
+    faint: float = 0.3
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        if Signs(chart).broken:
+            return None
+        stairs, near = chart.seen("epoch-staircase"), chart.seen("loss-near-zero")
+        if chart.run.get("task") != "supervised" and not stairs:
+            return None
+        opinion = Opinion(tuple(s for s in (stairs, near) if s))
+        outline = chart.outline
+        if stairs:
+            big = stairs.evidence["excess"] > self.big_step
+            opinion.add(
+                5 if big else 3,
+                f"the loss drops by {stairs.evidence['drop']:.0%} where an epoch ends and the examples come again",
+            )
+        if near and (outline.epochs or 0) > 1.5:
+            opinion.add(3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {outline.epochs:.3g}")
+        elif not stairs and (outline.epochs or 0) >= self.epochs and outline.level is not None and 0 < outline.level < self.faint:
+            if Signs(chart).text_model and not chart.run.get("num_labels"):
+                opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {outline.epochs:.3g}")
+        if not opinion.points:
+            return None
+        if outline.best_eval is not None and outline.first_eval and outline.last_eval is not None:
+            if outline.last_eval <= 1.02 * outline.best_eval and outline.best_eval < 0.9 * outline.first_eval:
+                opinion.add(-2, "the evaluation loss falls with it: what it learns holds for new examples too")
+        opinion.explanation = (
+            "Each example is remembered from the last time it was seen, so the loss falls at the start of an epoch without "
+            "anything new being learned. It looks like an error and is none; but from here on the training loss says nothing "
+            "about how good the model is."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        remedies: list[Remedy] = []
+        if not chart.outline.evals:
+            why = "the training loss no longer tells how good the model is; only rows that it has not seen do"
+            change = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+            remedies.append(Remedy("Hold out some rows and evaluate on them", why, change, "low", (LEARNING_JUMPS,)))
+        few = small_set(chart)
+        if few:
+            return (*remedies, *few)
+        if (chart.outline.epochs or 0) > EPOCHS + 0.5:
+            why = (
+                f"1 to {EPOCHS} epochs are usual for instruction tuning; more help only where a metric of the task says so, as "
+                "for few long reasoning traces"
+            )
+            remedies.append(Remedy(f"Train for {EPOCHS} epochs", why, {"num_train_epochs": EPOCHS}, "none", (GUIDE, LONG_EPOCHS)))
+        return tuple(remedies)

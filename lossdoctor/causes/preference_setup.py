@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Literal
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.learning_rates import band_of, change, lower, rate_of, short
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+from lossdoctor.tasks import PREFERENCE
+
+Kind = Literal["reference", "spread", "kto", "standing"]
+REFERENCE = "https://github.com/huggingface/trl/issues/1236"
+SPREAD = ("https://github.com/huggingface/trl/issues/3857", "https://github.com/modelscope/ms-swift/issues/4570")
+KTO = "https://github.com/huggingface/trl/pull/1380"
+STANDING = "https://github.com/huggingface/trl/issues/701"
+#: Logs of up to so many rows do not say what stays.
+FEW = 5
+_WHY: dict[str, str] = {
+    "reference": "A DPO reward is beta × the log ratio between the model and its reference, so it is 0 while they are the same "
+    "model. The reference is another checkpoint, or only one of the two has the adapter, the template or the precision.",
+    "spread": "The advantage is the reward of an answer minus that of its group. Where all have the same it is 0, and loss and "
+    "gradient with it: the prompts are too easy or too hard, the answers all alike, or the reward too coarse.",
+    "kto": "KTO estimates its KL term from prompts paired with answers to other prompts. A batch without such a pair leaves "
+    "the mean over nothing, which is NaN.",
+    "standing": "A DPO loss of ln 2 = 0.693 is that of a model which prefers neither answer, as at the start. If it stays, no "
+    "update reaches the weights (a frozen adapter), or the updates are too small (the rate, or 16-bit weights).",
+}
+_CHECKS: dict[str, str] = {
+    "reference": "evaluate before the first step: rewards/chosen and rewards/rejected must be 0.0",
+    "spread": "read the answers to one prompt with their rewards: all right, all wrong, or all the same text?",
+    "kto": "run 10 steps with 8 examples per device and the newest TRL: is kl finite in every row?",
+    "standing": "model.print_trainable_parameters(), then 50 steps on 16 pairs: the margin must grow",
+}
+
+
+@dataclass(eq=False, repr=False)
+class PreferenceSetup(Cause):
+    """Preference tuning or reinforcement learning is set up so that it cannot learn what it should.
+
+    ## How we tell
+    DPO rewards far from 0 in the first rows: the reference model is another one. `reward_std` 0 or `frac_reward_zero_std` 1:
+    all answers of a group get the same reward, and GRPO learns from their differences alone. KTO with NaN: a batch without
+    mismatched pairs has no KL term. Margins that stay at 0 and accuracies at 0.5: nothing is learned.
+
+    ## What else it could be
+    Rewards of both answers that fall together while the margin grows are no fault. A gradient norm of exactly 0 beside other
+    rewards is a frozen adapter. Log probabilities of exactly 0 are answers that were cut off.
+
+    ## Remedies and their sources
+    The SFT model itself as reference, and a rate of 5e-7 to 5e-6 (https://github.com/huggingface/trl/issues/1236). More random
+    sampling, prompts that are neither all solved nor all failed, and finer rewards
+    (https://github.com/huggingface/trl/issues/3857, https://github.com/modelscope/ms-swift/issues/4570). For KTO a newer TRL and
+    more than one example per device (https://github.com/huggingface/trl/pull/1380), which is confirmed.
+    """
+
+    title = "a faulty setup of preference tuning or rewards"
+    confirmed = 2
+    decide_by = (
+        "print the rewards of one batch before the first step: DPO needs 0 for both answers, GRPO different ones in a group"
+    )
+    #: Margins below this count as not having moved, in logs of at least so many rows.
+    margin: float = 0.05
+    rows: int = 20
+    #: Distance of the loss to ln 2 as a share of it.
+    near: float = 0.03
+
+    def _kind(self, chart: Chart) -> Kind | None:
+        words = f"{chart.run.get('trainer') or ''} {chart.run.get('framework') or ''}".lower()
+        spread = chart.seen("reward-variance-zero")
+        if chart.seen("preference-start-offset"):
+            return "reference"
+        if spread and spread.open:
+            return "spread"
+        if Signs(chart).broken:
+            return "kto" if "kto" in words else None
+        if chart.run.get("task") != PREFERENCE or chart.seen("gradient-zero"):
+            return None
+        return "standing" if self._stands(chart) else None
+
+    def _stands(self, chart: Chart) -> bool:
+        outline = chart.outline
+        if chart.seen("loss-at-chance"):
+            return True
+        margins, right = outline.ends.get("rewards/margins"), outline.ends.get("rewards/accuracies")
+        if margins is None or outline.level is None or abs(margins.last) > self.margin:
+            return False
+        if abs(outline.level / log(2) - 1) > self.near or (right and abs(right.last - 0.5) > 0.15):
+            return False
+        warm = (outline.peak_rate or 0.0) >= 0.5 * float(chart.run.get("learning_rate") or "inf")
+        return margins.rows >= self.rows or (1 < margins.rows <= FEW and warm)
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        kind = self._kind(chart)
+        if kind is None:
+            return None
+        weighs = {"reference": self._reference, "spread": self._spread, "kto": self._kto, "standing": self._standing}
+        opinion = weighs[kind](chart)
+        opinion.explanation = _WHY[kind] + opinion.explanation
+        return opinion
+
+    def _reference(self, chart: Chart) -> Opinion:
+        offset = chart.seen("preference-start-offset")
+        assert offset is not None
+        opinion, seen = Opinion((offset,)), offset.evidence
+        opinion.add(
+            5, f"the first rewards are {seen['chosen']:+.3g} (chosen) and {seen['rejected']:+.3g} (rejected) instead of 0"
+        )
+        if seen["steps"] <= 1:
+            opinion.add(1, "that is before any step could have moved the model")
+        return opinion
+
+    def _spread(self, chart: Chart) -> Opinion:
+        zero, reward = chart.seen("reward-variance-zero"), chart.outline.ends.get("reward")
+        assert zero is not None
+        opinion, rows = Opinion((zero,)), zero.evidence["rows"]
+        level = f" ({reward.last:.3g} at the end)" if reward else ""
+        where = f"{rows:.0f} rows running" if rows > 1 else "the only row"
+        opinion.add(3 if zero.severity == "info" else 5, f"all answers of a group got the same reward{level} in {where}")
+        if zero.severity != "info" and zero.evidence.get("from_first_row"):
+            opinion.add(1, "it was so from the first row on")
+        return opinion
+
+    def _kto(self, chart: Chart) -> Opinion:
+        signs = Signs(chart)
+        opinion, batch = Opinion(signs.witnesses), chart.run.get("per_device_train_batch_size")
+        opinion.add(4, "the trainer is KTO, whose KL term needs mismatched pairs in every batch: without one it is NaN")
+        if batch == 1:
+            opinion.add(2, "a batch of one example per device has no other answer to pair with")
+        if signs.precision == "fp16":
+            opinion.add(-2, "fp16 is on, and fp16 overflow gives NaN with every trainer")
+        if not signs.from_first_row:
+            opinion.add(-1, "the first rows were sound")
+        return opinion
+
+    def _standing(self, chart: Chart) -> Opinion:
+        chance, outline = chart.seen("loss-at-chance"), chart.outline
+        margins, right = outline.ends.get("rewards/margins"), outline.ends.get("rewards/accuracies")
+        opinion, rate, band = Opinion((chance,) if chance else ()), rate_of(chart), band_of(chart.run)
+        if chance:
+            opinion.add(3, f"the loss stands at ln 2: {outline.level or log(2):.4g} after {outline.last_step:,} steps")
+        if margins and abs(margins.last) <= self.margin:
+            found = f"the margin between chosen and rejected is {margins.last:.2g} after {margins.rows} rows"
+            ranked = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
+            opinion.add(1 if outline.rows <= FEW else 2, found + ranked)
+        if rate and band and rate < band.low:
+            usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
+            opinion.add(1, f"the learning rate is {short(rate)}; {usual}")
+        opinion.explanation = f" {outline.rows} rows are too few to say that it stays." if outline.rows <= FEW else ""
+        return opinion
+
+    def check(self, chart: Chart) -> str:
+        return _CHECKS.get(self._kind(chart) or "", self.decide_by)
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        kind, rate, band = self._kind(chart), rate_of(chart), band_of(chart.run)
+        if kind == "spread":
+            return self._more_spread(chart)
+        if kind == "kto":
+            batch = chart.run.get("per_device_train_batch_size")
+            more = max(4, 2 * batch) if isinstance(batch, int) else 4
+            why = "mismatched pairs are made within the batch of a device; accumulation does not help"
+            return (
+                Remedy("Upgrade TRL", "pull request 1380 mended how it makes these pairs", {}, "low", (KTO,)),
+                Remedy(f"Train {more} examples per device", why, {"per_device_train_batch_size": more}, "low", (KTO,)),
+            )
+        remedies = []
+        if kind == "reference":
+            why = "TRL then takes the model as it is before training, with the adapter switched off where there is one"
+            remedies.append(Remedy("Leave the reference model away", why, {"ref_model": None}, "low", (REFERENCE,)))
+            why = "an adapter of the SFT run must be in both, or its effect counts as a preference"
+            remedies.append(Remedy("Merge an SFT adapter first: model = model.merge_and_unload()", why, {}, "low", (REFERENCE,)))
+        if kind == "standing":
+            do, why = (
+                "If no parameter is trainable, load the adapter for training",
+                "a frozen one leaves the loss at ln 2 for ever",
+            )
+            remedies.append(Remedy(do, why, {"is_trainable": True}, "none", (STANDING,)))
+        wrong = bool(rate and band and (rate > band.high or (kind == "standing" and rate < band.usual and band.known)))
+        if rate and band and wrong:
+            new = lower(rate, band) if rate > band.high else band.usual
+            do = f"{'Lower' if new < rate else 'Raise'} the learning rate {change(rate, new)}"
+            why = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
+            remedies.append(Remedy(do, why, {"learning_rate": new}, "none", band.sources))
+        return tuple(remedies)
+
+    @staticmethod
+    def _more_spread(chart: Chart) -> tuple[Remedy, ...]:
+        ends, remedies = chart.outline.ends, []
+        clipped, length = ends.get("completions/clipped_ratio"), ends.get("completions/mean_length")
+        if clipped and clipped.last > 0.5:
+            longer = 64 * round(2 * length.last / 64) if length and length.last > 64 else 1024
+            why = f"{clipped.last:.0%} of the answers are cut off before they end, and an answer without an end earns nothing"
+            remedies.append(Remedy("Let the answers end", why, {"max_completion_length": longer}, "medium", SPREAD[:1]))
+        why = "more answers per prompt, and less alike, so that some earn more than others"
+        more = Remedy("Sample more, and with more chance", why, {"num_generations": 16, "temperature": 1.0}, "medium", SPREAD)
+        why = "a prompt whose answers all earn the same teaches nothing; partial credit makes a difference where 0 and 1 do not"
+        finer = Remedy("Leave out prompts that are always or never solved, and reward finer", why, {}, "medium", SPREAD[:1])
+        return (*remedies, more, finer)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.learning_rates import WARM_UP, short
+from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.remedies import last_checkpoint_before
+from lossdoctor.signs import Signs
+from lossdoctor.tasks import adapter
+
+ADAPTER_NOT_LOADED = "https://github.com/tloen/alpaca-lora/issues/72"
+FLAG_NOT_PASSED = "https://github.com/hiyouga/LlamaFactory/issues/512"
+DATA_ORDER = "https://github.com/NVIDIA-NeMo/Megatron-Bridge/issues/4565"
+
+
+@dataclass(eq=False, repr=False)
+class ResumeNotRestored(Cause):
+    """The run was resumed, and part of its state was not: weights, optimizer, schedule or the place in the data.
+
+    ## How we tell
+    The loss breaks exactly where the steps, the epoch or the learning rate start anew. Back at the first loss: the adapter or
+    the weights were not loaded. Somewhat higher: the optimizer or the schedule began again. Lower until the epoch ends: the data
+    began again. In a log of a few rows a jump to several times the loss may be a resume; nothing there proves it.
+
+    ## What else it could be
+    A learning rate that is too high, where nothing restarted. A schedule with warm restarts, where the rate rises by design.
+    A step down at the end of an epoch, which is memorisation.
+
+    ## Remedies and their sources
+    Building the model from the base model and letting `resume_from_checkpoint` load the adapter cured the adapter that was not
+    loaded (https://github.com/tloen/alpaca-lora/issues/72); passing the flag to `trainer.train` cured the lost optimizer
+    (https://github.com/hiyouga/LlamaFactory/issues/512). Repeated data is reported, without a fix that was confirmed
+    (https://github.com/NVIDIA-NeMo/Megatron-Bridge/issues/4565).
+    """
+
+    title = "the resume did not restore everything"
+    confirmed = 6
+    decide_by = "evaluate the resumed model before its first step: the loss must be that of the run when it was saved"
+    #: A rate that many times the last one before has begun anew.
+    rate_anew: float = 1.5
+    #: In a log of up to so many rows that is known to be resumed, a loss that is higher by this share is looked at.
+    few: int = 5
+    higher: float = 0.1
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        jump = chart.seen("resume-jump")
+        if jump is not None:
+            return self._weigh_jump(chart, jump)
+        if Signs(chart).broken:
+            return None
+        spike = chart.seen("loss-spike")
+        resumed = chart.run.get("resume_from_checkpoint") or chart.run.resumed_at
+        losses, opinion = chart.outline.there("loss"), Opinion((spike,) if spike else ())
+        if spike and spike.evidence.get("excerpt"):
+            before, peak = spike.evidence["before"], spike.evidence["peak"]
+            opinion.add(
+                1, f"the loss jumps from {before:.3g} to {peak:.3g} from one row to the next, as when training starts anew"
+            )
+            if adapter(chart.run):
+                opinion.add(1, "an adapter is trained: it must be loaded into the model when the run goes on")
+        elif resumed and self._rose(chart):
+            opinion.add(1, f"the loss is {losses[-1]:.3g}, and was {losses[0]:.3g}")
+        if not opinion.points:
+            return None
+        if resumed:
+            opinion.add(1, "the run was resumed" + (f" at step {chart.run.resumed_at[-1]:,}" if chart.run.resumed_at else ""))
+        lost = "the weights of the checkpoint were not loaded" if spike else "the optimizer or the schedule began again"
+        opinion.explanation = f"If the run was stopped and resumed where the loss jumps, {lost}."
+        return opinion
+
+    def _rose(self, chart: Chart) -> bool:
+        losses = chart.outline.there("loss")
+        return 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0
+
+    def _weigh_jump(self, chart: Chart, jump: Symptom) -> Opinion:
+        opinion = Opinion((jump,))
+        before, after, start = (jump.evidence[name] for name in ("before", "after", "start"))
+        anew = self._rate_anew(chart, jump)
+        if after < before:
+            opinion.add(2, f"the loss drops from {before:.3g} to {after:.3g} at once: the model has just seen these examples")
+            opinion.explanation = (
+                "The order of the data was not restored, so the run goes through examples again that it had done in this epoch. "
+                "The weights are sound; the loss is back on its curve when the epoch ends."
+            )
+            return opinion
+        if jump.evidence.get("back_at_start"):
+            opinion.add(
+                5, f"the loss is {after:.3g}, as at the start ({start:.3g}), and was {before:.3g}: nothing learned is left"
+            )
+            if adapter(chart.run):
+                opinion.add(1, "an adapter is trained: the base model alone gives this loss")
+            opinion.explanation = (
+                "The weights of the checkpoint are not in the model that goes on: the adapter was created anew, or loaded into "
+                "another model than the one that is trained."
+            )
+        else:
+            opinion.add(
+                3, f"the loss is higher by {after / before - 1:.0%} exactly where the run goes on: {before:.3g}, {after:.3g}"
+            )
+            opinion.explanation = (
+                "The weights were loaded, since the loss is far below its start. The averages of the optimizer or the place in "
+                "the schedule were not, so the first steps after the restart are too long."
+            )
+        if anew:
+            opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
+            if not chart.run.resumed_at:
+                opinion.add(-1, "no step or epoch goes back: a schedule with warm restarts would look the same")
+        elif chart.run.resumed_at:
+            opinion.add(1, f"the steps go back to {chart.run.resumed_at[-1]:,}: the run was resumed there")
+        if hardware.precision(chart.run) == "fp16":
+            opinion.explanation += " Under fp16 the loss scale starts at 65,536 again and skips some steps unless it was saved."
+        return opinion
+
+    def _rate_anew(self, chart: Chart, jump: Symptom) -> tuple[float, float] | None:
+        """The last rate before the restart and the highest soon after, where the schedule began again."""
+        table = chart.outline.table
+        rows = [(s, r) for s, r in zip(table.get("step", ()), table.get("rate", ()), strict=True) if r == r]
+        before = [rate for step, rate in rows if step < jump.onset]
+        after = [rate for step, rate in rows if step >= jump.onset][:5]
+        if not before or not after or max(after) < self.rate_anew * before[-1]:
+            return None
+        return before[-1], max(after)
+
+    def check(self, chart: Chart) -> str:
+        jump = chart.seen("resume-jump")
+        if jump is None:
+            return "was the run stopped and resumed there? If so, evaluate the loaded model before its first step"
+        if jump.evidence["after"] < jump.evidence["before"]:
+            return "print the first batch after the resume: is it the first batch of the epoch?"
+        found = last_checkpoint_before(chart.run, jump.onset)
+        files = f"{found.path if found else 'the checkpoint'} must hold optimizer.pt, scheduler.pt and rng_state.pth"
+        return f"evaluate the resumed model before its first step: about {jump.evidence['before']:.3g} if it was loaded; {files}"
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        jump = chart.seen("resume-jump")
+        if jump and jump.evidence["after"] < jump.evidence["before"]:
+            why = (
+                "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and number of GPUs as well"
+            )
+            return (Remedy("Let the resume skip the data that was seen", why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),)
+        found = last_checkpoint_before(chart.run, jump.onset) if jump else None
+        path = found.path if found else True
+        lost = jump is None or bool(jump.evidence.get("back_at_start"))
+        whole = "with a fresh adapter on it" if adapter(chart.run) else "as for the first start"
+        resume = Remedy(
+            f"Build the model from the base model, {whole}, and call trainer.train(resume_from_checkpoint={path!r})"
+            if lost
+            else f"Resume with trainer.train(resume_from_checkpoint={path!r})",
+            "the Trainer itself then loads weights, optimizer, schedule and place in the data; the argument alone, without "
+            "passing it to train(), does nothing"
+            + (f". The steps from {jump.onset:,} on are not worth keeping" if lost and jump else ""),
+            {"resume_from_checkpoint": path},
+            "low",
+            (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED) if lost else (FLAG_NOT_PASSED,),
+        )
+        if lost:
+            return (resume,)
+        warm = max(10, round(0.02 * (chart.outline.last_step or 500)))
+        return (
+            resume,
+            Remedy(
+                "Save the state of the optimizer with each checkpoint",
+                "a checkpoint of weights alone can only be started anew, not resumed",
+                {"save_only_model": False},
+                "none",
+                (FLAG_NOT_PASSED,),
+            ),
+            Remedy(
+                f"If that state is gone, warm up again over {warm} steps",
+                "AdamW's averages are empty, and its first steps are its longest",
+                {"warmup_steps": warm},
+                "low",
+                (WARM_UP,),
+                alternative=True,
+            ),
+        )

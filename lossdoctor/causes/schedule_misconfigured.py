@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+from lossdoctor import hardware
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.budgets import over, total_steps
+from lossdoctor.learning_rates import GUIDE, WARM_UP, band_of, rate_of, short
+from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.signs import Signs
+
+Kind = Literal["never", "ran out", "warm-up", "no decay", "died early", "stopped", "deepspeed"]
+SCALER = "https://github.com/huggingface/transformers/pull/10362"
+
+
+class _Fault(NamedTuple):
+    """What is wrong with the schedule: from which step on, and the symptoms that show it."""
+
+    kind: Kind
+    step: int
+    because: tuple[Symptom, ...]
+
+
+@dataclass(eq=False, repr=False)
+class ScheduleMisconfigured(Cause):
+    """The learning-rate schedule does not fit the length of the run.
+
+    ## How we tell
+    A rate of 0 from the first row on; a rate that reaches 0 while the run goes on; one that still rises, or has hardly
+    fallen, when the run is over; one that is next to nothing for the last third; a DeepSpeed scheduler beside the Trainer's.
+
+    ## What else it could be
+    A loss scaler that skips every step holds the rate at 0, or where it is: that needs fp16, and the loss is then broken
+    or flat. A floor of the schedule, as in `cosine_with_min_lr`, is meant. A resume that began the schedule anew rises.
+
+    ## Remedies and their sources
+    Warm-up of 5 to 10 % of the steps (https://docs.unsloth.ai/get-started/beginner-start-here/lora-hyperparameters-guide); it
+    makes a run less sensitive to the rate (https://ar5iv.labs.arxiv.org/html/2309.14322). DeepSpeed shows a rate of 0 while its
+    loss scaler searches (https://github.com/huggingface/transformers/pull/10362). The rest is arithmetic: the schedule must be
+    told as many steps as the run has.
+    """
+
+    title = "a learning-rate schedule that does not fit the run"
+    confirmed = 1
+    decide_by = "plot [scheduler.get_last_lr()[0]] over as many steps as the run has, without training"
+    #: Share of the peak below which a rate changes nothing, and the share of the run for which it may be there.
+    faint: float = 0.02
+    idle: float = 0.3
+    #: Share of the peak that is left at the end of a schedule that did not arrive.
+    left: float = 0.3
+    #: A rate frozen below this share of the peak is a floor.
+    floor: float = 0.15
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        fault = self._fault(chart)
+        if fault is None:
+            return None
+        opinion, outline, run = Opinion(fault.because), chart.outline, chart.run
+        total, peak, step = total_steps(chart) or 0, outline.peak_rate or 0.0, fault.step
+        share = (step - 1) / max(1, outline.last_step or 1)
+        if fault.kind == "never":
+            opinion.add(5, f"the learning rate is 0 in every row up to step {outline.last_step:,}: no step can change a weight")
+            if hardware.precision(run) == "fp16" or hardware.uses_deepspeed(run):
+                opinion.add(-2, "a loss scaler that skips every step shows the same")
+            why = "The peak is 0, or a warm-up is so long that the rate has not left 0"
+        elif fault.kind == "ran out":
+            opinion.add(
+                6,
+                f"the rate reaches 0 after {share:.0%} of the steps ({step - 1:,}), and the run goes on to {outline.last_step:,}",
+            )
+            why = (
+                "The schedule was made for fewer steps than the run has. What comes after its end costs time and changes nothing"
+            )
+        elif fault.kind == "warm-up":
+            opinion.add(5, f"the rate still rises in the last row, at step {outline.last_step:,} of {total:,}")
+            opinion.add(1, f"the warm-up takes {step:,} steps") if step > 0 else None
+            why = f"The run ends before its warm-up does: the rate that was asked for{self._asked(chart)} was never reached"
+        elif fault.kind == "no decay":
+            last = (outline.there("rate") or [0.0])[-1]
+            opinion.add(
+                4,
+                f"the rate ends at {short(last)}, {last / peak:.0%} of its peak, with a {run.get('lr_scheduler_type')} schedule",
+            )
+            why = "The schedule was made for more steps than the run has, so the long small steps at its end were never made"
+        elif fault.kind == "died early":
+            opinion.add(3, f"from step {step:,} on, {share:.0%} of the way, the rate is below {self.faint:.0%} of its peak")
+            why = "The loss stands still because nothing moves the weights any more, not because all is learned"
+        elif fault.kind == "stopped":
+            opinion.add(2, f"the rate stays at {short(outline.rate_at(step) or 0.0)} from step {step:,} on, in mid-schedule")
+            why = "Either the schedule is meant to rest there, or it is no longer called"
+        else:
+            opinion.add(
+                4, f"DeepSpeed has a scheduler of its own, and the rate peaks at {short(peak)} instead of{self._asked(chart)}"
+            )
+            why = "The scheduler of the DeepSpeed configuration wins over lr_scheduler_type and warmup_steps"
+        opinion.explanation = f"{why}."
+        return opinion
+
+    @staticmethod
+    def _asked(chart: Chart) -> str:
+        asked = chart.run.get("learning_rate")
+        return f" {short(asked)}" if isinstance(asked, float) and asked > 0 else ""
+
+    def _fault(self, chart: Chart) -> _Fault | None:
+        outline, run, zero = chart.outline, chart.run, chart.seen("learning-rate-zero")
+        if zero and zero.open:
+            return _Fault("never" if zero.evidence.get("from_first_row") else "ran out", zero.onset, (zero,))
+        table = outline.table
+        rows = [(s, r) for s, r in zip(table.get("step", ()), table.get("rate", ()), strict=True) if r == r]
+        if len(rows) < 5 or Signs(chart).broken or chart.seen("resume-jump"):
+            return None
+        rates, peak, total = [rate for _, rate in rows], outline.peak_rate or 0.0, run.get("max_steps")
+        finished = isinstance(total, int) and total > 0 and over(chart)
+        flat = tuple(s for s in chart.all("loss-still-falling", "loss-plateau", "loss-converged") if s.open)
+        if finished and all(b > a for a, b in pairwise(rates)):
+            warm = run.get("warmup_steps")
+            return _Fault("warm-up", int(warm) if isinstance(warm, (int, float)) and warm > 1 else 0, flat)
+        planned, asked = run.get("deepspeed"), run.get("learning_rate")
+        if isinstance(planned, dict) and planned.get("scheduler") and isinstance(asked, float) and finished:
+            if asked > 0 and not 0.9 < peak / asked < 1.1:
+                return _Fault("deepspeed", outline.first_step or 1, flat)
+        name = run.get("lr_scheduler_type")
+        if finished and name in ("linear", "cosine") and self.left * peak < rates[-1] < rates[len(rates) // 2]:
+            return _Fault("no decay", outline.last_step or 1, flat)
+        quiet = [step for step, rate in rows if rate >= self.faint * peak]
+        if flat and quiet and outline.last_step and outline.last_step - quiet[-1] > self.idle * outline.last_step:
+            return _Fault("died early", int(quiet[-1]) + 1, flat)
+        frozen = chart.seen("learning-rate-frozen")
+        if frozen and frozen.open and frozen.severity == "info" and frozen.evidence["value"] > self.floor * peak:
+            return _Fault("stopped", frozen.onset, (frozen,))
+        return None
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        fault, total, band = self._fault(chart), total_steps(chart) or 1, band_of(chart.run)
+        if fault is None:
+            return ()
+        warm = max(1, round(0.05 * total))
+        warm_up = Remedy(
+            f"Warm up over {warm:,} steps", f"5 % of {total:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP)
+        )
+        steps = max(total, chart.outline.last_step or 1)
+        if fault.kind == "never":
+            rate, why = (
+                rate_of(chart) or (band.usual if band else 2e-5),
+                "a rate of 0 is no rate; check what the command line makes of it",
+            )
+            set_rate = Remedy(
+                f"Set the learning rate to {short(rate)}", why, {"learning_rate": rate}, "none", band.sources if band else ()
+            )
+            return (set_rate, warm_up)
+        if fault.kind == "warm-up":
+            return (warm_up,)
+        if fault.kind == "deepspeed":
+            why = "the Trainer then builds the schedule from its own arguments"
+            do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
+            return (
+                Remedy(do, why, {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"}, "none"),
+            )
+        if fault.kind == "stopped":
+            why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
+            return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none"),)
+        do = f"Make the schedule {steps:,} steps long, as long as the run"
+        why = "max_steps sets both; a scheduler of one's own needs the same number as num_training_steps"
+        again = "it must be run again from where the rate died: those steps did nothing" if fault.kind != "no decay" else ""
+        fit = Remedy(do, f"{why}; {again}" if again else why, {"max_steps": steps}, "none", (GUIDE,))
+        return (fit,)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
+from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, over, total_steps
+from lossdoctor.learning_rates import GUIDE, LORA
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+
+
+@dataclass(eq=False, repr=False)
+class TooFewEpochs(Cause):
+    """The run ended before it had learned what it could.
+
+    ## How we tell
+    The run is over, and either it had only a few dozen optimizer steps and the loss has hardly moved, or the loss was still
+    falling in its last part by a tenth or more of its level and the evaluation loss, if there is one, had not turned.
+
+    ## What else it could be
+    A rate so low that the loss creeps: more epochs then cost ten times what a higher rate costs. Memorised text also keeps the
+    training loss falling, from the second epoch on.
+
+    ## Remedies and their sources
+    More optimizer steps: by more epochs, or by a smaller effective batch, which costs nothing in quality: small batches train
+    stably (https://arxiv.org/html/2507.07101v2), and LoRA loses more from large ones than full fine-tuning does
+    (https://thinkingmachines.ai/blog/lora/). The schedule must be stretched with them: going on at a rate that has decayed to
+    0 changes nothing.
+    """
+
+    title = "too few optimizer steps"
+    decide_by = "train once more with three times the steps and the schedule stretched over them: does the loss end lower?"
+    #: Fewer steps than this are too few for anything.
+    handful: int = 30
+    #: Fall over the last 40 % of the rows that says the run had far to go.
+    falling: float = 0.10
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        steps, falling, flat = total_steps(chart), chart.seen("loss-still-falling"), chart.seen("loss-plateau")
+        if not steps or not over(chart) or Signs(chart).broken or chart.seen("eval-loss-rising") or chart.seen("gradient-zero"):
+            return None
+        if chart.seen("loss-divergence") or chart.seen("loss-near-zero") or (chart.outline.epochs or 0) > 20:
+            return None
+        opinion = Opinion(tuple(s for s in (falling, flat) if s))
+        if flat and steps <= FEW_STEPS:
+            points = HIGH if steps <= self.handful else MEDIUM
+            opinion.add(points, f"{steps} optimizer steps in all, and the loss has hardly moved in them")
+        elif not flat and not falling and steps <= self.handful and self._still(chart):
+            opinion.add(MEDIUM, f"{steps} optimizer steps in all: the warm-up of a usual run is hardly longer")
+        elif falling and falling.evidence["late"] >= self.falling:
+            opinion.add(2, f"the loss fell by {falling.evidence['late']:.0%} over the last 40 % of the rows")
+            if steps <= FEW_STEPS:
+                opinion.add(2, f"{steps} optimizer steps in all")
+            if chart.outline.epochs is not None and chart.outline.epochs < 1:
+                opinion.add(1, f"the run saw {chart.outline.epochs:.0%} of the data once")
+        if opinion.points < 2:
+            return None
+        opinion.explanation = (
+            f"AdamW needs some dozens of steps before its averages mean anything, and a warm-up takes part of them. {steps} "
+            "steps are too few to tell whether this data and this rate work."
+            if steps <= FEW_STEPS
+            else "The curve had not come to rest when the schedule ended. The weights are usable; more steps would help."
+        )
+        return opinion
+
+    def _still(self, chart: Chart) -> bool:
+        """Whether the little that was logged lies within 5 % of where it began."""
+        first, level = chart.outline.first_loss, chart.outline.level
+        return bool(first and level and chart.outline.rows > 1 and abs(first - level) < 0.05 * abs(first))
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        steps = total_steps(chart) or 0
+        wanted = max(3 * FEW_STEPS, 3 * steps) if steps <= FEW_STEPS else 2 * steps
+        smaller = self._smaller_batch(chart) if steps <= FEW_STEPS else ()
+        epochs = epochs_for(chart, wanted)
+        if epochs and epochs > (chart.outline.epochs or 0):
+            epochs = max(1, min(epochs, EPOCHS))
+            planned = round(epochs * steps / chart.outline.epochs) if chart.outline.epochs else wanted
+            if planned > 1.2 * steps:
+                why = f"about {planned:,} optimizer steps instead of {steps:,}; the schedule stretches with them"
+                return (*smaller, Remedy(f"Train for {epochs} epochs", why, {"num_train_epochs": epochs}, "medium", (GUIDE,)))
+        if smaller:
+            return smaller
+        why = f"instead of {steps:,}, with the schedule stretched over them; resuming at a decayed rate changes nothing"
+        return (Remedy(f"Train for {wanted:,} steps", why, {"max_steps": wanted}, "medium", (SMALL_BATCHES,)),)
+
+    @staticmethod
+    def _smaller_batch(chart: Chart) -> tuple[Remedy, ...]:
+        """More optimizer steps from the same data, for nothing."""
+        batch, accumulation = effective_batch(chart.run), chart.run.get("gradient_accumulation_steps")
+        if not batch or batch <= 8 or not isinstance(accumulation, int) or accumulation < 2:
+            return ()
+        fewer = max(1, accumulation // 4)
+        do = f"Lower gradient_accumulation_steps from {accumulation} to {fewer}"
+        why = (
+            f"{accumulation // fewer} times as many optimizer steps from the same data; the effective batch of {batch} becomes "
+            f"{batch * fewer // accumulation}, and small batches train as stably"
+        )
+        return (Remedy(do, why, {"gradient_accumulation_steps": fewer}, "none", (SMALL_BATCHES, LORA[0])),)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Cause, Opinion
+from lossdoctor.budgets import LEARNING_JUMPS, LONG_EPOCHS, examples, small_set
+from lossdoctor.learning_rates import GUIDE
+from lossdoctor.model import Chart, Remedy
+from lossdoctor.signs import Signs
+
+
+@dataclass(eq=False, repr=False)
+class TooLittleData(Cause):
+    """There are too few examples for the number of times that they are shown.
+
+    ## How we tell
+    The run overfits or memorises, and the examples (as stated, or counted from epochs, steps and batch size) are few or are
+    shown many times over.
+
+    ## What else it could be
+    Many examples that are alike act as few: look for duplicates. With enough examples the same curve comes from too many
+    epochs or too high a rate alone.
+
+    ## Remedies and their sources
+    More, and more varied, examples; until then 1 to 3 epochs (https://www.fast.ai/posts/2023-09-04-learning-jumps/,
+    https://docs.unsloth.ai/get-started/beginner-start-here/lora-hyperparameters-guide). A thousand well chosen examples can be
+    enough (https://arxiv.org/abs/2305.11206). A higher rank does not replace data: rank limits capacity.
+    """
+
+    title = "too few training examples"
+    decide_by = "train on half of the examples: if the evaluation gets much worse, more examples would make it better"
+    few: int = 1000
+    some: int = 5000
+    #: Epochs from which on it is the repetition that counts.
+    often: float = 8.0
+
+    def weigh(self, chart: Chart) -> Opinion | None:
+        signs = [s for s in chart.all("eval-loss-rising", "epoch-staircase", "loss-near-zero") if s.severity == "warning"]
+        if not signs or Signs(chart).broken or chart.seen("loss-at-chance"):
+            return None
+        rows, epochs = examples(chart), chart.outline.epochs or 0.0
+        opinion = Opinion(tuple(signs))
+        if rows is not None and rows <= self.some:
+            few = rows <= self.few
+            opinion.add(5 if few else 2, f"there are {'only ' * few}about {rows:,} training examples")
+        elif rows is not None:
+            opinion.add(-2, f"there are about {rows:,} training examples")
+        if epochs >= self.often:
+            opinion.add(1, f"each was shown {epochs:.3g} times")
+        if opinion.points <= 0:
+            return None
+        opinion.explanation = (
+            "A model with millions of trainable numbers can store a few thousand examples outright. Rows, epochs and learning "
+            "rate are one decision: fewer rows want fewer epochs, not more."
+        )
+        return opinion
+
+    def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        few = small_set(chart)
+        more = Remedy(
+            "Add examples that differ from those you have",
+            "variety counts more than number; near-duplicates and paraphrases of the same answer are learned by heart as one",
+            {},
+            "high",
+            ("https://arxiv.org/abs/2305.11206", LEARNING_JUMPS),
+        )
+        if few:
+            return (*few, more)
+        why = "what is seen often is learned by heart; let an evaluation set decide"
+        return (
+            Remedy(
+                "Train for fewer epochs", why, {"num_train_epochs": 3, "eval_strategy": "epoch"}, "none", (GUIDE, LONG_EPOCHS)
+            ),
+            more,
+        )

@@ -1,0 +1,73 @@
+"""Settings that several tools write in short, or as one switch for two: spelled out under their canonical names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_PRECISION = {"bf16": (True, False), "fp16": (False, True), "no": (False, False), "false": (False, False)}
+_ATTENTION = {
+    "fa2": "flash_attention_2",
+    "flash_attn": "flash_attention_2",
+    "flash_attn_2": "flash_attention_2",
+    "true": "flash_attention_2",
+    "fa3": "flash_attention_3",
+    "flash_attn_3": "flash_attention_3",
+    "disabled": "eager",
+}
+_BITS = ("quantization_bit", "quant_bits", "bits")
+_ADAPTERS = ("lora", "qlora", "dora", "adalora")
+
+
+def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with what the short forms among them mean; what is stated in full is left alone."""
+    found = dict(values)
+    if quantization := _quantization(found):
+        found = {name: value for name, value in found.items() if name not in _BITS}
+        found["quantization"] = quantization
+    for name, value in (*_precision(found), *_method(found), *_machine(found)):
+        if found.get(name) is None:
+            found[name] = value
+    for name in ("flash_attn", "attn_impl", "attn_implementation"):
+        word = _word(found.get(name))
+        if word == "auto":
+            del found[name]
+        elif word in _ATTENTION:
+            found[name] = _ATTENTION[word]
+    return found
+
+
+def on(value: Any) -> bool:
+    """Whether a switch is on, as YAML, Python or a shell writes it."""
+    return _word(value) in ("true", "1", "yes", "on")
+
+
+def _word(value: Any) -> str:
+    return str(value).strip().lower() if isinstance(value, (str, int)) else ""
+
+
+def _precision(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    bf16, fp16 = _PRECISION.get(_word(values.get("mixed_precision")), (None, None))
+    return [("bf16", bf16), ("fp16", fp16)]
+
+
+def _quantization(values: Mapping[str, Any]) -> str | None:
+    if on(values.get("load_in_4bit")):
+        return "4bit"
+    if on(values.get("load_in_8bit")):
+        return "8bit"
+    return next((f"{bits}bit" for bits in ("4", "8") if any(_word(values.get(name)) == bits for name in _BITS)), None)
+
+
+def _method(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    names = ("finetuning_type", "train_type", "sft_type", "tuner_type")
+    method = next((word for word in (_word(values.get(name)) for name in names) if word), "")
+    adapter = True if method in _ADAPTERS else False if method in ("full", "freeze") else None
+    return [("use_lora", adapter)]
+
+
+def _machine(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    kind = _word(values.get("distributed_type")).replace("-", "_").removeprefix("distributedtype.")
+    if kind == "deepspeed":
+        return [("deepspeed", True)]
+    return [("multi_gpu", True)] if kind == "multi_gpu" else []

@@ -1,0 +1,128 @@
+"""Which learning rates are usual for a way of training, what a run used, and what to change it to.
+
+The bands are those of AdamW and its 8-bit kin. They say where a good rate is likely to lie, not that others fail: a rate is
+held against a run only together with a symptom.
+"""
+
+from __future__ import annotations
+
+from math import floor, log10
+from typing import NamedTuple
+
+from lossdoctor.families import billions
+from lossdoctor.model import Chart, Run
+from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter
+
+#: LoRA wants about ten times the rate of full fine-tuning; the best rates of a sweep over models, and the scripts of QLoRA.
+LORA = ("https://thinkingmachines.ai/blog/lora/", "https://github.com/thinking-machines-lab/tinker-cookbook")
+QLORA = "https://github.com/artidoro/qlora/blob/main/scripts/finetune_guanaco_7b.sh"
+GUIDE = "https://docs.unsloth.ai/get-started/beginner-start-here/lora-hyperparameters-guide"
+T5 = "https://github.com/huggingface/transformers/pull/13240"
+HIGHEST_STABLE = "https://arxiv.org/abs/2405.09673"
+WARM_UP = "https://ar5iv.labs.arxiv.org/html/2309.14322"
+DPO = "https://github.com/huggingface/alignment-handbook/issues/25"
+
+#: Optimizers whose rate is on another scale.
+OTHER_SCALE = ("sgd", "adafactor", "prodigy", "dadapt", "adadelta", "adagrad", "lomo", "lion", "rmsprop", "schedule_free", "muon")
+
+
+class Band(NamedTuple):
+    """Learning rates that are usual for a `method` (per optimizer step): the lowest, a good first one, the highest."""
+
+    method: str
+    low: float
+    usual: float
+    high: float
+    known: bool  # whether the facts say how the run trains
+    sources: tuple[str, ...]
+
+
+def band_of(run: Run) -> Band | None:
+    """The usual learning rates for this run; None for an optimizer on another scale."""
+    if any(name in str(run.get("optim") or "").lower() for name in OTHER_SCALE):
+        return None
+    lora, task = adapter(run), run.get("task")
+    name = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    if task in (PREFERENCE, REINFORCEMENT):
+        if lora is None:
+            return Band(str(task), 5e-7, 1e-6, 5e-5, False, (GUIDE, DPO))
+        if lora:
+            return Band(f"{task} with LoRA", 2e-6, 5e-6, 5e-5, True, (GUIDE,))
+        return Band(f"{task} of all weights", 3e-7, 1e-6, 5e-6, True, (DPO,))
+    if lora:
+        size = billions(run) or 0.0
+        if size >= 30:
+            return Band(f"LoRA on {size:g} billion parameters", 5e-5, 1e-4, 5e-4, True, (*LORA, QLORA))
+        high = 5e-4 if size >= 8 else 1e-3
+        return Band("LoRA", 1e-4, 2e-4, high, True, (*LORA, QLORA))
+    if "t5" in name:
+        return Band("fine-tuning all weights of a T5", 5e-5, 3e-4, 1e-3, True, (T5,))
+    if "wav2vec" in name or "hubert" in name:
+        return Band("fine-tuning a speech encoder", 1e-5, 1e-4, 5e-4, True, ())
+    if lora is False:
+        return Band("fine-tuning all weights", 1e-5, 2e-5, 5e-5, True, LORA)
+    return Band("fine-tuning, with an adapter or all weights", 1e-5, 5e-5, 1e-3, False, LORA)
+
+
+def rate_of(chart: Chart) -> float | None:
+    """The peak learning rate that was asked for, or else the highest of the log; None where neither is known."""
+    asked = chart.run.get("learning_rate")
+    if isinstance(asked, (int, float)) and asked > 0:
+        return float(asked)
+    return chart.outline.peak_rate
+
+
+def travel(chart: Chart) -> float | None:
+    """The sum of the learning rates of all steps: AdamW moves no weight much further than that; None without rates."""
+    steps, rates = chart.outline.table.get("step", ()), chart.outline.table.get("rate", ())
+    total, before = 0.0, 0.0
+    for step, rate in zip(steps, rates, strict=True):
+        total += rate * (step - before) if rate == rate else 0.0
+        before = step
+    return total or None
+
+
+def rounded(value: float) -> float:
+    """One significant digit, downwards: 6.7e-5 → 6e-5. Nobody knows a learning rate better than that."""
+    unit = 10.0 ** floor(log10(value) + 1e-9)
+    return float(f"{floor(value / unit + 1e-6) * unit:.0e}")
+
+
+def lower(rate: float, band: Band | None, failed_at: float | None = None) -> float:
+    """A rate to go on with after a climb: a third, or less where the band or the rate at which it failed says so.
+
+    Shared fixes of such runs lowered the rate 2.5 to 10 times; the highest stable rate is the best one.
+    """
+    goal = rate / 3
+    if failed_at:
+        goal = min(goal, failed_at / 2)
+    if band and band.known and rate > band.high:
+        goal = min(goal, band.usual)
+    elif band and rate > band.high:
+        goal = min(goal, band.high / 3)
+    return rounded(goal)
+
+
+def higher(rate: float, band: Band | None) -> float:
+    """A rate to try where nothing moves: ten times, or up to what is usual for the method."""
+    if band and band.known:
+        return band.usual if rate < band.low else rounded(min(3 * rate, band.high))
+    return rounded(max(10 * rate, band.usual if band else 0.0))
+
+
+def short(value: float) -> str:
+    """A rate as people write it: 2e-4, 1.5e-5; from 0.01 on as a plain decimal."""
+    if value >= 0.01 or value <= 0:
+        return f"{value:.3g}"
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def decimal(value: float) -> str:
+    """The same without an exponent, which is where people slip: 0.00005."""
+    return f"{value:.12f}".rstrip("0").rstrip(".") if value >= 1e-9 else short(value)
+
+
+def change(before: float, after: float) -> str:
+    """`from 5e-5 to 2e-4 (0.00005 to 0.0002)`: 5e-5 to 2e-4 is a raise, which the decimals show."""
+    return f"from {short(before)} to {short(after)} ({decimal(before)} to {decimal(after)})"
