@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lossdoctor.model import Report
 
 OK, FINDINGS, UNUSABLE, NOTHING = 0, 1, 2, 3
+#: In the list a longer one gets a line of its own, so that the others leave room for their sentence.
+LONGEST_SLUG = 28
 
 
 class OneLineErrors(click.Group):
@@ -93,11 +95,9 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="File with settings of the run: JSON, YAML, a script with flags, a TrainingArguments dump, a model card.",
 )
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.')
-@click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write the settings to change to this file.")
+@click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
 @_report_options
-def analyze(
-    paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any
-) -> int:
+def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any) -> int:
     """Analyse finished or running logs: a trainer_state.json, JSON lines, a checkpoint or an output folder.
 
     Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
@@ -176,14 +176,16 @@ def list_pages() -> int:
     for note in installed()[1]:
         _complain(f"{note.what} is left out: {note.why}")
     known = pages()
-    wide = max(map(len, known))
+    wide = min(max(map(len, known)), LONGEST_SLUG)
     width = max(60, min(100, shutil.get_terminal_size().columns))
     for heading, wanted in (("Symptoms: this run shows a …", True), ("Causes: because …", False)):
         click.echo(heading)
         for slug, page in known.items():
             if (slug in all_detectors()) is wanted:
-                line = click.wrap_text(summary(page), width, f"  {slug:{wide}}  ", " " * (wide + 4))
-                click.echo(line)
+                if len(slug) > wide:
+                    click.echo(f"  {slug}")
+                start = " " * wide if len(slug) > wide else f"{slug:{wide}}"
+                click.echo(click.wrap_text(summary(page), width, f"  {start}  ", " " * (wide + 4)))
     click.echo("\nlossdoctor explain SLUG tells more.")
     return OK
 

@@ -68,7 +68,8 @@ A **cause** is why: several may explain the same symptoms, and the report ranks 
 
 How to read a page: the first sentence is what is true of a sick run.
 On the page of a symptom follow what is watched, why it matters, and what it misses, which is where it is blind.
-On the page of a cause follow how we tell it from the log, what looks the same, which remedies have which evidence, and the cheapest check that decides.
+On the page of a cause follow how we tell it from the log, what looks the same, and which remedies have which evidence.
+The cheapest check that decides stands below.
 The thresholds at the end are keys of `[tool.lossdoctor.<slug>]` in `pyproject.toml`.
 
 These files are generated from the code by `make docs`.

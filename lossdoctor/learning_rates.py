@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import floor, log10
 from typing import NamedTuple
 
+from lossdoctor import slips
 from lossdoctor.families import billions
 from lossdoctor.model import Chart, Run
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter
@@ -110,19 +111,12 @@ def higher(rate: float, band: Band | None) -> float:
     return rounded(max(10 * rate, band.usual if band else 0.0))
 
 
-def short(value: float) -> str:
-    """A rate as people write it: 2e-4, 1.5e-5; from 0.01 on as a plain decimal."""
-    if value >= 0.01 or value <= 0:
-        return f"{value:.3g}"
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def decimal(value: float) -> str:
-    """The same without an exponent, which is where people slip: 0.00005."""
-    return f"{value:.12f}".rstrip("0").rstrip(".") if value >= 1e-9 else short(value)
+def short(rate: float) -> str:
+    """A rate to three digits, as people write it: 2e-4, 1.25e-5."""
+    return slips.short(float(f"{rate:.3g}"))
 
 
 def change(before: float, after: float) -> str:
-    """`from 5e-5 to 2e-4 (0.00005 to 0.0002)`: 5e-5 to 2e-4 is a raise, which the decimals show."""
-    return f"from {short(before)} to {short(after)} ({decimal(before)} to {decimal(after)})"
+    """`from 5e-5 to 2e-4 (0.00005 to 0.0002)`: a raise, which the decimals show to whoever reads 5 as more than 2."""
+    words = [short(before), short(after)]
+    return f"from {words[0]} to {words[1]} ({' to '.join(map(slips.decimal, words))})"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from lossdoctor.slips import agree
+from lossdoctor.slips import differ
 
 Kind = Literal["train", "eval", "summary"]
 Severity = Literal["critical", "warning", "info"]
@@ -91,7 +91,7 @@ class Run:
                 continue  # the steps decide, and the epochs beside them are a default that nobody chose
             known = told.pop(name, (self.facts[name],))
             used, *others = (facts[name], *known) if first else (*known, facts[name])
-            differing = [fact for fact in others if not agree(name, used.value, fact.value)]
+            differing = [fact for fact in others if differ(name, used, fact)]
             if differing:
                 told[name] = (used, *differing)
         conflicts = tuple(Conflict(name, stated) for name, stated in sorted(told.items()))

@@ -109,7 +109,8 @@ def given(extra: Iterable[Any], settings: dict[str, dict[str, Any]] | None = Non
             raise LossDoctorError(f"plugins: lossdoctor has a {page.slug} of its own; choose another name for {page.__name__}")
         if page.slug in {other.slug for other in made}:
             raise LossDoctorError(f"plugins: {page.slug} is there twice")
-        made.append(build({page.slug: page}, settings)[0] if plugin is page else replace(plugin))  # never the state of another run
+        fresh = build({page.slug: page}, settings)[0] if plugin is page else replace(plugin)  # without the state of another run
+        made.append(fresh)
     return made
 
 

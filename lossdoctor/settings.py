@@ -5,6 +5,7 @@ A name that no object here claims is one of TrainingArguments. Works on any data
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -116,6 +117,8 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
         "use_vllm",
     ),
     "KTOConfig": ("beta", "desirable_weight", "undesirable_weight"),
+    "get_scheduler": ("num_warmup_steps", "num_training_steps"),
+    "DPOTrainer": ("ref_model", "peft_config", "processing_class"),
     "tokenizer": (
         "padding_side",
         "truncation_side",
@@ -147,14 +150,18 @@ FACTS: Mapping[str, str] = {
     "zero_optimization.overlap_comm": "overlap_comm",
 }
 
-#: A field that transformers renamed, with its other name: where both are there, each must be told.
+#: A field that transformers or TRL renamed, with its other name: where both are in use, each must be told.
 TWINS = (
     ("gradient_checkpointing", "activation_checkpointing"),
     ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
     ("evaluation_strategy", "eval_strategy"),
+    ("max_seq_length", "max_length"),
 )
-#: A name that is only right where the version has no field of the other name: 5.0 takes a share below 1 for `warmup_steps`.
-SUCCESSORS: Mapping[str, str] = {"warmup_ratio": "warmup_steps"}
+#: What transformers 5 has in place of a field, and its values; `warmup_steps` takes a share below 1 there.
+SUCCESSORS: Mapping[str, tuple[str, Mapping[Any, Any]]] = {
+    "warmup_ratio": ("warmup_steps", {}),
+    "group_by_length": ("train_sampling_strategy", {True: "group_by_length", False: "random"}),
+}
 
 
 def owner(name: str, task: str | None = None) -> str:
@@ -171,7 +178,7 @@ def changed(args: A, changes: Mapping[str, Any]) -> A:
 
     Not `dataclasses.replace`: it gives back as if the user had asked for it what `__post_init__` filled in, which GRPOConfig
     refuses and which lets an old name of a field win over the new one. So fields that stay at their default are left out, and
-    of those that begin as None only the ones that do not come out the same by themselves are passed.
+    of those that begin as None or empty only the ones that do not come out the same by themselves are passed.
 
     Raises:
         ValueError: `args` is no such object, or its class refuses the change; one line.
@@ -188,7 +195,7 @@ def changed(args: A, changes: Mapping[str, Any]) -> A:
     for name, value in wanted.items():
         if getattr(result, name) != value and _is(getattr(result, name), getattr(args, name)):
             raise ValueError(f"{kind} does not take {name}={value!r}: it stays {getattr(result, name)!r}")
-    return result  # type: ignore[return-value]
+    return result
 
 
 def _wanted(args: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,6 +203,9 @@ def _wanted(args: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
     known = {field.name for field in fields(args) if field.init}
     wanted: dict[str, Any] = {}
     for name, value in changes.items():
+        if name not in known and name in SUCCESSORS:
+            name, values = SUCCESSORS[name]
+            value = values.get(value, value)
         for place in _places(args, name, known):
             before = getattr(args, place)
             both = isinstance(value, Mapping) and isinstance(before, Mapping)
@@ -209,14 +219,14 @@ def _places(args: Any, name: str, known: set[str]) -> list[str]:
     there = [twin for twin in pair if twin in known]
     if name in there:
         return [twin for twin in there if twin == name or getattr(args, twin) is not None]
-    return there or [successor for successor in [SUCCESSORS.get(name, "")] if successor in known]
+    return there
 
 
 def _asked_for(args: Any) -> dict[str, Any]:
     """The arguments that make an equal object: what differs from its default, unless `__post_init__` fills it in anyway."""
     differing = [field for field in fields(args) if field.init and not _is(getattr(args, field.name), _default(field))]
-    given = {field.name: getattr(args, field.name) for field in differing if field.default is not None}
-    open_questions = [field.name for field in differing if field.default is None]
+    open_questions = [f.name for f in differing if f.default is None or f.default_factory is not MISSING]
+    given = {field.name: getattr(args, field.name) for field in differing if field.name not in open_questions}
     if open_questions:
         base = _made(type(args), given)
         for name in open_questions:
@@ -229,7 +239,9 @@ def _asked_for(args: Any) -> dict[str, Any]:
 def _made(kind: type, given: Mapping[str, Any]) -> Any:
     """The object, or None as long as what is given so far does not make one."""
     try:
-        return kind(**deepcopy(dict(given)))
+        with warnings.catch_warnings():  # what they say of the values was said when `args` was made
+            warnings.simplefilter("ignore")
+            return kind(**deepcopy(dict(given)))
     except Exception:
         return None
 

@@ -45,6 +45,15 @@ def agree(name: str, one: Any, other: Any) -> bool:
     return one == other if isinstance(one, dict) else _same_text(name, str(one), str(other))
 
 
+def differ(name: str, one: Fact, other: Fact) -> bool:
+    """Whether two sources disagree; the batch size in a trainer_state counts all GPUs of its one process."""
+    if name == "per_device_train_batch_size" and "trainer_state" in (one.source, other.source):
+        first, second = (_number(fact.value) or 0 for fact in sorted((one, other), key=lambda f: f.source != "trainer_state"))
+        if second and first > second and first % second == 0:
+            return False
+    return not agree(name, one.value, other.value)
+
+
 def _silent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in ("", "auto", "none"))
 
@@ -127,10 +136,11 @@ def short(value: Any) -> str:
 def plain(value: Any) -> str:
     """A number in both notations where they differ: "2e-4 (0.0002)"."""
     words = short(value)
-    return f"{words} ({_decimal(words)})" if "e-" in words and abs(value) >= SHORT_BELOW else words
+    return f"{words} ({decimal(words)})" if "e-" in words and abs(value) >= SHORT_BELOW else words
 
 
-def _decimal(words: str) -> str:
+def decimal(words: str) -> str:
+    """A number without its exponent: "0.00005"."""
     from decimal import Decimal  # rarely needed, and costs a start-up
 
     return format(Decimal(words), "f")
@@ -159,13 +169,13 @@ def _both(one: float, other: float) -> str:
     words = [short(one), short(other)]
     if not any("e-" in word for word in words) or min(abs(one), abs(other)) < SHORT_BELOW:
         return f"from {words[0]} to {words[1]}"
-    return ", ".join(f"{word} is {_decimal(word)}" if "e-" in word else word for word in words)
+    return ", ".join(f"{word} is {decimal(word)}" if "e-" in word else word for word in words)
 
 
 def misleads(before: Any, after: Any) -> bool:
     """Whether the mantissa moves one way and the exponent, which decides, the other: that is where people slip."""
     one, other = _number(before), _number(after)
-    if one is None or other is None or one <= 0 or other <= 0:
+    if one is None or other is None or one <= 0 or other <= 0 or not any("e-" in short(number) for number in (one, other)):
         return False
     (first, low), (second, high) = (f"{number:.5e}".split("e") for number in (one, other))
     return (float(second) - float(first)) * (int(high) - int(low)) < 0
@@ -185,9 +195,12 @@ def history_of(name: str, configurations: Sequence[Mapping[str, Fact]]) -> Itera
 
 def told(run: Run) -> list[str]:
     """One line for every fact of which sources disagree, and for every change of the rate over the configurations."""
-    history = list(history_of("learning_rate", run.configurations))
-    lines = [_conflict(conflict, with_change=not (conflict.name == "learning_rate" and history)) for conflict in run.conflicts]
-    return [*lines, *(f"learning_rate over the configurations: {change}" for change in history)]
+    history = [f"learning_rate over the configurations: {change}" for change in history_of("learning_rate", run.configurations)]
+    lines: list[str] = []
+    for conflict in run.conflicts:
+        changes = history if conflict.name == "learning_rate" else []
+        lines += [_conflict(conflict, with_change=not changes), *changes]
+    return lines if set(history) <= set(lines) else [*history, *lines]
 
 
 def _conflict(conflict: Conflict, with_change: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -100,7 +101,8 @@ def _comment(words: str, width: int = WIDTH) -> list[str]:
 def value(anything: Any) -> str:
     """A value on one line of YAML 1.1, in which 6e-05 is text and 6.0e-05 a number."""
     text = str(yaml.safe_dump(_plain(anything), default_flow_style=True, width=10_000, allow_unicode=True))
-    return text.removesuffix("\n").removesuffix("\n...")
+    text = text.removesuffix("\n").removesuffix("\n...")
+    return json.dumps(_plain(anything)) if "\n" in text else text
 
 
 def _plain(anything: Any) -> Any:

@@ -17,6 +17,15 @@ LFS_POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64
 SAFETENSORS = b'\x40\x00\x00\x00\x00\x00\x00\x00{"__metadata__":{"format":"pt"}}' + bytes(32)
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x01\x00"
 ZIP = b"PK\x03\x04\x14\x00\x00\x00\x08\x00archive/data.pkl"
+#: YAML that is short as written and endless when its aliases are followed, or its keys merged.
+LAUGHS = (
+    b"a0: &a0 [x, x]\n"
+    + b"".join(b"a%d: &a%d [%s]\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 20))
+    + b"lora_target_modules: *a19\n"
+)
+MERGES = b"a0: &a0 {lr: 1, x: 2}\n" + b"".join(
+    b"a%d: &a%d {<<: [%s]}\n" % (i, i, b", ".join([b"*a%d" % (i - 1)] * 9)) for i in range(1, 20)
+)
 #: What the shell may set, and what would change the answers.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LOSSDOCTOR")}
 
@@ -268,7 +277,7 @@ def test_without_a_path_the_argument_is_asked_for(tmp_path):
     [
         (None, ("no such file",)),
         (b"- fp16\n- bf16\n", ("holds a list", "a mapping of names to values was expected")),
-        (b'"fp16"', ("holds a str", "a mapping of names to values was expected")),
+        (b'"fp16"', ("holds text", "a mapping of names to values was expected")),
         (b"", ("holds nothing", "a mapping of names to values was expected")),
         (b"fp16: [true\nbf16: }", ("neither JSON nor YAML (line 2)",)),
         (b"fp16: true\n\tbf16: true\n", ("neither JSON nor YAML (line 2)",)),
@@ -287,6 +296,43 @@ def test_a_config_that_cannot_be_used_is_one_line(tmp_path, content, words):
         (tmp_path / "run.yaml").write_bytes(content)
     line = complaint(analyze("--config", "run.yaml", log(tmp_path), folder=tmp_path))
     assert "run.yaml" in line and all(word in line for word in words), line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("run.sh", b"#!/bin/sh\necho hello\n", ("run.sh holds text", "text with --flags")),
+        ("run.sh", b"python train.py --lr $LR --fp16 $(cat x)\n", ("run.sh holds", "text with --flags")),
+        (
+            "run.py",
+            b"def train(learning_rate=1e-4):\n    return {'a': [1}\n",
+            ("run.py is neither JSON nor YAML", "TrainingArguments("),
+        ),
+        ("run.log", b"{'loss': 1.5, 'learning_rate': 1e-4, 'epoch': 0.1}\n{'loss': 1.4}\n", ("run.log", "was expected")),
+        ("README.md", b"# A project\n\nJust words: and more.\n", ("README.md", "a mapping of names to values was expected")),
+        ("run.txt", b"hello", ("run.txt holds text", "lists of hyper-parameters")),
+        ("run.py", b"__import__('os').system('touch marker')", ("run.py holds text", "was expected")),
+        ("run.yaml", b"colour: red\nsize: 3\n", ("names no setting that is known", "colour, size")),
+        ("state.json", b'{"log_history": [], "epoch": 1}', ("is the log of a run", "PATH")),
+        ("run.bin", PNG + bytes(range(256)), ("is not text",)),
+        ("run.bin", SAFETENSORS, ("neither JSON nor YAML",)),
+        ("run.yaml", b"- " * 300_000, ("neither JSON nor YAML",)),
+        ("run.yaml", b"? " * 300_000, ("neither JSON nor YAML",)),
+        ("run.yaml", b"[" * 500_000, ("neither JSON nor YAML",)),
+        ("run.json", b'{"lr": ' * 100_000, ("neither JSON nor YAML",)),
+        ("run.txt", b"lr=" * 1_000_000, ("neither JSON nor YAML below 1,024 KiB",)),
+        ("run.yaml", LAUGHS, ("neither JSON nor YAML",)),
+        ("run.yaml", MERGES, ("neither JSON nor YAML",)),
+        ("run.yaml", b"lora_target_modules: &a [*a]\n", ("neither JSON nor YAML",)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_text_without_settings_is_one_line(tmp_path, name, content, words):
+    """Scripts, logs and cards that hold none, binary files, and YAML that is deep or unfolds without end."""
+    (tmp_path / name).write_bytes(content)
+    line = complaint(analyze("--config", name, log(tmp_path), folder=tmp_path))
+    assert name in line and all(word in line for word in words), line
+    assert len(line) < 400 and not (tmp_path / "marker").exists()
 
 
 def test_a_folder_as_config_is_one_line(tmp_path):

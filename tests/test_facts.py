@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +20,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lossdoctor import facts, hardware
+from lossdoctor import facts, hardware, slips
 from lossdoctor.analysis import analyze
 from lossdoctor.facts import adapter_config, config_file, live, model_config, training_args
 from lossdoctor.facts.canonical import ALIASES, NAMES, canonical, fact, translate
-from lossdoctor.model import Fact, LossDoctorError, Run
+from lossdoctor.model import Conflict, Fact, LossDoctorError, Run
 
 ROWS = [{"step": s, "loss": 3 - s / 100, "grad_norm": 1 + s % 3 / 7, "learning_rate": 1e-4} for s in range(1, 21)]
 
@@ -92,6 +93,15 @@ def test_another_name_is_no_fact(name):
         ("target_modules", "all-linear", "all-linear"),
         ("target_modules", ["q_proj"], ["q_proj"]),
         ("target_modules", ("q_proj", "v_proj"), ["q_proj", "v_proj"]),
+        ("target_modules", "q_proj, v_proj", ["q_proj", "v_proj"]),
+        ("target_modules", r".*\.(q|v)_proj", r".*\.(q|v)_proj"),
+        ("max_steps", "2,000", 2000),
+        ("dataset_size", "10k", 10_000),
+        ("trainable_params", "4.2M", 4_200_000),
+        ("lr", "1e-4 ", 1e-04),
+        ("evaluation_strategy", False, "no"),
+        ("resume_from_checkpoint", "out/checkpoint-5", "out/checkpoint-5"),
+        ("resume_from_checkpoint", "true", True),
         ("deepspeed", "ds_z3.json", "ds_z3.json"),
         ("deepspeed", {"zero_optimization": {"stage": 2}}, {"zero_optimization": {"stage": 2}}),
     ],
@@ -112,6 +122,9 @@ def test_a_value_gets_the_kind_that_its_name_takes(name, given_, value):
         pytest.param("learning_rate", 10**400, id="huge"),
         ("lora_r", 1.5),
         ("lora_r", "many"),
+        ("learning_rate", "0,0002"),
+        ("vocab_size", "32k"),
+        ("max_steps", "1,00"),
         ("lora_r", False),
         ("tf32", "perhaps"),
         ("fp16", "perhaps"),
@@ -556,6 +569,8 @@ def test_a_real_adapter_is_read_as_it_was(tmp_path):
         "lora_dropout": 0.1,
         "lora_target_modules": ["q_proj"],
         "use_lora": True,
+        "use_rslora": False,
+        "use_dora": False,
     }
 
 
@@ -682,6 +697,556 @@ def test_facts_may_lie_in_the_newest_checkpoint(tmp_path):
     assert analyze(tmp_path)[0].run.get("seed") == 2
     save(tmp_path, holding(seed=3))
     assert analyze(tmp_path)[0].run.get("seed") == 3
+
+
+# Other tools' configurations, scripts, dumps and cards
+
+DIALECTS = Path(__file__).parent / "facts"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "absent"),
+    [
+        (
+            "llama_factory.yaml",
+            {
+                "model_name_or_path": "meta-llama/Meta-Llama-3-8B-Instruct",
+                "trainer": "sft",
+                "framework": "LLaMA-Factory",
+                "finetuning_type": "lora",
+                "use_lora": True,
+                "use_rslora": True,
+                "lora_r": 16,
+                "lora_target_modules": "all-linear",
+                "lora_modules_to_save": ["embed_tokens", "lm_head"],
+                "quantization": "4bit",
+                "attn_implementation": "flash_attention_2",
+                "max_length": 2048,
+                "learning_rate": 1e-4,
+                "bf16": True,
+                "eval_strategy": "no",
+                "tokens_added": 2,
+                "dataset": ["identity", "alpaca_en_demo"],
+                "deepspeed": "facts/deepspeed/ds_z2.json",
+                "zero_stage": 2,
+                "overlap_comm": True,
+            },
+            ("fp16", "dataset_size", "total_train_batch_size", "loss_scale"),
+        ),
+        (
+            "axolotl.yaml",
+            {
+                "model_name_or_path": "NousResearch/Llama-2-7b-hf",
+                "per_device_train_batch_size": 2,
+                "total_train_batch_size": 64,
+                "gradient_accumulation_steps": 4,
+                "use_lora": True,
+                "lora_target_modules": "all-linear",
+                "lora_modules_to_save": ["embed_tokens", "lm_head"],
+                "quantization": "4bit",
+                "bf16": "auto",
+                "packing": True,
+                "max_length": 4096,
+                "attn_implementation": "flash_attention_2",
+                "optim": "paged_adamw_32bit",
+                "lr_scheduler_type": "cosine",
+                "learning_rate": 2e-4,
+                "tokens_added": 2,
+            },
+            ("fp16", "model_type"),
+        ),
+        (
+            "deepspeed/ds_z2.json",
+            {"deepspeed": True, "zero_stage": 2, "overlap_comm": True, "contiguous_gradients": True, "initial_scale_power": 16},
+            ("fp16", "bf16", "loss_scale", "gradient_accumulation_steps", "max_grad_norm", "total_train_batch_size"),
+        ),
+        (
+            "deepspeed_full.json",
+            {
+                "fp16": True,
+                "bf16": False,
+                "loss_scale": 1024.0,
+                "zero_stage": 1,
+                "overlap_comm": False,
+                "learning_rate": 2e-5,
+                "lr_scheduler_type": "linear",
+                "warmup_steps": 100.0,
+                "max_steps": 4000,
+                "per_device_train_batch_size": 4,
+                "total_train_batch_size": 256,
+                "max_grad_norm": 1.0,
+            },
+            (),
+        ),
+        (
+            "kedro_parameters.yml",
+            {
+                "model_name_or_path": "Qwen/Qwen2.5-1.5B",
+                "torch_dtype": "bfloat16",
+                "lora_r": 8,
+                "lora_dropout": 0.1,
+                "lora_target_modules": ["q_proj", "v_proj"],
+                "learning_rate": 5e-5,
+                "lr_scheduler_kwargs": {"num_cycles": 0.5},
+                "bf16": True,
+                "fp16": False,
+                "zero_stage": 3,
+                "overlap_comm": True,
+                "max_grad_norm": 0.5,
+            },
+            ("max_length",),
+        ),
+        ("accelerate.yaml", {"deepspeed": True, "zero_stage": 2, "world_size": 8, "bf16": True, "fp16": False}, ()),
+        (
+            "model_card.md",
+            {
+                "model_name_or_path": "mistralai/Mistral-7B-v0.1",
+                "dataset": "org/some-instructions",
+                "learning_rate": 5e-5,
+                "per_device_train_batch_size": 8,
+                "total_train_batch_size": 128,
+                "world_size": 4,
+                "multi_gpu": True,
+                "optim": "adamw_torch",
+                "adam_beta2": 0.95,
+                "adam_epsilon": 1e-8,
+                "warmup_ratio": 0.1,
+                "num_train_epochs": 3.0,
+                "quantization": "4bit",
+                "torch_version": "2.1.0+cu118",
+                "transformers_version": "4.36.2",
+            },
+            ("fp16", "bf16"),
+        ),
+        (
+            "card_with_table.md",
+            {"learning_rate": 2e-4, "lora_r": 64, "lora_alpha": 16.0, "max_steps": 2000, "bf16": True, "num_train_epochs": 3.0},
+            ("per_device_train_batch_size", "lr_scheduler_type"),
+        ),
+        (
+            "train.sh",
+            {
+                "model_name_or_path": "Qwen/Qwen2-7B",
+                "learning_rate": 2e-4,
+                "world_size": 8,
+                "bf16": True,
+                "tf32": True,
+                "packing": True,
+                "group_by_length": False,
+                "gradient_accumulation_steps": 8,
+                "lora_target_modules": ["q_proj", "v_proj"],
+                "eval_strategy": "no",
+                "deepspeed": "deepspeed/ds_z2.json",
+                "zero_stage": 2,
+            },
+            ("fp16", "seed"),
+        ),
+        (
+            "accelerate_launch.txt",
+            {"world_size": 4, "bf16": True, "fp16": False, "quantization": "4bit", "use_lora": True, "learning_rate": 1e-5},
+            (),
+        ),
+        (
+            "trainer_dump.log",
+            {
+                "learning_rate": 5e-5,
+                "fp16": True,
+                "bf16": False,
+                "lr_scheduler_type": "linear",
+                "optim": "adamw_torch",
+                "eval_strategy": "no",
+                "save_strategy": "steps",
+                "logging_nan_inf_filter": True,
+                "trainer": "Seq2SeqTrainingArguments",
+            },
+            ("deepspeed", "resume_from_checkpoint", "max_steps"),
+        ),
+        (
+            "finetune.py",
+            {
+                "model_name_or_path": "google/gemma-2-2b",
+                "torch_dtype": "bfloat16",
+                "attn_implementation": "eager",
+                "quantization": "4bit",
+                "learning_rate": 2e-4,
+                "bf16": True,
+                "lora_r": 16,
+                "use_lora": True,
+                "lora_modules_to_save": ["lm_head"],
+                "gradient_checkpointing_kwargs": {"use_reentrant": False},
+                "trainer": "SFTConfig",
+            },
+            ("fp16", "weight_decay", "optim"),
+        ),
+        ("namespace.txt", {"learning_rate": 2e-5, "per_device_train_batch_size": 32, "fp16": True}, ("seed",)),
+        ("dictionary.log", {"learning_rate": 1e-4, "fp16": True, "optim": "adafactor", "lora_r": 8}, ()),
+    ],
+)
+def test_every_dialect_is_told_by_its_content(tmp_path, name, expected, absent):
+    """Each file is read as what it is, under any name; what it does not state, or states as a variable, is not known."""
+    found = values(config_file.read(DIALECTS / name))
+    assert {key: found.get(key) for key in expected} == expected
+    assert not set(absent) & set(found)
+    copy = write(tmp_path, "unnamed", (DIALECTS / name).read_text())
+    nearby = ("zero_stage", "overlap_comm")
+    other = values(config_file.read(copy))
+    assert {k: other.get(k) for k in expected if k not in nearby} == {k: v for k, v in expected.items() if k not in nearby}
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("python t.py --fp16", {"fp16": True}),
+        ("python t.py --learning_rate=1e-4 --bf16 --no-fp16", {"learning_rate": 1e-4, "bf16": True, "fp16": False}),
+        ("deepspeed --num_gpus 8 --num_nodes 2 t.py --lr 1e-4", {"deepspeed": True, "world_size": 16, "learning_rate": 1e-4}),
+        ("torchrun --nproc_per_node=gpu t.py --lr 1 --seed 3", {"learning_rate": 1.0, "seed": 3}),
+        ("t.py --lr 1e-4 --seed 3 && t.py --lr 2e-4", {"learning_rate": 2e-4, "seed": 3}),
+        ("t.py --seed '3 --lr 1e-4", {"learning_rate": 1e-4}),
+        ("llamafactory-cli train --stage dpo --template qwen --cutoff_len 512 --pref_beta 0.2", {"trainer": "dpo", "beta": 0.2}),
+        ("args: Namespace(lr=1e-4)", {"learning_rate": 1e-4}),
+        ("TrainingArguments('out', 1, learning_rate = 2e-4)", {"learning_rate": 2e-4, "trainer": "TrainingArguments"}),
+        ("TrainingArguments(learning_rate=2e-4, fp16=True", {"learning_rate": 2e-4, "fp16": True}),
+        ("GRPOConfig(beta=0.04, num_generations=8)", {"beta": 0.04, "num_generations": 8, "trainer": "GRPOConfig"}),
+        ("x = GenerationConfig(temperature=0.1)\nDPOConfig(beta=0.1)", {"beta": 0.1}),
+        ("--- \nlicense: mit\nbase_model:\n- org/one\n---\n# x", {"model_name_or_path": "org/one"}),
+        ("### Training hyperparameters\n\n- mixed_precision_training: Apex, opt level O1\n", {"fp16": "apex o1"}),
+        ("### Training hyperparameters\n- optimizer: Adam with betas=(0.9,0.999) and epsilon=1e-08", {"adam_beta1": 0.9}),
+        ("mixed_precision: fp16\nload_in_8bit: true\n", {"fp16": True, "bf16": False, "quantization": "8bit"}),
+        (
+            "stage: kto\nfinetuning_type: full\ntemplate: x\nflash_attn: disabled",
+            {"use_lora": False, "attn_implementation": "eager"},
+        ),
+        ("stage: sft\nfinetuning_type: freeze\ntemplate: x\nflash_attn: auto\nfp16: true", {"use_lora": False, "fp16": True}),
+        ("base_model: x\nsequence_len: 8\nmicro_batch_size: 1\nsdp_attention: true", {"attn_implementation": "sdpa"}),
+        (
+            "stage1:\n training_args:\n  lora_config: {r: 4, alpha: 8}\n  optimizer: {lr: 1e-3}\n",
+            {"lora_r": 4, "learning_rate": 1e-3},
+        ),
+        ("a: {b: {c: {d: {e: {lr: 1}}}}}\nseed: 1", {"seed": 1}),
+        ('{"peft_type": "LORA", "r": 4}', {"use_lora": True, "lora_r": 4}),
+        ('{"architectures": ["X"], "model_type": "llama", "vocab_size": 9}', {"model_type": "llama", "vocab_size": 9}),
+    ],
+)
+def test_the_quirks_of_a_dialect_are_known(tmp_path, content, expected):
+    """Bare and negated flags, launchers, unbalanced quotes, positional arguments, short names that depend on their section."""
+    found = values(config_file.read(write(tmp_path, "file", content)))
+    assert {key: found.get(key) for key in expected} == expected
+    assert "temperature" not in found and found.get("attn_implementation") != "auto"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "TrainingArguments(learning_rate=__import__('os').system('touch marker'), seed=1)",
+        "python t.py --learning_rate $(touch marker) --gpu `touch marker` --seed 1",
+        "seed: 1\nlearning_rate: !!python/object/apply:os.system ['touch marker']\n",
+        "{'seed': 1, 'learning_rate': open('marker', 'w')}",
+    ],
+)
+def test_nothing_in_a_text_is_run(tmp_path, monkeypatch, content):
+    """Calls, command substitutions and tags state nothing, and do nothing."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = values(config_file.read(write(tmp_path, "file", content)))
+    except LossDoctorError:
+        found = {"seed": 1}
+    assert not (tmp_path / "marker").exists()
+    assert found.get("seed") == 1 and not {"learning_rate", "gpu"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("named", "followed"),
+    [
+        ("ds.json", True),
+        ("./ds.json", True),
+        ("deep/er/ds.json", True),
+        ("beside/ds.json", True),
+        ("../beside/ds.json", True),
+        ("around/beside/ds.json", True),
+        ("home/ds.json", True),
+        ("../../ds.json", False),
+        ("../around/../../ds.json", False),
+        ("{absolute}", False),
+        ("~/ds.json", False),
+        ("link.json", False),
+        ("missing.json", False),
+        ("x" * 5000, False),
+        ("broken.json", False),
+        ("other.json", False),
+    ],
+)
+def test_a_deepspeed_file_is_followed_nearby_only(tmp_path, named, followed):
+    """Below the folder of the configuration, or beside it; neither absolute paths nor links lead anywhere else."""
+    home = tmp_path / "around" / "home"
+    for folder in (home, home / "deep" / "er", tmp_path / "around" / "beside", tmp_path):
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder, "ds.json", {"zero_optimization": {"stage": 2}})
+    (home / "link.json").symlink_to(tmp_path / "ds.json")
+    write(home, "broken.json", "{")
+    write(home, "other.json", {"learning_rate": 1.0})
+    path = write(home, "run.json", {"seed": 1, "deepspeed": named.format(absolute=tmp_path / "ds.json")})
+    assert (values(config_file.read(path)).get("zero_stage") == 2) is followed
+
+
+def test_a_deepspeed_configuration_may_stand_within(tmp_path):
+    """What the arguments hold in place of a path is read as well, and "auto" leaves it to the arguments."""
+    inner = {"zero_optimization": {"stage": 1, "overlap_comm": True}, "fp16": {"enabled": "auto"}}
+    save(tmp_path, holding(deepspeed=inner, fp16=True))
+    write(tmp_path, "trainer_state.json", {"log_history": ROWS})
+    (report,) = analyze(tmp_path)
+    assert (hardware.zero_stage(report.run), report.run.get("overlap_comm"), report.run.get("fp16")) == (1, True, True)
+    assert hardware.uses_deepspeed(report.run) and not report.run.conflicts
+
+
+def test_sources_beside_the_log_are_read_best_first(tmp_path):
+    """training_args.bin, then its readable forms, the DeepSpeed JSON and the model card; what is none of them is left alone."""
+    write(tmp_path, "trainer_state.json", {"log_history": ROWS})
+    write(tmp_path, "README.md", (DIALECTS / "model_card.md").read_text())
+    write(tmp_path, "ds_config_zero2.json", {"zero_optimization": {"stage": 2}, "gradient_clipping": 0.5})
+    write(tmp_path, "zero_shot.json", {"learning_rate": 9.0, "seed": 9})
+    write(tmp_path, "training_args.yaml", "learning_rate: 1e-4\nweight_decay: 0.1\n")
+    save(tmp_path, holding(weight_decay=0.2))
+    facts_ = {name: (known.value, known.source) for name, known in analyze(tmp_path)[0].run.facts.items()}
+    assert facts_["learning_rate"] == (3e-4, "training_args.bin") and facts_["weight_decay"] == (0.2, "training_args.bin")
+    assert facts_["max_grad_norm"] == (0.5, "ds_config_zero2.json") and facts_["zero_stage"] == (2, "ds_config_zero2.json")
+    assert facts_["seed"] == (42, "README.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README.md", "# My project\n\nRun `python train.py --learning_rate 9 --fp16`.\n\n- seed: 3\n\n| seed | 4 |\n"),
+        ("README.md", "\0\1\2"),
+        ("ds_config.json", "{"),
+        ("zero.json", '{"learning_rate": 9}'),
+        ("deepspeed.json", "x" * 600_000),
+    ],
+)
+def test_what_is_no_source_after_all_is_nobodys_error(tmp_path, name, content):
+    """A README of a project and other people's JSON beside a log state nothing, and are not complained about."""
+    write(tmp_path, name, content)
+    write(tmp_path, "trainer_state.json", {"log_history": ROWS})
+    (report,) = analyze(tmp_path)
+    assert set(report.run.facts) <= {"task"} and not [n for n in report.not_judged if name in n.what + n.why]
+
+
+SCRAPS = [
+    "---\n", "\n", "base_model: ", "### Training hyperparameters\n", "- learning_rate: ", "| seed | 3 |\n", "TrainingArguments(",
+    "LoraConfig(r=", ")", "(", "[", "]", "{", "}", "'", '"', ",", "=", ":", " ", "#", "\\", "\\\n", "--learning_rate ", "--fp16",
+    "--no-fp16 ", "$X", "X=1\n", "deepspeed ", "torchrun --nproc_per_node=", "1e-4", "-1", "nan", "1" * 400, "None", "True",
+    "torch.float16", "<A.B: 'c'>", "zero_optimization: {stage: ", "fp16: ", "&a ", "*a", "<<: ", "- ", "? ", "!!python/name:os",
+    "stage: sft\n", "template: x\n", "micro_batch_size: 2\n", "sequence_len: x\n", "base_model: b\n", "deepspeed: ", "../..",
+    "\x00", "\u2028", "é", "{'a': 1}", '{"fp16": {"enabled": ',
+]  # fmt: skip
+
+
+@hypothesis_settings(deadline=None, max_examples=500)
+@given(st.lists(st.one_of(st.sampled_from(SCRAPS), st.text(max_size=8)), max_size=25).map("".join))
+def test_no_text_breaks_a_reader(scratch, content):
+    """Whatever is in a file, its facts have known names and kinds, or there is one line that says what is wrong."""
+    path = scratch / "any"
+    path.write_text(content, encoding="utf-8", newline="", errors="replace")
+    try:
+        found = config_file.read(path)
+    except LossDoctorError as error:
+        assert "\n" not in str(error)
+    else:
+        assert set(found) <= set(NAMES)
+        json.dumps(values(found))
+
+
+@pytest.mark.parametrize("name", [*config_file.MAPPINGS, *config_file.TEXTS])
+@hypothesis_settings(deadline=None, max_examples=60)
+@given(content=st.lists(st.sampled_from(SCRAPS), max_size=25).map("".join), depth=st.integers(0, 3))
+def test_no_reader_trusts_what_recognised_the_file(name, content, depth):
+    """Each reader on its own takes any text or mapping without an error of its own."""
+    module = import_module(f"lossdoctor.facts.{name}")
+    if name in config_file.TEXTS:
+        module.recognise(content)
+        translate(module.values(content), "x")
+        return
+    for inner in (content, [content], {content: content}, None, 3, True):
+        given_: Any = inner
+        for _ in range(depth):
+            given_ = {"zero_optimization": given_, "lora": given_, "datasets": [given_], "r": given_}
+        whole = dict.fromkeys(
+            (*NAMES, *ALIASES, "adapter", "tokens", "fp16", "bf16", "scheduler", "id2label", "text_config"), given_
+        )
+        module.recognise(whole)
+        translate(module.names(whole), "x")
+
+
+# Sources that disagree
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "same"),
+    [
+        ("learning_rate", 5e-5, "5e-05", True),
+        ("learning_rate", 5e-5, 5.0000001e-5, True),
+        ("learning_rate", 5e-5, 5.1e-5, False),
+        ("fp16", True, "true", True),
+        ("fp16", True, "False", False),
+        ("fp16", True, "full", True),
+        ("fp16", "auto", False, True),
+        ("deepspeed", "ds.json", True, True),
+        ("deepspeed", "ds.json", {"zero_optimization": {}}, True),
+        ("deepspeed", False, True, False),
+        ("model_name_or_path", "org/llama", "/data/models/llama", True),
+        ("model_name_or_path", "org/llama", "./llama/", True),
+        ("model_name_or_path", "llama", "org/llama", True),
+        ("model_name_or_path", "org/llama", "other/llama", False),
+        ("model_name_or_path", "org/llama", "/x/models--org--llama/snapshots/0af3", True),
+        ("model_name_or_path", "org/llama", "C:\\models\\mistral", False),
+        ("torch_dtype", "torch.bfloat16", "bf16", True),
+        ("torch_dtype", "float16", "bfloat16", False),
+        ("quantization", "4bit", "bitsandbytes 4-bit", True),
+        ("quantization", "4bit", "8bit", False),
+        ("torch_version", "2.1.0+cu118", "2.1.0", True),
+        ("torch_version", "2.1.0", "2.2.0", False),
+        ("gpu", "RTX 3090", "NVIDIA GeForce RTX 3090", True),
+        ("lora_target_modules", ["q", "v"], ["v", "q"], True),
+        ("lora_target_modules", ["q", "v"], "all-linear", True),
+        ("lora_target_modules", ["q", "v"], ["q"], False),
+        ("num_train_epochs", 2.5, 3, True),
+        ("num_train_epochs", 2, 3, False),
+        ("save_steps", 0.1, 500, True),
+        ("save_steps", 100, 500, False),
+        ("trainer", "SFTConfig", "sft", True),
+        ("optim", "adamw_torch", "adafactor", False),
+        ("lr_scheduler_kwargs", {"a": 1}, {"a": 2}, False),
+        ("max_length", 512, "auto", True),
+        ("seed", 1, None, True),
+    ],
+)
+def test_what_says_the_same_is_no_conflict(name, one, other, same):
+    """Rounding, spelling, silence and a path for a name are no disagreement; another value is."""
+    assert slips.agree(name, one, other) is slips.agree(name, other, one) is same
+
+
+def test_a_conflict_has_the_winner_first():
+    """Better sources win whichever comes first, and a source that comes to agree leaves the conflict."""
+    run = Run().knowing({"seed": Fact(1, "a"), "lora_r": Fact(8, "a")}).knowing({"seed": Fact(2, "b"), "lora_r": Fact(8.0, "b")})
+    assert run.conflicts == (Conflict("seed", (Fact(1, "a"), Fact(2, "b"))),)
+    run = run.knowing({"seed": Fact(2, "c")}, first=True)
+    assert run.conflicts == (Conflict("seed", (Fact(2, "c"), Fact(1, "a"))),) and run.get("seed") == 2
+    assert run.knowing({}).conflicts == run.conflicts and Run().conflicts == ()
+
+
+def test_what_the_trainer_derived_is_no_conflict():
+    """Epochs beside a number of steps, and a batch size that counts all GPUs of a process, are not contradicted."""
+    state = {
+        name: Fact(value, "trainer_state") for name, value in {"num_train_epochs": 7, "per_device_train_batch_size": 16}.items()
+    }
+    stated = {"num_train_epochs": 3.0, "max_steps": 100, "per_device_train_batch_size": 8}
+    run = Run(facts=state).knowing({name: Fact(value, "training_args.bin") for name, value in stated.items()})
+    assert run.conflicts == ()
+    assert [c.name for c in run.knowing({"per_device_train_batch_size": Fact(32, "x.yaml")}).conflicts] == [
+        "per_device_train_batch_size"
+    ]
+
+
+def test_every_place_of_facts_takes_part_in_conflicts(tmp_path):
+    """The log's state, files beside it, several configurations and --set: the text tells each, the JSON holds all."""
+    write(tmp_path, "trainer_state.json", {"log_history": ROWS, "logging_steps": 2})
+    save(tmp_path, holding(logging_steps=10, seed=3))
+    write(tmp_path, "README.md", (DIALECTS / "model_card.md").read_text())
+    (tmp_path / "old").mkdir()
+    write(tmp_path / "old", "run.yaml", "learning_rate: 5e-5\nseed: 42\n")
+    write(tmp_path, "run.yaml", "learning_rate: 2e-4\n")
+    options = ("--config", "old/run.yaml", "--config", "run.yaml", "--set", "seed=7")
+    command = [sys.executable, "-m", "lossdoctor", "analyze", *options, "."]
+    shown = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "COLUMNS": "100"}
+    )
+    assert (shown.returncode, shown.stderr) == (0, "")
+    section = " ".join(shown.stdout.partition("Sources that disagree")[2].partition("Not judged")[0].split())
+    assert "≠ learning_rate: 2e-4 (run.yaml) is used; 5e-5 (old/run.yaml) and 3e-4 (training_args.bin) say otherwise" in section
+    assert "5e-5 (old/run.yaml), then 2e-4 (run.yaml): raised 4 times: 5e-5 is 0.00005, 2e-4 is 0.0002" in section
+    assert "≠ logging_steps: 2 (trainer_state) is used; 10 (training_args.bin) says otherwise: 10 is 5 times as much" in section
+    assert "≠ seed: 7 (--set) is used; 42 (old/run.yaml) and 3 (training_args.bin) say otherwise" in section
+    done = subprocess.run(
+        [*command, "--output-format", "json"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    (conflict,) = [c for c in json.loads(done.stdout)["reports"][0]["run"]["conflicts"] if c["name"] == "logging_steps"]
+    assert conflict == {
+        "name": "logging_steps",
+        "used": {"value": 2.0, "source": "trainer_state"},
+        "others": [{"value": 10.0, "source": "training_args.bin"}],
+    }
+
+
+# Numbers that are read the wrong way round
+
+
+@pytest.mark.parametrize(
+    ("value", "brief", "both"),
+    [
+        (2e-4, "2e-4", "2e-4 (0.0002)"),
+        (6e-05, "6e-5", "6e-5 (0.00006)"),
+        (1.5e-5, "1.5e-5", "1.5e-5 (0.000015)"),
+        (0.001, "1e-3", "1e-3 (0.001)"),
+        (0.01, "0.01", "0.01"),
+        (0.05, "0.05", "0.05"),
+        (3.0, "3", "3"),
+        (0, "0", "0"),
+        (1_000_000, "1000000", "1000000"),
+        (1e-30, "1e-30", "1e-30"),
+        (-2e-4, "-2e-4", "-2e-4 (-0.0002)"),
+        (0.1 + 0.2, "0.3", "0.3"),
+        (float("nan"), "nan", "nan"),
+        (True, "true", "true"),
+        ("cosine", "cosine", "cosine"),
+    ],
+)
+def test_a_number_is_written_as_people_write_it(value, brief, both):
+    """No zeros in the exponent, plain decimals from 0.01 on, and both notations where they differ."""
+    assert (slips.short(value), slips.plain(value)) == (brief, both)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "words"),
+    [
+        ("learning_rate", 5e-5, 2e-4, "raised 4 times: 5e-5 is 0.00005, 2e-4 is 0.0002"),
+        ("learning_rate", "2e-4", 5e-5, "lowered 4 times: 2e-4 is 0.0002, 5e-5 is 0.00005"),
+        ("learning_rate", 1e-4, 1.5e-4, "raised 1.5 times: 1e-4 is 0.0001, 1.5e-4 is 0.00015"),
+        ("learning_rate", 1e-4, 0.05, "raised 500 times: 1e-4 is 0.0001, 0.05"),
+        ("learning_rate", 1e-4, 1e-4, "unchanged at 1e-4 (0.0001)"),
+        ("warmup_steps", 0, 100, "raised from 0 to 100"),
+        ("lora_r", 8, 32, "raised 4 times: from 8 to 32"),
+        ("seed", 1, 2, "changed from 1 to 2"),
+        ("optim", "adamw_torch", "adafactor", "changed from adamw_torch to adafactor"),
+        ("fp16", True, False, "changed from true to false"),
+        ("fp16", True, "true", "unchanged at true"),
+    ],
+)
+def test_a_change_is_told_with_its_direction(name, before, after, words):
+    """A setting is raised or lowered by a factor, whatever its digits look like."""
+    assert slips.change_in_words(name, before, after) == words
+
+
+def test_a_history_tells_every_change():
+    """Each change of the rate has its direction, also where the last configuration is back at the first."""
+    stated = [
+        {"learning_rate": Fact(value, name)} for name, value in (("a", 5e-5), ("b", 2e-4), ("c", 2e-4), ("d", 5e-5), ("e", 6e-5))
+    ]
+    told = list(slips.history_of("learning_rate", [*stated[:2], {"seed": Fact(1, "x")}, *stated[2:]]))
+    assert [line.partition(":")[0] for line in told] == [
+        "5e-5 (a), then 2e-4 (b)",
+        "2e-4 (c), then 5e-5 (d)",
+        "5e-5 (d), then 6e-5 (e)",
+    ]
+    assert ["the exponent decides" in line for line in told] == [True, True, False]
+    run = Run(facts=stated[3], configurations=tuple(stated[:4]))
+    assert [line.partition(":")[0] for line in slips.told(run)] == ["learning_rate over the configurations"] * 2
+
+
+@given(st.floats(1e-8, 1.0), st.floats(1e-8, 1.0))
+def test_the_direction_is_that_of_the_numbers(before, after):
+    """No pair of rates is told the wrong way round."""
+    words = slips.change_in_words("learning_rate", before, after)
+    assert words.startswith(("unchanged", "raised" if after > before else "lowered"))
+    assert float(slips.short(before)) == pytest.approx(before, rel=1e-5)
 
 
 # Hardware

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from conftest import CASES, diagnose, rows_of, write_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lossdoctor.model import Fact
 from lossdoctor.reports.json import render as as_json
 from lossdoctor.reports.json import schema
 from lossdoctor.reports.spark import sparkline
@@ -79,6 +81,27 @@ def test_hostile_names_do_no_harm() -> None:
     report = diagnose(BROKEN, gpu="[bold red]V100[/]", model_name_or_path="[link=x]llama-2[/link]")
     text = as_text([report], color=False, width=80)
     assert "[bold red]V100[/]" in text
+
+
+def test_conflicts_are_in_both_reports() -> None:
+    """Every fact that sources disagree on is one line of text and one entry of JSON after the schema, whatever its value."""
+    stated = [{"learning_rate": 5e-5, "lora_target_modules": ["q", "v"], "fp16": True}, {"learning_rate": 2e-4, "fp16": False}]
+    stated.append({"learning_rate": math.inf, "lora_target_modules": ["[bold]" * 50], "optim": "x"})
+    report = diagnose(BROKEN)
+    run = report.run
+    for source, known in zip("abc", stated, strict=True):
+        run = run.knowing({name: Fact(value, f"[red]{source}") for name, value in known.items()})
+    report = replace(report, run=run)
+    document = json.loads(as_json([report]), parse_constant=refuse)
+    jsonschema.validate(document, schema())
+    conflicts = {c["name"]: c for c in document["reports"][0]["run"]["conflicts"]}
+    assert set(conflicts) == {"learning_rate", "lora_target_modules", "fp16"}
+    assert [other["value"] for other in conflicts["learning_rate"]["others"]] == [2e-4, None]
+    assert conflicts["fp16"]["used"] == {"value": True, "source": "[red]a"}
+    text = as_text([report], color=False, width=80)
+    section = " ".join(text.partition("Sources that disagree")[2].split())
+    assert "fp16: true ([red]a) is used; false ([red]b) says otherwise" in section
+    assert max(map(len, text.splitlines())) <= 80 and "Sources" not in as_text([diagnose(BROKEN)], color=False)
 
 
 @given(

@@ -40,6 +40,8 @@ class BadBatch(Cause):
     tall: float = 0.4
     #: How close the places within the epoch must be, as a share of it (and at least one row and a half).
     same_place: float = 0.01
+    #: A gradient norm that many times the usual one has jumped.
+    norm_jump: float = 3.0
 
     def weigh(self, chart: Chart) -> Opinion | None:
         spikes = [s for s in chart.all("loss-spike") if self._counts(s)]
@@ -61,12 +63,9 @@ class BadBatch(Cause):
             opinion.add(
                 4 if len(steps) > 2 else 2, f"steps {listed} lie at the same place of their epochs, {offset:.0%} of the way"
             )
-        jumps = [
-            e for e in chart.all("gradient-explosion") if any(abs(e.onset - s.onset) <= chart.outline.window for s in spikes)
-        ]
-        if jumps:
-            opinion.because = (*opinion.because, *jumps)
-            opinion.add(1, "the gradient norm jumped in the same rows")
+        norm, usual = self._norm(chart, worst), chart.outline.typical_norm
+        if norm and usual and norm > self.norm_jump * usual:
+            opinion.add(1, f"the gradient norm jumped with it, to {norm:.3g} from the usual {usual:.2g}")
         opinion.explanation = (
             "The data comes in the same order in every epoch, and the same batch throws the loss up each time."
             if place
@@ -82,6 +81,13 @@ class BadBatch(Cause):
         return (
             spike.severity == "warning" and (not spike.open or "spikes" in spike.evidence) and not spike.evidence.get("lasting")
         )
+
+    @staticmethod
+    def _norm(chart: Chart, spike: Symptom) -> float | None:
+        """The highest gradient norm while the loss was up; None where none was logged."""
+        table = chart.outline.table
+        rows = zip(table.get("step", ()), table.get("norm", ()), strict=True)
+        return max((norm for step, norm in rows if spike.onset <= step <= spike.last and norm == norm), default=None)
 
     def _place(self, chart: Chart) -> tuple[list[int], float] | None:
         """The steps of spikes that lie at one place of different epochs, and that place as a share of an epoch."""
@@ -120,11 +126,8 @@ class BadBatch(Cause):
         if place:
             epoch = chart.outline.steps_per_epoch or 1.0
             step = round(place[1] * epoch)
-            rows = (
-                f", the examples {max(0, (step - 2) * batch):,} to {(step + 1) * batch:,} in the order of training"
-                if batch
-                else ""
-            )
+            first = max(0, step - chart.outline.window) * (batch or 0)
+            rows = f", examples {first:,} to {step * batch:,} in the order of training" if batch else ""
             why = "decode them: empty, endless, in another language or of another format? Drop or shorten those"
             remedies.append(Remedy(f"Look at the batches around step {step:,} of the epoch{rows}", why, {}, "low", (PALM,)))
         else:

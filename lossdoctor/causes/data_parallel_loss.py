@@ -39,7 +39,10 @@ class DataParallelLoss(Cause):
     def weigh(self, chart: Chart) -> Opinion | None:
         run, cards = chart.run, hardware.cards(chart.run)
         several = run.get("multi_gpu") is True or (cards or 0) > 1
-        processes = run.get("world_size")
+        processes, kind = run.get("world_size"), str(run.get("distributed_type") or "").upper()
+        if kind not in ("", "NO"):
+            return None
+        processes = 1 if kind == "NO" else processes
         if not several or (isinstance(processes, int) and processes > 1) or hardware.uses_deepspeed(run):
             return None
         signs, gap = Signs(chart), self._divided(chart, cards)
@@ -85,7 +88,7 @@ class DataParallelLoss(Cause):
                 (LAUNCH,),
             ),
             Remedy(
-                "Or let the run see one GPU only: CUDA_VISIBLE_DEVICES=0 python train.py",
+                "let the run see one GPU only: CUDA_VISIBLE_DEVICES=0 python train.py",
                 "slower, and the quickest way to find out",
                 {},
                 "low",

@@ -82,12 +82,23 @@ class DeepspeedOverlapRace(Cause):
                 (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
             ),
             Remedy(
-                "Use ZeRO-3",
+                "use ZeRO-3",
                 "stage 3 does not have the race; it is slower",
                 {"zero_optimization.stage": 3},
                 "medium",
                 ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
                 alternative=True,
             ),
+            *self._version(chart),
             *start_again(chart),
         )
+
+    @staticmethod
+    def _version(chart: Chart) -> tuple[Remedy, ...]:
+        """Where the version is among those that were worst: another one."""
+        version = str(chart.run.get("deepspeed_version") or "")
+        if not any(affected in version for affected in CONSTANT_NORM_VERSIONS):
+            return ()
+        why = f"{version} also prints a NaN norm as a constant, which hides it; 0.12.3 did neither, and later versions show nan"
+        do = "Or install a DeepSpeed before 0.12.4, or a current one"
+        return (Remedy(do, why, {}, "low", ("https://github.com/deepspeedai/DeepSpeed/issues/5242",), alternative=True),)

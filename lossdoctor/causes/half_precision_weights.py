@@ -23,7 +23,8 @@ class HalfPrecisionWeights(Cause):
 
     ## How we tell
     `torch_dtype` is float16, with mixed precision or without: fp16 weights without a scaler turn NaN from step 2 on, and
-    small updates are lost: the loss stands still although its gradient is sound. Losses that jump between normal, huge and NaN at an unknown precision are a weaker sign.
+    small updates are lost: the loss stands still although its gradient is sound. Losses that jump between normal, huge
+    and NaN at an unknown precision are a weaker sign.
 
     ## What else it could be
     fp16 overflow of activations, which strikes with fp32 weights too. A frozen adapter, whose gradient norm is 0.

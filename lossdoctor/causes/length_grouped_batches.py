@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy, Symptom
@@ -32,6 +33,9 @@ class LengthGroupedBatches(Cause):
     normal = True
     #: Batches that the Trainer's sampler sorts together.
     chunk: int = 50
+    #: In logs of up to so many rows a rise and a fall of this share are enough, where the setting is known to be on.
+    few: int = 11
+    turn: float = 0.15
 
     def weigh(self, chart: Chart) -> Opinion | None:
         grouped = chart.run.get("group_by_length")
@@ -40,12 +44,19 @@ class LengthGroupedBatches(Cause):
         swing, noise = chart.seen("loss-oscillation"), chart.seen("loss-noise")
         if swing is not None and not swing.evidence.get("epoch_long"):
             return self._weigh_swing(chart, swing, bool(grouped))
-        if not grouped or noise is None:
+        if not grouped or (noise is None and not self._turns(chart)):
             return None
-        opinion = Opinion((noise,))
-        opinion.add(4, f"group_by_length is on, and the rows scatter by {noise.evidence['noise']:.0%} of the level")
+        opinion = Opinion((noise,) if noise else ())
+        scatter = f"scatter by {noise.evidence['noise']:.0%} of the level" if noise else "go up and down"
+        opinion.add(4, f"group_by_length is on, and the rows {scatter}")
         opinion.explanation = _EXPLANATION
         return opinion
+
+    def _turns(self, chart: Chart) -> bool:
+        """Whether a loss of a few rows goes up as well as down, by more than any step of training moves it."""
+        losses = chart.outline.there("loss")
+        changes = [after / before - 1 for before, after in pairwise(losses) if before > 0]
+        return len(losses) <= self.few and max(changes, default=0.0) > self.turn and min(changes, default=0.0) < -self.turn
 
     def _weigh_swing(self, chart: Chart, swing: Symptom, grouped: bool) -> Opinion | None:
         rows, steps = swing.evidence["period_rows"], swing.evidence["period"]
@@ -60,7 +71,10 @@ class LengthGroupedBatches(Cause):
             opinion.add(2, f"the period of {steps:.0f} steps is constant" + (f", an epoch has {epoch:.0f}" if epoch else ""))
         if chunk:
             opinion.add(2, f"{steps:.0f} steps: the Trainer sorts chunks of {self.chunk} batches by length")
-        opinion.explanation = _EXPLANATION
+        guess = (
+            "" if grouped else f"A constant period of {steps:.0f} steps is the order of the data, most often grouping by length. "
+        )
+        opinion.explanation = guess + _EXPLANATION
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -73,7 +87,7 @@ class LengthGroupedBatches(Cause):
                 ("https://github.com/artidoro/qlora/issues/228",),
             ),
             Remedy(
-                "Or shuffle without regard to length",
+                "shuffle without regard to length",
                 "the swing goes, and the padding comes back",
                 {"group_by_length": False},
                 "low",

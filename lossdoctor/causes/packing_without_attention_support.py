@@ -31,7 +31,7 @@ class PackingWithoutAttentionSupport(Cause):
     package decides which kernel is used (https://github.com/hiyouga/LlamaFactory/issues/9631).
     """
 
-    title = "packed examples that see each other"
+    title = "packed examples that see each other, or a missing BOS token"
     confirmed = 1
     decide_by = "run 10 steps with packing off and the same data: is the first loss lower?"
     #: A first loss from here on is too high for a pretrained model; above the second share of ln(vocabulary) it is a new one.
@@ -69,6 +69,11 @@ class PackingWithoutAttentionSupport(Cause):
         early = not outline.begins_late and outline.window <= 25
         return bool(early and first and self.high <= first < self.scratch * log(known))
 
+    def check(self, chart: Chart) -> str:
+        if chart.run.get("packing") is True or chart.run.get("padding_free") is True:
+            return self.decide_by
+        return "print input_ids[:, 0] of one batch: it must be tokenizer.bos_token_id in every row"
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         family = family_of(chart.run)
         remedies = []
@@ -82,7 +87,7 @@ class PackingWithoutAttentionSupport(Cause):
                     (PACKING, "https://github.com/hiyouga/LlamaFactory/issues/9631"),
                 ),
                 Remedy(
-                    "Or pad instead of packing",
+                    "pad instead of packing",
                     "slower, and right with every kernel",
                     {"packing": False},
                     "medium",

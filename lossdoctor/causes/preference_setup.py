@@ -10,13 +10,12 @@ from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE
 
-Kind = Literal["reference", "spread", "kto", "standing"]
+Kind = Literal["reference", "spread", "kto", "groups", "standing"]
 REFERENCE = "https://github.com/huggingface/trl/issues/1236"
 SPREAD = ("https://github.com/huggingface/trl/issues/3857", "https://github.com/modelscope/ms-swift/issues/4570")
 KTO = "https://github.com/huggingface/trl/pull/1380"
 STANDING = "https://github.com/huggingface/trl/issues/701"
-#: Logs of up to so many rows do not say what stays.
-FEW = 5
+FEW = 5  # rows that do not say what stays
 _WHY: dict[str, str] = {
     "reference": "A DPO reward is beta × the log ratio between the model and its reference, so it is 0 while they are the same "
     "model. The reference is another checkpoint, or only one of the two has the adapter, the template or the precision.",
@@ -24,6 +23,7 @@ _WHY: dict[str, str] = {
     "gradient with it: the prompts are too easy or too hard, the answers all alike, or the reward too coarse.",
     "kto": "KTO estimates its KL term from prompts paired with answers to other prompts. A batch without such a pair leaves "
     "the mean over nothing, which is NaN.",
+    "groups": "unsloth computes GRPO in kernels of its own, and a version of them gave NaN with more than one group in a step.",
     "standing": "A DPO loss of ln 2 = 0.693 is that of a model which prefers neither answer, as at the start. If it stays, no "
     "update reaches the weights (a frozen adapter), or the updates are too small (the rate, or 16-bit weights).",
 }
@@ -45,8 +45,7 @@ class PreferenceSetup(Cause):
     mismatched pairs has no KL term. Margins that stay at 0 and accuracies at 0.5: nothing is learned.
 
     ## What else it could be
-    Rewards of both answers that fall together while the margin grows are no fault. A gradient norm of exactly 0 beside other
-    rewards is a frozen adapter. Log probabilities of exactly 0 are answers that were cut off.
+    Rewards of both answers that fall together while the margin grows are no fault. Log probabilities of 0 are cut-off answers.
 
     ## Remedies and their sources
     The SFT model itself as reference, and a rate of 5e-7 to 5e-6 (https://github.com/huggingface/trl/issues/1236). More random
@@ -57,9 +56,7 @@ class PreferenceSetup(Cause):
 
     title = "a faulty setup of preference tuning or rewards"
     confirmed = 2
-    decide_by = (
-        "print the rewards of one batch before the first step: DPO needs 0 for both answers, GRPO different ones in a group"
-    )
+    decide_by = "print the rewards of one batch before the first step: for DPO both 0, for GRPO different ones in a group"
     #: Margins below this count as not having moved, in logs of at least so many rows.
     margin: float = 0.05
     rows: int = 20
@@ -74,7 +71,7 @@ class PreferenceSetup(Cause):
         if spread and spread.open:
             return "spread"
         if Signs(chart).broken:
-            return "kto" if "kto" in words else None
+            return "kto" if "kto" in words else "groups" if "grpo" in words and "unsloth" in words else None
         if chart.run.get("task") != PREFERENCE or chart.seen("gradient-zero"):
             return None
         return "standing" if self._stands(chart) else None
@@ -95,36 +92,35 @@ class PreferenceSetup(Cause):
         kind = self._kind(chart)
         if kind is None:
             return None
-        weighs = {"reference": self._reference, "spread": self._spread, "kto": self._kto, "standing": self._standing}
-        opinion = weighs[kind](chart)
+        opinion = {"reference": self._reference, "spread": self._spread, "standing": self._standing}.get(kind, self._nan)(chart)
         opinion.explanation = _WHY[kind] + opinion.explanation
         return opinion
 
     def _reference(self, chart: Chart) -> Opinion:
-        offset = chart.seen("preference-start-offset")
-        assert offset is not None
+        offset = next(chart.all("preference-start-offset"))
         opinion, seen = Opinion((offset,)), offset.evidence
-        opinion.add(
-            5, f"the first rewards are {seen['chosen']:+.3g} (chosen) and {seen['rejected']:+.3g} (rejected) instead of 0"
-        )
+        both = f"{seen['chosen']:+.3g} (chosen) and {seen['rejected']:+.3g} (rejected)"
+        opinion.add(5, f"the first rewards are {both} instead of 0")
         if seen["steps"] <= 1:
             opinion.add(1, "that is before any step could have moved the model")
         return opinion
 
     def _spread(self, chart: Chart) -> Opinion:
-        zero, reward = chart.seen("reward-variance-zero"), chart.outline.ends.get("reward")
-        assert zero is not None
+        zero, reward = next(s for s in chart.all("reward-variance-zero") if s.open), chart.outline.ends.get("reward")
         opinion, rows = Opinion((zero,)), zero.evidence["rows"]
-        level = f" ({reward.last:.3g} at the end)" if reward else ""
+        level = f" ({reward.last:.3g})" if reward else ""
         where = f"{rows:.0f} rows running" if rows > 1 else "the only row"
-        opinion.add(3 if zero.severity == "info" else 5, f"all answers of a group got the same reward{level} in {where}")
-        if zero.severity != "info" and zero.evidence.get("from_first_row"):
-            opinion.add(1, "it was so from the first row on")
+        start = ", from the first one on" if zero.severity != "info" and zero.evidence.get("from_first_row") else ""
+        points = 3 if zero.severity == "info" else 6 if start else 5
+        opinion.add(points, f"all answers of a group got the same reward{level} in {where}{start}")
         return opinion
 
-    def _kto(self, chart: Chart) -> Opinion:
+    def _nan(self, chart: Chart) -> Opinion:
         signs = Signs(chart)
         opinion, batch = Opinion(signs.witnesses), chart.run.get("per_device_train_batch_size")
+        if self._kind(chart) == "groups":
+            opinion.add(2, "GRPO with unsloth, which gave NaN in a version when a step had more than one group")
+            return opinion
         opinion.add(4, "the trainer is KTO, whose KL term needs mismatched pairs in every batch: without one it is NaN")
         if batch == 1:
             opinion.add(2, "a batch of one example per device has no other answer to pair with")
@@ -135,11 +131,11 @@ class PreferenceSetup(Cause):
         return opinion
 
     def _standing(self, chart: Chart) -> Opinion:
-        chance, outline = chart.seen("loss-at-chance"), chart.outline
+        chance, outline, rate, band = chart.seen("loss-at-chance"), chart.outline, rate_of(chart), band_of(chart.run)
         margins, right = outline.ends.get("rewards/margins"), outline.ends.get("rewards/accuracies")
-        opinion, rate, band = Opinion((chance,) if chance else ()), rate_of(chart), band_of(chart.run)
+        opinion = Opinion((chance,) if chance else ())
         if chance:
-            opinion.add(3, f"the loss stands at ln 2: {outline.level or log(2):.4g} after {outline.last_step:,} steps")
+            opinion.add(3, f"the loss stands at ln 2: {chance.evidence['level']:.4g} after {outline.last_step:,} steps")
         if margins and abs(margins.last) <= self.margin:
             found = f"the margin between chosen and rejected is {margins.last:.2g} after {margins.rows} rows"
             ranked = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
@@ -161,10 +157,11 @@ class PreferenceSetup(Cause):
             batch = chart.run.get("per_device_train_batch_size")
             more = max(4, 2 * batch) if isinstance(batch, int) else 4
             why = "mismatched pairs are made within the batch of a device; accumulation does not help"
-            return (
-                Remedy("Upgrade TRL", "pull request 1380 mended how it makes these pairs", {}, "low", (KTO,)),
-                Remedy(f"Train {more} examples per device", why, {"per_device_train_batch_size": more}, "low", (KTO,)),
-            )
+            larger = Remedy(f"Train {more} examples per device", why, {"per_device_train_batch_size": more}, "low", (KTO,))
+            return (Remedy("Upgrade TRL", "pull request 1380 mended how it makes these pairs", {}, "low", (KTO,)), larger)
+        if kind == "groups":
+            do, why = "Upgrade unsloth, or make steps of one group", "with one group per step the NaN was gone"
+            return (Remedy(do, why, {"gradient_accumulation_steps": 1}),)
         remedies = []
         if kind == "reference":
             why = "TRL then takes the model as it is before training, with the adapter switched off where there is one"
@@ -187,14 +184,16 @@ class PreferenceSetup(Cause):
 
     @staticmethod
     def _more_spread(chart: Chart) -> tuple[Remedy, ...]:
-        ends, remedies = chart.outline.ends, []
+        ends, remedies, many = chart.outline.ends, [], chart.run.get("num_generations") or 8
         clipped, length = ends.get("completions/clipped_ratio"), ends.get("completions/mean_length")
         if clipped and clipped.last > 0.5:
             longer = 64 * round(2 * length.last / 64) if length and length.last > 64 else 1024
             why = f"{clipped.last:.0%} of the answers are cut off before they end, and an answer without an end earns nothing"
             remedies.append(Remedy("Let the answers end", why, {"max_completion_length": longer}, "medium", SPREAD[:1]))
-        why = "more answers per prompt, and less alike, so that some earn more than others"
-        more = Remedy("Sample more, and with more chance", why, {"num_generations": 16, "temperature": 1.0}, "medium", SPREAD)
+        why = "so that some answers to a prompt earn more than others"
+        more = Remedy(
+            "Sample more answers, and more varied ones", why, {"num_generations": 2 * many, "temperature": 1.0}, "medium", SPREAD
+        )
         why = "a prompt whose answers all earn the same teaches nothing; partial credit makes a difference where 0 and 1 do not"
         finer = Remedy("Leave out prompts that are always or never solved, and reward finer", why, {}, "medium", SPREAD[:1])
         return (*remedies, more, finer)

@@ -43,6 +43,8 @@ class ResumeNotRestored(Cause):
     #: In a log of up to so many rows that is known to be resumed, a loss that is higher by this share is looked at.
     few: int = 5
     higher: float = 0.1
+    #: How close to the first loss of the log a jump must lead at once, to say that it is back there.
+    back: float = 0.15
 
     def weigh(self, chart: Chart) -> Opinion | None:
         jump = chart.seen("resume-jump")
@@ -58,21 +60,42 @@ class ResumeNotRestored(Cause):
             opinion.add(
                 1, f"the loss jumps from {before:.3g} to {peak:.3g} from one row to the next, as when training starts anew"
             )
-            if adapter(chart.run):
-                opinion.add(1, "an adapter is trained: it must be loaded into the model when the run goes on")
+        elif back := self._back_at_once(chart):
+            opinion.because = (back,)
+            opinion.add(1, f"the loss jumps to where it began, {chart.outline.first_loss:.3g}, in a single row")
+            every, saved = chart.run.get("save_steps"), back.onset - 1
+            if isinstance(every, (int, float)) and every > 1 and saved % every == 0:
+                opinion.add(2, f"it does so right after step {saved:,}, where a checkpoint was due (save_steps {every:.0f})")
+            if anew := self._rate_anew(chart, back):
+                opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
+            if opinion.points < 2:
+                return None  # a jump alone has likelier causes
         elif resumed and self._rose(chart):
             opinion.add(1, f"the loss is {losses[-1]:.3g}, and was {losses[0]:.3g}")
         if not opinion.points:
             return None
+        if opinion.because and adapter(chart.run):
+            opinion.add(1, "an adapter is trained: it must be loaded into the model when the run goes on")
         if resumed:
             opinion.add(1, "the run was resumed" + (f" at step {chart.run.resumed_at[-1]:,}" if chart.run.resumed_at else ""))
-        lost = "the weights of the checkpoint were not loaded" if spike else "the optimizer or the schedule began again"
-        opinion.explanation = f"If the run was stopped and resumed where the loss jumps, {lost}."
+        lost = "weights of the checkpoint were not loaded" if opinion.because else "optimizer or schedule began again"
+        opinion.explanation = f"A jump like this where a run was stopped and resumed says that {lost}."
         return opinion
 
     def _rose(self, chart: Chart) -> bool:
         losses = chart.outline.there("loss")
         return 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0
+
+    def _back_at_once(self, chart: Chart) -> Symptom | None:
+        """A jump that lasts, and whose first row is already as high as the first of the log."""
+        table, first = chart.outline.table, chart.outline.first_loss or 0.0
+        for jump in chart.all("loss-spike", "loss-divergence"):
+            rows = zip(table.get("step", ()), table.get("loss", ()), strict=True)
+            at = next((loss for step, loss in rows if step >= jump.onset), 0.0)
+            lasts = jump.slug == "loss-divergence" or jump.evidence.get("rows", 0) >= self.few
+            if lasts and jump.severity != "info" and abs(at - first) < self.back * first:
+                return jump
+        return None
 
     def _weigh_jump(self, chart: Chart, jump: Symptom) -> Opinion:
         opinion = Opinion((jump,))
@@ -80,6 +103,8 @@ class ResumeNotRestored(Cause):
         anew = self._rate_anew(chart, jump)
         if after < before:
             opinion.add(2, f"the loss drops from {before:.3g} to {after:.3g} at once: the model has just seen these examples")
+            if chart.run.get("ignore_data_skip"):
+                opinion.add(4, "ignore_data_skip is on, so the epoch begins anew where it was resumed")
             opinion.explanation = (
                 "The order of the data was not restored, so the run goes through examples again that it had done in this epoch. "
                 "The weights are sound; the loss is back on its curve when the epoch ends."
@@ -105,8 +130,8 @@ class ResumeNotRestored(Cause):
             )
         if anew:
             opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
-            if not chart.run.resumed_at:
-                opinion.add(-1, "no step or epoch goes back: a schedule with warm restarts would look the same")
+            if not chart.run.resumed_at and "restart" in str(chart.run.get("lr_scheduler_type") or "restart"):
+                opinion.add(-1, "no step goes back: a schedule with warm restarts would look the same")
         elif chart.run.resumed_at:
             opinion.add(1, f"the steps go back to {chart.run.resumed_at[-1]:,}: the run was resumed there")
         if hardware.precision(chart.run) == "fp16":
@@ -140,24 +165,21 @@ class ResumeNotRestored(Cause):
                 "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and number of GPUs as well"
             )
             return (Remedy("Let the resume skip the data that was seen", why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),)
-        found = last_checkpoint_before(chart.run, jump.onset) if jump else None
+        at = jump or self._back_at_once(chart) or chart.seen("loss-spike")
+        lost = bool(jump.evidence.get("back_at_start")) if jump else at is not None
+        found = last_checkpoint_before(chart.run, at.onset) if at else None
         path = found.path if found else True
-        lost = jump is None or bool(jump.evidence.get("back_at_start"))
-        whole = "with a fresh adapter on it" if adapter(chart.run) else "as for the first start"
-        resume = Remedy(
-            f"Build the model from the base model, {whole}, and call trainer.train(resume_from_checkpoint={path!r})"
-            if lost
-            else f"Resume with trainer.train(resume_from_checkpoint={path!r})",
-            "the Trainer itself then loads weights, optimizer, schedule and place in the data; the argument alone, without "
-            "passing it to train(), does nothing"
-            + (f". The steps from {jump.onset:,} on are not worth keeping" if lost and jump else ""),
-            {"resume_from_checkpoint": path},
-            "low",
-            (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED) if lost else (FLAG_NOT_PASSED,),
+        whole = "with a fresh adapter" if adapter(chart.run) else "as for the first start"
+        how, wasted = (
+            f"trainer.train(resume_from_checkpoint={path!r})",
+            f"; the steps from {at.onset:,} on are lost" if at else "",
         )
+        why = "the Trainer then loads weights, optimizer, schedule and place in the data; without the argument it begins anew"
         if lost:
-            return (resume,)
-        warm = max(10, round(0.02 * (chart.outline.last_step or 500)))
+            do, sources = f"Build the model from the base model, {whole}, and call {how}", (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED)
+            return (Remedy(do, why + wasted, {"resume_from_checkpoint": path}, "low", sources),)
+        resume = Remedy(f"Resume with {how}", why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,))
+        warm = int(max(10, 0.02 * (chart.outline.last_step or 500), chart.run.get("warmup_steps") or 0))
         return (
             resume,
             Remedy(
@@ -168,7 +190,7 @@ class ResumeNotRestored(Cause):
                 (FLAG_NOT_PASSED,),
             ),
             Remedy(
-                f"If that state is gone, warm up again over {warm} steps",
+                f"if that state is gone, warm up again over {warm} steps",
                 "AdamW's averages are empty, and its first steps are its longest",
                 {"warmup_steps": warm},
                 "low",

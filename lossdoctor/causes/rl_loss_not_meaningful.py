@@ -7,6 +7,9 @@ from lossdoctor.model import Chart
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED
 
+#: A preference loss that stays where it began has learned nothing, and one that begins elsewhere has another reference.
+_UNEXPECTED = ("loss-at-chance", "loss-plateau", "preference-start-offset")
+
 
 @dataclass(eq=False, repr=False)
 class RlLossNotMeaningful(Cause):
@@ -35,8 +38,8 @@ class RlLossNotMeaningful(Cause):
         task = chart.run.get("task", SUPERVISED)
         if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken:
             return None
-        if task == PREFERENCE and chart.seen("loss-at-chance"):
-            return None  # a preference loss that stays at ln 2 has learned nothing: that is not expected
+        if task == PREFERENCE and any(chart.seen(slug) for slug in _UNEXPECTED):
+            return None
         alike = chart.seen("reward-variance-zero")
         if alike and alike.open:
             return None  # a loss of 0 because nothing can be learned is not expected either

@@ -45,8 +45,10 @@ class ScheduleMisconfigured(Cause):
     title = "a learning-rate schedule that does not fit the run"
     confirmed = 1
     decide_by = "plot [scheduler.get_last_lr()[0]] over as many steps as the run has, without training"
-    #: Share of the peak below which a rate changes nothing, and the share of the run for which it may be there.
+    #: Shares of the peak below which a rate changes nothing, of a curve that stands still and of any, and the share of the run
+    #: for which it may be there.
     faint: float = 0.02
+    dead: float = 0.001
     idle: float = 0.3
     #: Share of the peak that is left at the end of a schedule that did not arrive.
     left: float = 0.3
@@ -76,7 +78,7 @@ class ScheduleMisconfigured(Cause):
         elif fault.kind == "warm-up":
             opinion.add(5, f"the rate still rises in the last row, at step {outline.last_step:,} of {total:,}")
             opinion.add(1, f"the warm-up takes {step:,} steps") if step > 0 else None
-            why = f"The run ends before its warm-up does: the rate that was asked for{self._asked(chart)} was never reached"
+            why = f"The run ends before its warm-up does: the rate{self._asked(chart)} that was asked for was never reached"
         elif fault.kind == "no decay":
             last = (outline.there("rate") or [0.0])[-1]
             opinion.add(
@@ -85,8 +87,10 @@ class ScheduleMisconfigured(Cause):
             )
             why = "The schedule was made for more steps than the run has, so the long small steps at its end were never made"
         elif fault.kind == "died early":
-            opinion.add(3, f"from step {step:,} on, {share:.0%} of the way, the rate is below {self.faint:.0%} of its peak")
-            why = "The loss stands still because nothing moves the weights any more, not because all is learned"
+            opinion.add(
+                3, f"from step {step:,} on, {share:.0%} of the way, the rate is next to nothing beside its peak of {short(peak)}"
+            )
+            why = "From there on nothing moves the weights: a loss that stands still has not learned all there is"
         elif fault.kind == "stopped":
             opinion.add(2, f"the rate stays at {short(outline.rate_at(step) or 0.0)} from step {step:,} on, in mid-schedule")
             why = "Either the schedule is meant to rest there, or it is no longer called"
@@ -124,8 +128,8 @@ class ScheduleMisconfigured(Cause):
         name = run.get("lr_scheduler_type")
         if finished and name in ("linear", "cosine") and self.left * peak < rates[-1] < rates[len(rates) // 2]:
             return _Fault("no decay", outline.last_step or 1, flat)
-        quiet = [step for step, rate in rows if rate >= self.faint * peak]
-        if flat and quiet and outline.last_step and outline.last_step - quiet[-1] > self.idle * outline.last_step:
+        quiet = [step for step, rate in rows if rate >= (self.faint if flat else self.dead) * peak]
+        if quiet and outline.last_step and outline.last_step - quiet[-1] > self.idle * outline.last_step:
             return _Fault("died early", int(quiet[-1]) + 1, flat)
         frozen = chart.seen("learning-rate-frozen")
         if frozen and frozen.open and frozen.severity == "info" and frozen.evidence["value"] > self.floor * peak:
@@ -161,8 +165,10 @@ class ScheduleMisconfigured(Cause):
         if fault.kind == "stopped":
             why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
             return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none"),)
-        do = f"Make the schedule {steps:,} steps long, as long as the run"
-        why = "max_steps sets both; a scheduler of one's own needs the same number as num_training_steps"
-        again = "it must be run again from where the rate died: those steps did nothing" if fault.kind != "no decay" else ""
-        fit = Remedy(do, f"{why}; {again}" if again else why, {"max_steps": steps}, "none", (GUIDE,))
-        return (fit,)
+        lost = "" if fault.kind == "no decay" else f"; the steps after {fault.step - 1:,} did next to nothing"
+        if chart.run.get("max_steps") == steps:  # so the Trainer's own schedule would fit
+            do = f"Build the scheduler for {steps:,} steps, or leave it to the Trainer"
+            why = f"one that is made by hand needs the steps of the whole run, after accumulation and over all epochs{lost}"
+            return (Remedy(do, why, {"num_training_steps": steps}, "none"),)
+        why = f"it sets the length of the run and of the schedule in one{lost}"
+        return (Remedy(f"Set max_steps to the {steps:,} steps of the run", why, {"max_steps": steps}, "none"),)

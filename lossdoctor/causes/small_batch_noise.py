@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from lossdoctor.base import Cause, Opinion
+from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.budgets import SMALL_BATCHES, effective_batch, total_steps
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
@@ -63,6 +63,8 @@ class SmallBatchNoise(Cause):
             s.open and s.severity != "info" for s in chart.all("loss-oscillation", "loss-spike")
         ):
             opinion.add(-2, "there is more than noise: the loss climbs or swings as well")
+        if noise is None:
+            opinion.points = min(opinion.points, HIGH - 1)
         opinion.explanation = (
             "Single examples differ in difficulty by far more than training changes in a few steps. The optimizer averages over "
             "many steps; the eye does not."
@@ -93,7 +95,7 @@ class SmallBatchNoise(Cause):
         else:
             why = "a running mean over twenty rows shows what the run does; nothing in the run needs to change"
             remedies.append(Remedy("Smooth the chart", why, {}, "none", (SMALL_BATCHES,)))
-        if not chart.outline.evals:
+        if not chart.outline.evals and Signs(chart).text_model is not False:
             at = max(every, steps // 10)
             why = "the same examples each time, so it does not scatter: judge the run by it"
             remedies.append(

@@ -9,6 +9,7 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
+EIGHT_BIT = "https://github.com/tloen/alpaca-lora/issues/418"
 STACK = "https://github.com/huggingface/finetrainers/issues/143"
 #: A version with NaN that an upgrade ended.
 _BAD_TORCH = "2.5.0"
@@ -38,6 +39,8 @@ class UnsupportedDtypeOnGpu(Cause):
 
     title = "The GPU does not support this number format"
     confirmed = 4
+    #: A first loss that no language model has, however bad its labels.
+    wild: float = 20.0
     decide_by = "run 20 steps in fp32 without quantisation on a smaller model: on a sound setup they are normal"
 
     def weigh(self, chart: Chart) -> Opinion | None:
@@ -45,7 +48,8 @@ class UnsupportedDtypeOnGpu(Cause):
         stuck = [
             s for s in chart.all("learning-rate-zero", "skipped-steps") if s.evidence.get("at_start") or s.severity != "info"
         ]
-        if not (signs.broken or stuck) or signs.gradient == "zero":
+        wild = self._eight_bit(chart) and (chart.outline.first_loss or 0.0) > self.wild
+        if not (signs.broken or stuck or wild) or signs.gradient == "zero":
             return None
         opinion = Opinion(signs.witnesses or tuple(stuck))
         found = self._unsupported(chart)
@@ -70,8 +74,15 @@ class UnsupportedDtypeOnGpu(Cause):
     def _weigh_stack(self, chart: Chart, signs: Signs) -> Opinion | None:
         """Weaker: a platform or a version of torch on which formats and kernels are less tried."""
         opinion, platform = Opinion(signs.witnesses), hardware.platform(chart.run)
+        if self._eight_bit(chart) and (chart.outline.first_loss or 0.0) > self.wild:
+            opinion.add(2, f"the weights are 8-bit, and the first loss is already {chart.outline.first_loss:,.4g}")
+        if self._eight_bit(chart) and hardware.uses_deepspeed(chart.run):
+            opinion.add(1, "8-bit weights are not made to be split up by DeepSpeed")
         if not signs.broken:
-            return None
+            opinion.explanation = (
+                "8-bit kernels need Turing or newer. On older GPUs they return wrong numbers instead of an error."
+            )
+            return opinion if opinion.points > 1 else None
         if platform:
             opinion.add(1, f"the accelerator is {_PLATFORMS.get(platform, platform)}")
         if str(chart.run.get("torch_version") or "").startswith(_BAD_TORCH):
@@ -85,17 +96,16 @@ class UnsupportedDtypeOnGpu(Cause):
         return opinion
 
     @staticmethod
+    def _eight_bit(chart: Chart) -> bool:
+        words = str(chart.run.get("quantization") or "").lower()
+        return bool(re.search(r"(?<!\d)8[-_ ]?bit|int8|^8$", words)) and "4bit" not in words
+
+    @staticmethod
     def _unsupported(chart: Chart) -> tuple[str, dict[str, Any]] | None:
         """What this GPU cannot do of what the run asks for, and the settings without it."""
         run, precision = chart.run, hardware.precision(chart.run)
         gpu, capability = run.get("gpu"), hardware.compute_capability(run)
-        eight_bit = re.search(r"(?<!\d)8[-_ ]?bit|int8|^8$", str(run.get("quantization") or "").lower())
-        if (
-            eight_bit
-            and "4bit" not in str(run.get("quantization")).lower()
-            and capability
-            and capability < hardware.INT8_CAPABILITY
-        ):
+        if UnsupportedDtypeOnGpu._eight_bit(chart) and capability and capability < hardware.INT8_CAPABILITY:
             return f"8-bit weights need compute capability 7.5, {gpu} has {capability}", {"load_in_8bit": False}
         if precision == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
             return f"fp16 is broken on {gpu}", {"fp16": False}
@@ -106,14 +116,16 @@ class UnsupportedDtypeOnGpu(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         found = self._unsupported(chart)
         if found is None:
+            if self._eight_bit(chart):
+                why = "compute capability 7.5 (Turing) or newer is needed for them; 4-bit weights go down to older GPUs"
+                return (Remedy("Train without 8-bit weights", why, {"load_in_8bit": False}, "medium", (EIGHT_BIT,)),)
             xla = hardware.platform(chart.run) == "XLA"
-            why = "leave the environment variable away and set bf16 instead; it also makes averaged losses wrong"
-            wide = Remedy("Unset XLA_USE_BF16", why, {"bf16": True}, "none")
+            why = "bf16 then comes with mixed precision and fp32 weights; the variable also makes averaged losses wrong"
+            wide = Remedy("If XLA_USE_BF16 is set, unset it", why, {"bf16": True}, "none")
             why = "NaN in the first step of a video model was a fault of one version of torch, and went with the next one"
             return (
                 *((wide,) if xla else ()),
                 Remedy("Upgrade PyTorch, and its build for this accelerator", why, {}, "low", (STACK,)),
             )
         words, change = found
-        source = "https://github.com/tloen/alpaca-lora/issues/418"
-        return (Remedy("Do not use this format on this GPU", words, change, "medium", (source,)),)
+        return (Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,)),)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Cause, Opinion
+from lossdoctor.base import MEDIUM, Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -41,10 +41,13 @@ class UntrainedEmbeddings(Cause):
             opinion.add(1, "an adapter is trained: it leaves the embedding alone unless modules_to_save names it")
         if opening.severity == "info":
             opinion.add(-1, "nothing says that a language model is trained: a loss of another kind may begin anywhere")
+            opinion.points = min(opinion.points, MEDIUM - 1)
         opinion.explanation = (
             "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The "
             "new rows are random, and their logits outweigh those of all other tokens until they are trained."
         )
+        if not opening.open:
+            opinion.explanation += " The loss came down, so they are: nothing has to be changed in this run."
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

@@ -19,8 +19,8 @@ class LossSpike(Detector):
     the last 256 rows. It ends when two rows are back. It is a note where it is lower than the level itself and
     brief, and where a single row has an ordinary gradient norm: that is a hard batch. A loss that stays up is
     critical once it is half as high again as before and no better than at the start, or has doubled. From the third spike
-    on they are one warning, until 200 rows have passed without another. In logs of two to five rows a loss that becomes four
-    times as high, and stays twice as high, is a note.
+    on they are one warning, until 200 rows have passed without another. In logs of two to five rows a loss that becomes 2.5
+    times as high, and stays half as high again, is a note.
 
     ## Why it matters
     A spike that heals costs little: one bad batch, or a step that was too long. Spikes that come again say that the learning
@@ -60,8 +60,8 @@ class LossSpike(Detector):
     quiet_rows: int = 200
     #: A spike that comes back at once counts as one of several from this share of the level on: hard batches are lower.
     tall: float = 0.5
-    #: In a log of at most `rows` rows: so many times as high, and for good half of that; lower losses scatter by multiples.
-    jump_in_excerpt: float = 4.0
+    #: In a log of at most `rows` rows: so many times as high, and 0.6 of that for good; losses below the second are scatter.
+    jump_in_excerpt: float = 2.5
     least_in_excerpt: float = 1.0
 
     def __post_init__(self) -> None:
@@ -180,7 +180,7 @@ class LossSpike(Detector):
         losses, steps = vitals.history.columns()["loss"], vitals.history.columns()["step"]
         for place in range(1, len(losses)):
             before, high = max(losses[:place]), self.jump_in_excerpt * max(losses[:place])
-            if before > 0 and losses[place] >= max(high, self.least_in_excerpt) and min(losses[place:]) >= high / 2:
+            if before > 0 and losses[place] >= max(high, self.least_in_excerpt) and min(losses[place:]) >= 0.6 * high:
                 evidence: dict[str, Any] = {"before": before, "peak": max(losses), "now": losses[-1], "excerpt": 1.0}
                 onset = max(1, int(steps[place]) - vitals.usual_window + 1)
                 yield self.symptom("info", onset, vitals.step, says=self.says_excerpt, **evidence)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import log
@@ -11,18 +12,8 @@ from lossdoctor.model import Record, Run, Symptom
 from lossdoctor.vitals import Vitals
 
 #: Frameworks and classes that train nothing but language models.
-_LANGUAGE = (
-    "sft",
-    "causal",
-    "llama-factory",
-    "llamafactory",
-    "axolotl",
-    "fastchat",
-    "unsloth",
-    "open_llama",
-    "lit-gpt",
-    "nanogpt",
-)
+_LANGUAGE = r"sft|causal|llama-factory|llamafactory|axolotl|fastchat|unsloth|open_llama|lit-gpt|nanogpt"
+_MODELS = r"gpt|llama|opt-|bloom|falcon|pythia|phi-|smollm|olmo|starcoder|codegen|deepseek|yi-"
 
 
 @dataclass(eq=False, repr=False)
@@ -110,4 +101,5 @@ class OpeningLossAboveChance(Detector):
 def language_model(run: Run) -> bool:
     """Whether the facts say that the next token is what is learned."""
     words = f"{run.get('framework') or ''} {run.get('trainer') or ''} {run.get('model_type') or ''}".lower()
-    return family_of(run) is not None or any(name in words for name in _LANGUAGE)
+    model = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    return family_of(run) is not None or bool(re.search(_LANGUAGE, words) or re.search(_MODELS, model))

@@ -43,6 +43,7 @@ class ResumeJump(Detector):
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
+        self._down: Symptom | None = None
         self._base = self._noise = self._start = 0.0
         self._onset = 0
         self._rows: list[float] = []
@@ -75,7 +76,7 @@ class ResumeJump(Detector):
             return self._symptom
         if -up > bar:
             down = self.symptom("info", self._onset, vitals.step, says=self.says_down, back_at_start=0.0, **evidence)
-            return replace(down, open=False)
+            self._down = replace(down, open=False)  # nothing to tell while it runs: it is over as soon as it is seen
         return None
 
     @property
@@ -83,5 +84,7 @@ class ResumeJump(Detector):
         return self._symptom is None and (not self._onset or len(self._rows) == self.rows)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._down is not None:
+            yield self._down
         if self._symptom is not None:
             yield replace(self._symptom, last=vitals.step)

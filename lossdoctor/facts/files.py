@@ -49,7 +49,9 @@ def mapping(path: Path) -> dict[str, Any]:
 
 def kind_of(value: Any) -> str:
     """What a file holds that is no mapping, in words."""
-    return "nothing" if value is None else f"a {type(value).__name__}"
+    words = {"NoneType": "nothing", "str": "text", "bool": "a truth value", "int": "a number", "float": "a number"}
+    kind = type(value).__name__
+    return words.get(kind, f"a {kind}")
 
 
 def parsed(path: Path, content: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossdoctor.facts.canonical import canonical
 
-LONGEST_LINE = 2_000
+LONGEST, LONGEST_LINE = 1_000_000, 2_000
 _FRONT = re.compile(r"\A\s*---[ \t]*\n(.{0,50000}?)\n---[ \t]*(?:\n|\Z)", re.S)
 _HEADING = re.compile(r"#{1,6}\s+(.{1,200})")
 _LISTED = re.compile(r"\s{0,8}[-*+]\s+[*_`]{0,3}([A-Za-z][\w .-]{0,60}?)[*_`]{0,3}\s*[:=]\s*[*_`]{0,3}\s*(\S.{0,400})")
@@ -44,6 +44,7 @@ def recognise(text: str) -> bool:
 def values(text: str) -> dict[str, Any]:
     """The hyper-parameters, versions and base model that the card states."""
     found: dict[str, Any] = {}
+    text = text[:LONGEST]
     front = _FRONT.match(text)
     body = text[front.end() :] if front else text
     for name, value in (*_lists(body), *_tables(body)):

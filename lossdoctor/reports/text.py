@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lossdoctor import slips
-from lossdoctor.learning_rates import short
 from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Symptom
 from lossdoctor.reports.spark import sparkline
 
@@ -172,7 +171,8 @@ def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
 
 
 def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Remedy], run: Run, in_full: bool) -> None:
-    name = diagnosis.title[:1].upper() + diagnosis.title[1:]
+    first = diagnosis.title.partition(" ")[0]
+    name = diagnosis.title if any(map(str.isdigit, first)) else diagnosis.title[:1].upper() + diagnosis.title[1:]
     title = Text.assemble((name, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
     _bullet(console, f"{place}.", "bold", title)
     if not in_full:
@@ -208,7 +208,7 @@ def _remedy(remedy: Remedy, run: Run) -> Text:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return short(value) if isinstance(value, float) else str(value)
+    return slips.short(value) if isinstance(value, float) else str(value)
 
 
 def _good(report: Report) -> Text:

@@ -4,6 +4,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl import SFTConfig, SFTTrainer
 
 rate = 3e-4
+name_of_optimizer = "adamw_torch"
 model = AutoModelForCausalLM.from_pretrained(
     "google/gemma-2-2b",  # the base, not the chat model
     torch_dtype=torch.bfloat16,
