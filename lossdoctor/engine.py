@@ -286,13 +286,17 @@ class Engine:
         return tuple(sorted(whole, key=lambda s: (s.onset, -RANK[s.severity], s.slug)))
 
     def _verdict(self, symptoms: tuple[Symptom, ...], diagnoses: tuple[Diagnosis, ...]) -> Verdict:
-        """The worst symptom that is neither healed nor explained as normal by a confident diagnosis."""
+        """The worst symptom that is neither healed nor explained as normal by a confident diagnosis.
+
+        A cause that is sure and asks for a change is worth a look even where what showed it is a note, or has healed.
+        """
         expected = {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}
         standing = [s.severity for s in symptoms if s.open and s.identity not in expected]
         if "critical" in standing:
             return "critical"
         healed = sum(s.severity == "critical" and not s.open for s in symptoms)
-        if "warning" in standing or healed >= HEALED_TO_WARN:
+        sure = any(d.confidence == "high" and not d.normal and not d.mechanism for d in diagnoses)
+        if "warning" in standing or healed >= HEALED_TO_WARN or sure:
             return "warning"
         judged = self.vitals.rows >= ENOUGH_ROWS and not self._failed  # a detector that failed may have missed what it is for
         return "healthy" if judged else "insufficient"

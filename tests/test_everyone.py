@@ -213,7 +213,7 @@ def test_a_cause_says_how_to_decide(cause: type[Cause]) -> None:
 @QUIET
 @given(factor=st.sampled_from([0.25, 0.5, 2.0, 4.0]), log=st.sampled_from(["nan_once", "healthy"]))
 def test_scaling_the_loss_changes_no_symptom(factor: float, log: str) -> None:
-    """A loss in other units (bits, summed, averaged) shows the same symptoms at the same steps, save what is held against chance."""
+    """A loss in other units (bits, summed) shows the same symptoms at the same steps, save what is held against chance."""
     slug = "loss-collapse-to-zero" if log == "nan_once" else "loss-not-finite"
     rows = rows_of(CASES / slug / ("sick.jsonl" if log == "nan_once" else "healthy.jsonl"))
     scaled = [{k: v * factor if k.endswith("loss") else v for k, v in row.items()} for row in rows]

@@ -79,7 +79,8 @@ class AttentionKernelNan(Cause):
         sound = (
             "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward pass"
         )
-        later = "The loss was sound until then. A batch with padding or an extreme score can make the attention kernel return NaN"
+        until = "There was never a sound row" if signs.from_first_row else "The loss was sound until then"
+        later = f"{until}. A batch with padding or an extreme score can make the attention kernel return NaN"
         opinion.explanation = (
             f"{sound}, most often that of the attention kernel, is not; " if early else f"{later}; "
         ) + "one optimizer step with a NaN gradient turns every weight into NaN."

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.budgets import over, total_steps
-from lossdoctor.learning_rates import GUIDE, WARM_UP, band_of, rate_of, short
+from lossdoctor.learning_rates import GUIDE, WARM_UP, band_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
 
@@ -21,6 +21,10 @@ class _Fault(NamedTuple):
     kind: Kind
     step: int
     because: tuple[Symptom, ...]
+
+
+SCHEDULES = "https://huggingface.co/docs/transformers/main_classes/optimizer_schedules"
+DEEPSPEED = "https://huggingface.co/docs/transformers/deepspeed"
 
 
 @dataclass(eq=False, repr=False)
@@ -146,13 +150,15 @@ class ScheduleMisconfigured(Cause):
         )
         steps = max(total, chart.outline.last_step or 1)
         if fault.kind == "never":
-            rate, why = (
-                rate_of(chart) or (band.usual if band else 2e-5),
-                "a rate of 0 is no rate; check what the command line makes of it",
-            )
-            set_rate = Remedy(
-                f"Set the learning rate to {short(rate)}", why, {"learning_rate": rate}, "none", band.sources if band else ()
-            )
+            if self._asked(chart):
+                why = "print scheduler.get_last_lr() after each of the first steps: it must leave 0"
+                return (
+                    warm_up,
+                    Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "linear"}, "none", (SCHEDULES,)),
+                )
+            rate, why = band.usual if band else 2e-5, "a rate of 0 is no rate: see what the command line makes of it"
+            sources = band.sources if band else (SCHEDULES,)
+            set_rate = Remedy(f"Set the learning rate to {short(rate)}", why, {"learning_rate": rate}, "none", sources)
             return (set_rate, warm_up)
         if fault.kind == "warm-up":
             return (warm_up,)
@@ -160,15 +166,21 @@ class ScheduleMisconfigured(Cause):
             why = "the Trainer then builds the schedule from its own arguments"
             do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
             return (
-                Remedy(do, why, {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"}, "none"),
+                Remedy(
+                    do,
+                    why,
+                    {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"},
+                    "none",
+                    (DEEPSPEED,),
+                ),
             )
         if fault.kind == "stopped":
             why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
-            return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none"),)
+            return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none", (SCHEDULES,)),)
         lost = "" if fault.kind == "no decay" else f"; the steps after {fault.step - 1:,} did next to nothing"
         if chart.run.get("max_steps") == steps:  # so the Trainer's own schedule would fit
             do = f"Build the scheduler for {steps:,} steps, or leave it to the Trainer"
             why = f"one that is made by hand needs the steps of the whole run, after accumulation and over all epochs{lost}"
-            return (Remedy(do, why, {"num_training_steps": steps}, "none"),)
+            return (Remedy(do, why, {"num_training_steps": steps}, "none", (SCHEDULES,)),)
         why = f"it sets the length of the run and of the schedule in one{lost}"
-        return (Remedy(f"Set max_steps to the {steps:,} steps of the run", why, {"max_steps": steps}, "none"),)
+        return (Remedy(f"Set max_steps to the {steps:,} steps of the run", why, {"max_steps": steps}, "none", (SCHEDULES,)),)

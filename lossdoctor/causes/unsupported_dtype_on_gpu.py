@@ -9,6 +9,8 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
+HARDWARE = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
+XLA = "https://github.com/pytorch/xla/pull/2425"
 EIGHT_BIT = "https://github.com/tloen/alpaca-lora/issues/418"
 STACK = "https://github.com/huggingface/finetrainers/issues/143"
 #: A version with NaN that an upgrade ended.
@@ -121,11 +123,16 @@ class UnsupportedDtypeOnGpu(Cause):
                 return (Remedy("Train without 8-bit weights", why, {"load_in_8bit": False}, "medium", (EIGHT_BIT,)),)
             xla = hardware.platform(chart.run) == "XLA"
             why = "bf16 then comes with mixed precision and fp32 weights; the variable also makes averaged losses wrong"
-            wide = Remedy("If XLA_USE_BF16 is set, unset it", why, {"bf16": True}, "none")
+            wide = Remedy("If XLA_USE_BF16 is set, unset it", why, {"bf16": True}, "none", (XLA,))
             why = "NaN in the first step of a video model was a fault of one version of torch, and went with the next one"
             return (
                 *((wide,) if xla else ()),
                 Remedy("Upgrade PyTorch, and its build for this accelerator", why, {}, "low", (STACK,)),
             )
         words, change = found
-        return (Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,)),)
+        sick = Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,))
+        if "load_in_8bit" not in change:
+            return (sick,)
+        why = "4-bit weights (NF4) have kernels for these GPUs; computing in fp32 is slower and cannot overflow"
+        change = {"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32", "fp16": False}
+        return (sick, Remedy("Load the model in 4 bits instead, and leave fp16 off", why, change, "medium", (HARDWARE,)))

@@ -100,7 +100,7 @@ def _print(console: Console, report: Report) -> None:
     if normal:
         _heading(console, "Looks alarming, is expected")
         for diagnosis in normal:
-            _bullet(console, "·", "cyan", Text(f"{diagnosis.title}. {diagnosis.explanation}"))
+            _bullet(console, "·", "cyan", Text(f"{_title(diagnosis)}. {diagnosis.explanation}"))
     if report.verdict == "critical":
         _bullet(console, "↺", "bold", _good(report), before=1)
     if disagreements := slips.told(report.run):
@@ -125,7 +125,10 @@ def _headline(report: Report) -> Text:
 def _verdict(report: Report) -> Text:
     style = STYLES[report.verdict]
     worst, cause = _worst(report), _likeliest(report)
-    if worst is not None and report.verdict in ("critical", "warning"):
+    told = worst is not None and worst.open and worst.severity != "info"
+    if cause and report.verdict == "warning" and not told:
+        words = _sentence(cause.title)
+    elif worst is not None and report.verdict in ("critical", "warning"):
         words = _sentence(worst.message)
         if cause and cause.confidence != "low":
             words += f" Most likely: {cause.title}."
@@ -171,9 +174,7 @@ def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
 
 
 def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Remedy], run: Run, in_full: bool) -> None:
-    first = diagnosis.title.partition(" ")[0]
-    name = diagnosis.title if any(map(str.isdigit, first)) else diagnosis.title[:1].upper() + diagnosis.title[1:]
-    title = Text.assemble((name, "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
+    title = Text.assemble((_title(diagnosis), "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
     _bullet(console, f"{place}.", "bold", title)
     if not in_full:
         return
@@ -189,6 +190,12 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Re
         told += fresh
         for remedy in fresh:
             _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, run), indent=5)
+
+
+def _title(diagnosis: Diagnosis) -> str:
+    """With a capital, unless it begins with a name such as fp16."""
+    first = diagnosis.title.partition(" ")[0]
+    return diagnosis.title if any(map(str.isdigit, first)) else diagnosis.title[:1].upper() + diagnosis.title[1:]
 
 
 def _explanation(diagnosis: Diagnosis) -> str:
