@@ -92,13 +92,18 @@ def small_set(chart: Chart) -> tuple[Remedy, ...]:
         )
     ]
     if lora and isinstance(rank, int):
-        remedies.append(
-            Remedy(
-                f"Leave the rank at {rank}" if rank >= 8 else f"A rank of 8 to 16 will do; {rank} may be too small",
-                f"rank is a limit of capacity, not of speed: {rows:,} examples do not fill it. All linear layers matter more",
-                {"target_modules": "all-linear"},
-                "low",
-                (LORA[0],),
-            )
-        )
+        remedies.append(_modules(chart, rank, rows))
     return tuple(remedies)
+
+
+def _modules(chart: Chart, rank: int, rows: int) -> Remedy:
+    """What to do about the rank, which is asked about most and matters least."""
+    named = chart.run.get("lora_target_modules")
+    everywhere = named in ("all", "all-linear") or (isinstance(named, list) and len(named) > 4)
+    keep = f"leave the rank at {rank}" if rank >= 8 else f"raise the rank from {rank} to 8, which is enough"
+    do = keep[:1].upper() + keep[1:] if everywhere else f"Adapt all linear layers, and {keep}"
+    why = f"rank limits what can be stored, not how fast, and {rows:,} examples do not fill it"
+    if not everywhere:
+        why += "; adapters on attention alone do worse at the same number of parameters"
+    settings = {} if everywhere else {"target_modules": "all-linear"}
+    return Remedy(do, why, settings if rank >= 8 else {**settings, "r": 8}, "low", (LORA[0],))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lossdoctor.base import Cause, Detector, Page
 from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
+from lossdoctor.learning_rates import another_rate
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build, given, installed
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
@@ -249,8 +250,11 @@ class Engine:
     def report(self) -> Report:
         """The outcome so far. Changes nothing: the engine may go on observing."""
         symptoms = self._current()
+        outline = self.vitals.outline()
         run = self.run.knowing({"task": Fact(self.vitals.task, "columns of the log")})
-        chart = Chart(run, symptoms, self.vitals.outline())
+        if peak := another_rate(run, outline):
+            run = run.knowing({"learning_rate": Fact(float(f"{peak:.3g}"), "the highest rate of the log")}, first=True)
+        chart = Chart(run, symptoms, outline)
         diagnoses, failed = diagnose(self.causes, chart, self.strict)
         bad = first_bad_step(chart)
         last_good = self._last_step if bad is None else bad - 1 if bad > (self.vitals.first_step or 1) else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lossdoctor import slips
 from lossdoctor.families import billions
-from lossdoctor.model import Chart, Run
+from lossdoctor.model import Chart, Outline, Run
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter
 
 #: LoRA wants about ten times the rate of full fine-tuning; the best rates of a sweep over models, and the scripts of QLoRA.
@@ -23,6 +23,8 @@ HIGHEST_STABLE = "https://arxiv.org/abs/2405.09673"
 WARM_UP = "https://ar5iv.labs.arxiv.org/html/2309.14322"
 DPO = "https://github.com/huggingface/alignment-handbook/issues/25"
 
+#: Rows with a learning rate from which on their peak says more than a configuration.
+ROWS_TO_CONTRADICT = 10
 #: Optimizers whose rate is on another scale.
 OTHER_SCALE = ("sgd", "adafactor", "prodigy", "dadapt", "adadelta", "adagrad", "lomo", "lion", "rmsprop", "schedule_free", "muon")
 
@@ -66,11 +68,19 @@ def band_of(run: Run) -> Band | None:
 
 
 def rate_of(chart: Chart) -> float | None:
-    """The peak learning rate that was asked for, or else the highest of the log; None where neither is known."""
+    """The peak learning rate that was asked for, unless the log shows another one; None where neither is known."""
     asked = chart.run.get("learning_rate")
-    if isinstance(asked, (int, float)) and asked > 0:
+    if isinstance(asked, (int, float)) and asked > 0 and not another_rate(chart.run, chart.outline):
         return float(asked)
     return chart.outline.peak_rate
+
+
+def another_rate(run: Run, outline: Outline) -> float | None:
+    """The peak of the log where it has passed and is not the rate that was asked for: the facts are those of another run."""
+    asked, peak, rates = run.get("learning_rate"), outline.peak_rate, outline.there("rate")
+    if not isinstance(asked, (int, float)) or asked <= 0 or not peak or len(rates) < ROWS_TO_CONTRADICT:
+        return None
+    return peak if rates[-1] < peak and not asked / 1.5 < peak < 1.5 * asked else None
 
 
 def travel(chart: Chart) -> float | None:

@@ -197,3 +197,12 @@ def test_the_outline_tells_how_the_columns_of_rewards_began_and_ended() -> None:
     assert found.ends == {"rewards/margins": Ends(8, pytest.approx(0.1), 1.0)}
     assert found.peak_rate == pytest.approx(9e-6) and found.typical_norm == 2.0
     assert found.rate_at(4) == pytest.approx(4e-6) and found.rate_at(10) is None
+
+
+@pytest.mark.parametrize(("asked", "told"), [(2e-4, True), (5.2e-5, False)])
+def test_the_log_is_believed_more_than_a_configuration(asked: float, told: bool) -> None:
+    """A peak that is far from the rate that was asked for says that the configuration is that of another run."""
+    rows = [{"step": s, "loss": 2.0, "learning_rate": 5e-5 * (40 - s) / 40} for s in range(1, 41)]
+    report = examine(records(rows)[0], run(learning_rate=asked))
+    assert [c.name for c in report.run.conflicts] == ["learning_rate"] * told
+    assert report.run.get("learning_rate") == (pytest.approx(4.88e-5, rel=1e-3) if told else asked)
