@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from lossdoctor.learning_rates import GUIDE, LORA
+from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
 from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.tasks import adapter
 
@@ -46,9 +46,11 @@ def examples(chart: Chart) -> int | None:
 
 
 def total_steps(chart: Chart) -> int | None:
-    """Optimizer steps of the whole run: as planned, or as far as the log goes."""
+    """Optimizer steps of the whole run: as planned, or as far as the log goes; None where it has no steps."""
     planned = chart.run.get("max_steps")
-    return planned if isinstance(planned, int) and planned > 0 else chart.outline.last_step
+    if isinstance(planned, int) and planned > 0:
+        return planned
+    return None if chart.outline.numbered else chart.outline.last_step
 
 
 def over(chart: Chart) -> bool:
@@ -107,3 +109,18 @@ def _modules(chart: Chart, rank: int, rows: int) -> Remedy:
         why += "; adapters on attention alone do worse at the same number of parameters"
     settings = {} if everywhere else {"target_modules": "all-linear"}
     return Remedy(do, why, settings if rank >= 8 else {**settings, "r": 8}, "low", (LORA[0],))
+
+
+def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:
+    """A warm-up, where the climb came before one would have been over and the log shows none; clipping, where it is off."""
+    steps, rates, remedies = total_steps(chart), chart.outline.there("rate"), []
+    warmed = bool(rates) and rates[0] < 0.5 * max(rates)
+    asked = chart.run.get("warmup_steps") or chart.run.get("warmup_ratio")
+    if steps and onset and onset <= 0.1 * steps + chart.outline.window and not asked and not warmed:
+        warm = max(1, round(0.05 * steps))
+        why = f"5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients"
+        remedies.append(Remedy(f"Warm up over {warm} steps", why, {"warmup_steps": warm}, "none", (WARM_UP,)))
+    if chart.run.get("max_grad_norm") == 0:
+        why = "gradients are not clipped; one long step is enough to leave the valley"
+        remedies.append(Remedy("Clip the gradient norm at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))
+    return remedies

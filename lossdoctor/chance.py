@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
-from lossdoctor.families import billions
+from lossdoctor.families import billions, vocabulary_of
 from lossdoctor.model import Run
 from lossdoctor.tasks import PREFERENCE, adapter
 
@@ -43,7 +43,9 @@ def language_model(run: Run) -> bool:
     """Whether the facts say that text is generated rather than classified."""
     words = f"{run.get('trainer', '')} {run.get('framework', '')}".lower()
     generates = any(name in words for name in ("sft", "llama", "axolotl", "swift", "causal"))
-    return generates or (run.get("num_labels") is None and adapter(run) is True and (billions(run) or 0.0) >= 1)
+    if generates or run.get("num_labels") is not None:
+        return generates
+    return vocabulary_of(run) is not None or (adapter(run) is True and (billions(run) or 0.0) >= 1)
 
 
 def known_chance(run: Run, task: str) -> Chance | None:
@@ -52,7 +54,7 @@ def known_chance(run: Run, task: str) -> Chance | None:
         return Chance(log(2), 2, True, "answers of a pair")
     if not cross_entropy(run):
         return None
-    labels, vocabulary = run.get("num_labels"), run.get("vocab_size")
+    labels, vocabulary = run.get("num_labels"), run.get("vocab_size") or vocabulary_of(run)
     if isinstance(labels, (int, float)) and labels >= 2:
         return Chance(log(labels), int(labels), True, "classes")
     if isinstance(vocabulary, (int, float)) and vocabulary >= 2:

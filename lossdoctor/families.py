@@ -51,6 +51,30 @@ def billions(run: Run) -> float | None:
     return max(sizes, default=None)
 
 
+#: Vocabulary sizes of model families, from their config.json: the first pattern that matches the name.
+VOCABULARIES = (
+    (r"llama[-_ ]?3|llama[-_ ]?4", 128256),
+    (r"mistral[-_ ]?nemo", 131072),
+    (r"llama|mistral|mixtral|vicuna|alpaca|tiny[-_ ]?llama|zephyr", 32000),
+    (r"qwen", 151936),
+    (r"gemma[-_ ]?3", 262144),
+    (r"gemma", 256000),
+    (r"gpt[-_ ]?2", 50257),
+    (r"falcon", 65024),
+    (r"pythia|gpt[-_ ]?neox|polyglot", 50432),
+    (r"opt[-_]\d", 50272),
+    (r"bloom", 250880),
+    (r"glm[-_ ]?4", 151552),
+    (r"phi[-_ ]?2", 51200),
+)
+
+
+def vocabulary_of(run: Run) -> int | None:
+    """The tokens that the model's family knows, told from its name; None where the name says nothing."""
+    name = str(run.get("model_name_or_path") or "").lower()
+    return next((size for pattern, size in VOCABULARIES if re.search(pattern, name)), None)
+
+
 def family_of(run: Run) -> Family | None:
     """The first family that matches the name or the type of the model."""
     words = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()

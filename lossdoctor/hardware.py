@@ -110,7 +110,8 @@ def zero_stage(run: Run) -> int | None:
         stage = zero.get("stage") if isinstance(zero, dict) else None
     if isinstance(stage, int) and not isinstance(stage, bool):
         return stage
-    found = re.search(r"zero[-_ ]?(?:stage[-_ ]?)?(\d)", str(run.get("framework") or "").lower())
+    words = f"{deepspeed if isinstance(deepspeed, str) else ''} {run.get('framework') or ''}".lower()
+    found = re.search(r"(?:zero|(?<![a-z])z)[-_ ]?(?:stage[-_ ]?)?([0-3])(?!\d)", words)
     return int(found[1]) if found else None
 
 

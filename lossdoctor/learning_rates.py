@@ -85,6 +85,8 @@ def another_rate(run: Run, outline: Outline) -> float | None:
 
 def travel(chart: Chart) -> float | None:
     """The sum of the learning rates of all steps: AdamW moves no weight much further than that; None without rates."""
+    if chart.outline.numbered:
+        return None
     steps, rates = chart.outline.table.get("step", ()), chart.outline.table.get("rate", ())
     total, before = 0.0, 0.0
     for step, rate in zip(steps, rates, strict=True):

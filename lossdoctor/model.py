@@ -73,6 +73,7 @@ class Run:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
+    numbered: bool = False  # the log has no steps: its rows were numbered, and a step may stand for hundreds
     resumed_at: tuple[int, ...] = ()  # where the rows go on from an earlier checkpoint: the first step of each new branch
     conflicts: tuple[Conflict, ...] = ()
     configurations: tuple[Mapping[str, Fact], ...] = ()  # what each configuration that the user named states, the oldest first
@@ -214,13 +215,16 @@ class Outline:
     window: int = 1  # optimizer steps between rows
     epochs: float | None = None
     first_loss: float | None = None
+    last_loss: float | None = None
     level: float | None = None  # the median of the last five losses
     first_eval: float | None = None
     best_eval: float | None = None
     last_eval: float | None = None
     begins_late: bool = False
+    numbered: bool = False  # the steps are row numbers
     table: Mapping[str, Sequence[float]] = field(default_factory=dict)
     ends: Mapping[str, Ends] = field(default_factory=dict)
+    reward_nan: bool = False  # rewards, log probabilities or KL divergence of the last row are NaN
 
     def there(self, name: str) -> list[float]:
         """The values of a column of the table that were logged."""
@@ -228,8 +232,17 @@ class Outline:
 
     @property
     def steps_per_epoch(self) -> float | None:
-        """Optimizer steps in one epoch; None before a tenth of an epoch, or where no epoch is logged."""
-        return self.last_step / self.epochs if self.epochs and self.epochs > 0.1 and self.last_step else None
+        """Optimizer steps in one epoch; None before a tenth of an epoch, or where steps or epochs are not logged."""
+        known = self.epochs and self.epochs > 0.1 and self.last_step and not self.numbered
+        return self.last_step / self.epochs if known else None  # type: ignore[operator]
+
+    @property
+    def fallen(self) -> float | None:
+        """Share by which the loss is below its first row: its level, or the last row of a few; None with a single row."""
+        if not self.first_loss or self.last_loss is None or self.rows < 2:
+            return None
+        last = self.last_loss if self.rows < 6 or self.level is None else self.level
+        return (self.first_loss - last) / abs(self.first_loss)
 
     @property
     def peak_rate(self) -> float | None:

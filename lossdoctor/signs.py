@@ -6,7 +6,7 @@ Causes share this reading of a chart, so that they argue about the same facts.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from lossdoctor import hardware
 from lossdoctor.model import Chart, Symptom
@@ -14,9 +14,21 @@ from lossdoctor.model import Chart, Symptom
 Gradient = Literal["not finite", "zero", "constant", "finite", "absent"]
 
 _COLLAPSED = ("loss-collapse-to-zero", "loss-not-finite", "gradient-constant", "loss-scale-collapse")
+#: The largest descent that is as good as none: of a curve, of an excerpt of few rows, of one with more but noisy rows.
+SURELY_FLAT, FLAT_EXCERPT, FLAT_SHORT = 0.07, 0.02, 0.05
+#: Rows of an excerpt that is no longer short, of a log long enough for a plateau, and steps that make up for rows.
+SHORT_ROWS, LONG_ROWS, LONG_STEPS = 8, 20, 50
 #: A loss at that of guessing among more answers is that of a language model.
 MOST_CLASSES = 1000
 _SCATTERED = ("loss-intermittent-zero", "hidden-nan-steps")
+
+
+class Still(NamedTuple):
+    """A loss that does not move: the symptoms that say so, the words, and whether a descent is excluded."""
+
+    because: tuple[Symptom, ...]
+    words: str
+    sure: bool
 
 
 class Signs:
@@ -45,6 +57,25 @@ class Signs:
     def broken(self) -> bool:
         """Whether the training itself, not the evaluation alone, lost its numbers."""
         return any(s.slug != "eval-loss-not-finite" or s.severity == "critical" for s in self.witnesses)
+
+    @cached_property
+    def still(self) -> Still | None:
+        """A loss that does not move: as the plateau that was seen, or in an excerpt too short for that; None where it moves."""
+        if self.broken:
+            return None
+        flat, outline = self.chart.seen("loss-plateau"), self.chart.outline
+        if flat and flat.open:
+            sure = flat.evidence["drop_possible"] <= SURELY_FLAT
+            rows = f"{flat.evidence['rows']:.0f} rows"
+            return Still((flat,), f"the loss has hardly moved in {rows}" if sure else f"no descent shows in {rows}", sure)
+        fallen, long = outline.fallen, (outline.last_step or 0) - (outline.first_step or 0) >= LONG_STEPS and not outline.numbered
+        enough = outline.rows >= SHORT_ROWS or long or (outline.epochs or 0) >= 1
+        if fallen is None or abs(fallen) > (FLAT_EXCERPT if outline.rows < SHORT_ROWS else FLAT_SHORT) or not enough:
+            return None
+        if outline.rows >= LONG_ROWS or self.chart.seen("loss-converged") or self.chart.seen("loss-still-falling"):
+            return None  # long enough to be judged as a plateau, and it was not
+        words = f"the loss is {outline.first_loss:.4g} at first and {outline.last_loss:.4g} at the end of {outline.rows} rows"
+        return Still((), words, False)
 
     @cached_property
     def uniform(self) -> Symptom | None:

@@ -42,6 +42,7 @@ class Vitals:
         self.previous_step = 0
         self.window = 1  # optimizer steps that the row averages over
         self.epoch: float | None = None
+        self.first_epoch: float | None = None
         # The last values of this row, None where the row does not have the column.
         self.loss: float | None = None
         self.grad_norm: float | None = None
@@ -147,7 +148,10 @@ class Vitals:
 
     @property
     def begins_late(self) -> bool:
-        """Whether the log leaves out the beginning of the run."""
+        """Whether the log leaves out the beginning of the run: by its first step, or its first epoch where rows are numbered."""
+        if self.run.numbered and self.first_epoch is not None and self.epoch is not None:
+            each = (self.epoch - self.first_epoch) / max(1, self.rows - 1)
+            return self.first_epoch > 3 * each + 0.05
         return (self.first_step or 0) > 3 * self.usual_window + 1
 
     @property
@@ -170,13 +174,16 @@ class Vitals:
             window=self.usual_window,
             epochs=self.epoch,
             first_loss=self.history.columns()["loss"][0] if self.history.rows else None,
+            last_loss=self.last_clean,
             level=self.curve.recent if self.curve.rows else None,
             first_eval=self.eval_first,
             best_eval=self.eval_best if self.eval_first is not None else None,
             last_eval=self.eval_loss,
             begins_late=self.begins_late,
+            numbered=self.run.numbered,
             table=self.history.columns(),
             ends=self.columns.ends(),
+            reward_nan=self.reward_nan,
         )
 
     def rate_frozen(self, moves: int = 2) -> bool:
@@ -198,6 +205,8 @@ class Vitals:
             if kind == "train" and self.epoch is not None and epoch < self.epoch - 0.005:
                 self.restarted = step
             self.epoch = epoch
+            if self.first_epoch is None:
+                self.first_epoch = epoch
         if kind == "eval":
             self._observe_eval(record)
         if kind != "train":

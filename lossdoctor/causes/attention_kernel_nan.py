@@ -39,14 +39,16 @@ class AttentionKernelNan(Cause):
         signs = Signs(chart)
         if signs.uniform and not signs.broken:
             return self._uniform(chart, signs.uniform)
-        if not signs.broken or signs.gradient in ("zero", "constant"):
+        run, family, used = chart.run, family_of(chart.run), str(chart.run.get("attn_implementation") or "")
+        wrong = bool(family and family.attention and used and used not in family.attention)
+        if not (signs.broken or (signs.eval_not_finite and wrong)) or signs.gradient in ("zero", "constant"):
             return None
         opinion = Opinion(signs.witnesses)
-        run = chart.run
         if signs.gradient == "not finite" and not signs.rate_frozen:
             moved = " and the learning rate went on: no step was skipped" if signs.rate_moving else ""
             opinion.add(1, f"the gradient norm is NaN{moved}")
-        early = [s for s in signs.witnesses if s.onset <= 2 and s.slug == "gradient-not-finite" and not signs.from_first_row]
+        begun = not chart.outline.begins_late and not signs.from_first_row
+        early = [s for s in signs.witnesses if begun and s.onset <= 2 and s.slug == "gradient-not-finite"]
         if early:
             opinion.add(1, f"it strikes at once, in step {early[0].onset}, at a loss that was still finite")
         if signs.precision == "bf16":
@@ -59,8 +61,9 @@ class AttentionKernelNan(Cause):
         capability = hardware.compute_capability(run)
         if capability and capability >= self.recent_gpu:
             opinion.add(1, f"{run.get('gpu')} is recent: kernels for it are less tried")
-        if (family := family_of(run)) and family.attention:
-            opinion.add(1, f"{family.name} is known to need {family.attention} attention")
+        if family and family.attention and (wrong or not used):
+            but = f", and {used} is used" if wrong else ""
+            opinion.add(3 if wrong else 1, f"{family.name} is known to need {family.attention} attention{but}")
         if str(run.get("torch_version") or "").startswith("2.5"):
             opinion.add(1, "torch 2.5 has a broken cuDNN attention backward")
         if signs.rate_frozen:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.chance import known_chance, language_model
 from lossdoctor.model import Chart, Remedy, Rule, Symptom
 from lossdoctor.remedies import show_nan
 from lossdoctor.signs import Signs
@@ -31,10 +32,13 @@ class BadDataOrWeights(Cause):
     confirmed = 3
     decide_by = "check the loaded weights and one epoch of batches with torch.isfinite before the first step"
 
+    #: Share of the loss of guessing from which on a pretrained model was not loaded.
+    near: float = 0.85
+
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
-        if signs.uniform and not signs.broken:
-            return self._not_loaded(signs.uniform)
+        if not signs.broken and (opinion := self._not_loaded(signs.uniform, chart)):
+            return opinion
         if signs.gradient in ("zero", "constant") or signs.rate_frozen or not (signs.broken or signs.scattered):
             return None
         opinion = Opinion(signs.witnesses or signs.scattered)
@@ -54,10 +58,20 @@ class BadDataOrWeights(Cause):
         )
         return opinion
 
-    @staticmethod
-    def _not_loaded(chance: Symptom) -> Opinion:
-        opinion = Opinion((chance,))
-        opinion.add(3, f"the loss is that of guessing among {chance.evidence['answers']:,.0f} tokens from the first row on")
+    def _not_loaded(self, uniform: Symptom | None, chart: Chart) -> Opinion | None:
+        """A pretrained language model that knows nothing, or next to nothing, in its first row."""
+        first, known = chart.outline.first_loss, known_chance(chart.run, str(chart.run.get("task")))
+        opinion = Opinion((uniform,) if uniform else ())
+        if uniform:
+            opinion.add(3, f"the loss is that of guessing among {uniform.evidence['answers']:,.0f} tokens from the first row on")
+        elif known and first and known.kind == "tokens" and self.near * known.loss <= first <= 1.05 * known.loss:
+            if chart.outline.begins_late or not language_model(chart.run):
+                return None
+            opinion.add(
+                3, f"the first loss is {first:.4g}, nearly that of guessing among {known.answers:,} tokens ({known.loss:.4g})"
+            )
+        else:
+            return None
         opinion.explanation = (
             "A pretrained model is far better than guessing before it is trained. One that is not has random weights: names in "
             "the checkpoint that do not match the model, an empty shard, a missing head. Training from scratch begins there."
@@ -65,7 +79,7 @@ class BadDataOrWeights(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        if Signs(chart).uniform:
+        if not Signs(chart).broken and not Signs(chart).scattered:
             why = "from_pretrained names the weights that it did not find: only those that you added may be among them"
             return (
                 Remedy(

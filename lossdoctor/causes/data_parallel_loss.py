@@ -33,6 +33,8 @@ class DataParallelLoss(Cause):
     decide_by = "start the same command with CUDA_VISIBLE_DEVICES=0: does the number, or the NaN, change?"
     #: How close evaluation loss / training loss must be to the number of GPUs.
     near: float = 0.12
+    #: A gradient norm that only a loss scale explains.
+    scaled_norm: float = 1000.0
     #: A best evaluation loss that is lower than the last one by more than this says overfitting.
     risen: float = 0.05
 
@@ -47,21 +49,25 @@ class DataParallelLoss(Cause):
             return None
         signs, gap = Signs(chart), self._divided(chart, cards)
         early = signs.broken and signs.gradient in ("not finite", "absent") and min(s.onset for s in signs.witnesses) <= 2
-        if not gap and not early:
+        norm = chart.outline.typical_norm or 0.0
+        scaled = processes == 1 and signs.precision == "fp16" and norm > self.scaled_norm
+        if not gap and not early and not scaled:
             return None
         opinion = Opinion(signs.witnesses if early else tuple(s for s in [chart.seen("train-eval-scale-gap")] if s))
         if gap and cards:
             opinion.add(3, f"the evaluation loss is {gap:.3g} times the training loss, and there are {cards} GPUs")
         if processes == 1:
-            opinion.add(3 if gap else 2, f"{cards or 'several'} GPUs are visible to one process")
+            opinion.add(3 if gap else 1 if scaled else 2, f"{cards or 'several'} GPUs are visible to one process")
         elif early:
             opinion.add(1, f"{cards or 'several'} GPUs, and nothing says that they were started with torchrun or accelerate")
-        if early and processes == 1 and signs.precision == "fp16":
+        if scaled:
+            opinion.add(3, f"the gradient norm is {norm:,.0f}: it is clipped before the loss scale is taken out")
+        elif early and processes == 1 and signs.precision == "fp16":
             opinion.add(1, "fp16 gradients of the replicas are clipped before they are unscaled")
         opinion.explanation = (
             "Started with plain python, the Trainer copies the model to every visible GPU. Each copy divides its loss by the "
             "tokens of the whole batch and the mean is taken over the copies, so the loss is divided once more by their number."
-            if gap
+            if gap or scaled
             else "Started with plain python, the Trainer copies the model to every visible GPU in each step. Quantised weights, "
             "adapters and loss scalers are not made for that."
         )

@@ -11,6 +11,7 @@ from lossdoctor.tasks import adapter
 
 HALF = ("float16", "fp16", "half", "torch.float16")
 BRAIN = ("bfloat16", "bf16", "torch.bfloat16")
+PURE = ("full", "pure")
 LOST = (
     "An update of AdamW is about as large as the learning rate. Added to a weight of 16 bits, an update below its last digit "
     "changes nothing at all: the gradient is sound, every step is computed, and the weights stay what they were."
@@ -51,7 +52,7 @@ class HalfPrecisionWeights(Cause):
         run = chart.run
         dtype = str(run.get("torch_dtype") or "").lower()
         opinion = Opinion(symptoms)
-        if str(run.get("fp16")).lower() in ("full", "pure"):
+        if str(run.get("fp16")).lower() in PURE:
             opinion.add(5, "fp16 is set to full: weights and optimizer are 16 bits wide")
         elif dtype in HALF:
             mixed = signs.precision in ("fp16", "bf16")
@@ -70,12 +71,14 @@ class HalfPrecisionWeights(Cause):
 
     def _lost_updates(self, chart: Chart, signs: Signs) -> Opinion | None:
         """A loss that stands still although its gradient is sound, because no update reaches the last digit of a weight."""
-        flat, rate = chart.seen("loss-plateau"), rate_of(chart)
+        still, rate = signs.still, rate_of(chart)
         dtype = str(chart.run.get("torch_dtype") or "").lower()
-        if flat is None or not flat.open or signs.broken or dtype not in (*HALF, *BRAIN) or chart.seen("gradient-zero"):
+        pure = str(chart.run.get("fp16")).lower() in PURE
+        if still is None or not (pure or dtype in (*HALF, *BRAIN)) or chart.seen("gradient-zero"):
             return None
-        opinion = Opinion((flat,))
-        opinion.add(3, f"the weights are {dtype}, and the loss has hardly moved in {flat.evidence['rows']:.0f} rows")
+        opinion = Opinion(still.because)
+        opinion.add(1, still.words)
+        opinion.add(2, f"the weights are {'fp16, like all else' if pure else dtype}")
         if rate and rate < self.last_digit:
             opinion.add(1, f"at a rate of {short(rate)} an update is smaller than the last digit of a typical weight of 0.02")
         if adapter(chart.run):

@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, Cause, Opinion
-from lossdoctor.budgets import total_steps
-from lossdoctor.learning_rates import HIGHEST_STABLE, WARM_UP, Band, band_of, change, lower, rate_of, short
+from lossdoctor.budgets import gentler_start
+from lossdoctor.chance import language_model
+from lossdoctor.learning_rates import HIGHEST_STABLE, Band, band_of, change, lower, rate_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
 from lossdoctor.signs import MOST_CLASSES, Signs
@@ -46,12 +47,18 @@ class LearningRateTooHigh(Cause):
     decayed: float = 0.2
     #: Times the usual highest rate from which a rate speaks for itself.
     far_above: float = 10.0
+    #: Times the usual highest rate from which on a loss that does not behave is laid to it.
+    above: float = 3.0
+    #: Share of the peak at which the last row of an excerpt is still up.
+    still_up: float = 0.7
+    #: No fine-tune of a language model ends there by itself.
+    high_level: float = 5.0
     #: A loss that moved less than this share over two epochs did not learn.
     moved: float = 0.05
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs, rate, band = Signs(chart), rate_of(chart), band_of(chart.run)
-        climbs = [s for s in chart.all(*CLIMBS) if self._counts(s)]
+        climbs = [s for s in chart.all(*CLIMBS) if self._counts(s, chart)]
         broken = min((s.onset for s in signs.witnesses), default=None) if signs.broken else None
         if broken is not None:
             climbs = [s for s in climbs if s.onset < broken]
@@ -77,9 +84,10 @@ class LearningRateTooHigh(Cause):
         opinion.explanation = self._exshort(chart, climbs)
         return opinion
 
-    @staticmethod
-    def _counts(symptom: Symptom) -> bool:
+    def _counts(self, symptom: Symptom, chart: Chart) -> bool:
         """Climbs that did not heal by themselves at once; several spikes count as one."""
+        if symptom.evidence.get("excerpt"):  # a few pasted rows: the last must still be up
+            return (chart.outline.last_loss or 0.0) > self.still_up * symptom.evidence["peak"]
         if symptom.severity == "info":
             return False
         return symptom.open or symptom.slug == "loss-divergence" or symptom.evidence.get("spikes", 0) > 2
@@ -114,7 +122,7 @@ class LearningRateTooHigh(Cause):
 
     def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         """A rate far above what is usual explains a loss that does not move, and rewards that run away."""
-        if not rate or not band or rate < self.far_above * band.high:
+        if not rate or not band or rate < self.above * band.high:
             return
         outline = chart.outline
         stuck = chart.seen("loss-at-chance") or chart.seen("loss-plateau")
@@ -125,6 +133,8 @@ class LearningRateTooHigh(Cause):
             fallen = (outline.first_loss - outline.level) / outline.first_loss
             if fallen < self.moved and not self._fell(chart):
                 opinion.add(1, f"in {outline.epochs:.3g} epochs the loss has fallen by {max(0.0, fallen):.1%}")
+        if language_model(chart.run) and outline.rows > 3 and (outline.level or 0.0) > self.high_level:
+            opinion.add(1, f"the loss stays at {outline.level:.2g}; fine-tunes of a language model end far below")
         rejected = outline.ends.get("rewards/rejected")
         if chart.run.get("task") == PREFERENCE and rejected and rejected.last < -5:
             opinion.add(1, f"the reward of rejected answers is at {rejected.last:.3g} by epoch {outline.epochs or 0:.2g}")
@@ -168,8 +178,7 @@ class LearningRateTooHigh(Cause):
         return f"{words}, and the next ones must bring it down again."
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        rate, band, steps = rate_of(chart), band_of(chart.run), total_steps(chart)
-        onset = first_bad_step(chart)
+        rate, band, onset = rate_of(chart), band_of(chart.run), first_bad_step(chart)
         at = chart.outline.rate_at(onset) if onset else None
         remedies: list[Remedy] = []
         if rate:
@@ -177,21 +186,8 @@ class LearningRateTooHigh(Cause):
             why = f"{rate / new:,.0f} times less; the highest rate that stays stable is the best one, so go up from there"
             sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
             remedies.append(Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources))
-        if steps and not chart.run.get("warmup_steps") and not chart.run.get("warmup_ratio") and self._early(chart, onset, steps):
-            warm = max(1, round(0.05 * steps))
-            why = f"5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients"
-            remedies.append(Remedy(f"Warm up over {warm} steps", why, {"warmup_steps": warm}, "none", (WARM_UP,)))
-        if chart.run.get("max_grad_norm") == 0:
-            why = "gradients are not clipped; one long step is enough to leave the valley"
-            remedies.append(Remedy("Clip the gradient norm at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))
+        remedies += gentler_start(chart, onset)
         return (*remedies, *start_again(chart))
-
-    @staticmethod
-    def _early(chart: Chart, onset: int | None, steps: int) -> bool:
-        """Whether the climb came before a usual warm-up would have been over, in a run whose log shows none."""
-        rates = chart.outline.there("rate")
-        warmed = bool(rates) and rates[0] < 0.5 * max(rates)
-        return bool(onset) and onset <= 0.1 * steps + chart.outline.window and not warmed  # type: ignore[operator]
 
 
 def _of_peak(rate: float, peak: float) -> str:

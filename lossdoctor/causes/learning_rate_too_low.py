@@ -40,25 +40,19 @@ class LearningRateTooLow(Cause):
     #: AdamW moves a weight at most by about the sum of the rates; typical weights are a few hundredths.
     no_way: float = 1e-4
     short_way: float = 1e-2
-    #: A descent of at most this share is as good as none.
-    seen_to_rest: float = 0.07
     #: Times below the lowest usual rate from which a rate speaks for itself.
     far_below: float = 10.0
     #: The rate of full fine-tuning, which is too low for an adapter.
     full_rate: float = 5e-5
 
     def weigh(self, chart: Chart) -> Opinion | None:
-        flat, rate, band = chart.seen("loss-plateau"), rate_of(chart), band_of(chart.run)
-        if flat is None or not flat.open or not rate or (band and rate > band.high) or self._excluded(chart):
+        still, rate, band = Signs(chart).still, rate_of(chart), band_of(chart.run)
+        if still is None or not rate or (band and rate > band.high) or self._excluded(chart):
             return None
-        opinion, rows = Opinion((flat,)), flat.evidence["rows"]
-        sure = flat.evidence["drop_possible"] <= self.seen_to_rest
-        if sure:
-            opinion.add(2, f"the loss has hardly moved in {rows:.0f} rows")
-        elif band and band.known and rate < band.low:
-            opinion.add(1, f"no descent can be seen through the scatter of {rows:.0f} rows")
-        else:
+        if not still.sure and not (band and band.known and rate < band.low):
             return None  # nothing was seen not to move: only a rate that is odd by itself counts
+        opinion = Opinion(still.because)
+        opinion.add(2 if still.sure else 1, still.words)
         if norm := chart.outline.typical_norm:
             opinion.add(1, f"the gradient norm is {norm:.3g}, not 0: there is something to learn")
         if band:
@@ -66,7 +60,7 @@ class LearningRateTooLow(Cause):
         self._weigh_way(opinion, chart)
         if chart.seen("loss-at-chance"):
             opinion.add(-2, "the loss stands at that of guessing: the model may not see its input at all")
-        if not sure or self._half(chart):  # which of the two it is, only the types of the weights tell
+        if not still.sure or self._half(chart):  # which of the two it is, only the types of the weights tell
             opinion.points = min(opinion.points, HIGH - 1)
         opinion.explanation = ADAPTER if adapter(chart.run) else SLOW
         return opinion
@@ -75,7 +69,7 @@ class LearningRateTooLow(Cause):
     def _excluded(chart: Chart) -> bool:
         """Whether something else is known to hold the loss where it is."""
         others = ("gradient-zero", "learning-rate-zero", "loss-divergence")
-        return Signs(chart).broken or any(chart.seen(slug) for slug in others)
+        return any(chart.seen(slug) for slug in others)
 
     def _weigh_rate(self, opinion: Opinion, rate: float, band: Band) -> None:
         """The rate against those that are usual."""

@@ -29,6 +29,8 @@ class LossScaleWarmup(Cause):
     decide_by = "look at the next rows: it is over within a few dozen steps"
     normal = True
     few: int = 50
+    #: Rows that somebody pastes to ask about them.
+    pasted: int = 5
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
@@ -36,7 +38,7 @@ class LossScaleWarmup(Cause):
             return None
         seen = tuple(s for s in chart.all("gradient-not-finite", "skipped-steps") if self._expected(s))
         if not seen:
-            return None
+            return self._warm_up(chart)
         opinion = Opinion(seen)
         opinion.add(4, "the loss stayed normal and the steps are few")
         if signs.precision == "fp16" or (hardware.uses_deepspeed(chart.run) and signs.precision is None):
@@ -46,6 +48,18 @@ class LossScaleWarmup(Cause):
         opinion.explanation = (
             "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips one optimizer "
             "step, and the learning rate waits. Later it doubles every 2,000 good steps and may skip one again. Nothing is lost."
+        )
+        return opinion
+
+    def _warm_up(self, chart: Chart) -> Opinion | None:
+        """A few pasted rows that begin at a learning rate of 0: that is where a warm-up begins."""
+        rates = chart.outline.there("rate")
+        if not 1 < len(rates) <= self.pasted or rates[0] != 0.0 or rates[-1] <= 0.0:
+            return None
+        opinion = Opinion(())
+        opinion.add(4, f"the learning rate is 0 in the first row and {rates[-1]:.2g} in the last")
+        opinion.explanation = (
+            "A warm-up begins at a learning rate of 0, so the first step changes nothing; it rises from there."
         )
         return opinion
 

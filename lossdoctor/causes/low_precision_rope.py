@@ -38,9 +38,10 @@ class LowPrecisionRope(Cause):
     long: int = 8192
 
     def weigh(self, chart: Chart) -> Opinion | None:
+        still = Signs(chart).still
         seen = tuple(s for s in chart.all(*_SYMPTOMS) if s.open and s.severity != "info")
         run, length = chart.run, chart.run.get("max_length")
-        if not seen or Signs(chart).broken or not isinstance(length, int) or length < self.long:
+        if not (seen or still) or Signs(chart).broken or not isinstance(length, int) or length < self.long:
             return None
         stored = "bf16" in str(run.get("torch_dtype") or "").lower().replace("bfloat16", "bf16")
         sharded = hardware.zero_stage(run) == 3 and hardware.precision(run) == "bf16"

@@ -3,8 +3,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.learning_rates import band_of, rate_of
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
+from lossdoctor.tasks import adapter
+
+CUT = (
+    "The loss is computed and its gradient goes nowhere: PeftModel.from_pretrained loads an adapter frozen, "
+    "prepare_model_for_kbit_training called after the adapter freezes it, and reentrant gradient checkpointing cuts it "
+    "off from the loss. Training then runs to its end and changes nothing."
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -32,7 +40,7 @@ class NoGradientToAdapter(Cause):
         zero = chart.seen("gradient-zero")
         none_trainable = chart.run.get("trainable_parameters") == 0
         if not (zero and zero.open) and not none_trainable:
-            return None
+            return self._suspected(chart)
         if zero is None and Signs(chart).broken:
             return None  # a loss that moved to NaN had a gradient
         if chart.seen("reward-variance-zero") and not none_trainable:
@@ -58,11 +66,22 @@ class NoGradientToAdapter(Cause):
             opinion.add(1, "gradient checkpointing can cut the gradient of an adapter")
         if "grpo" in signs.framework or "ppo" in signs.framework:
             opinion.add(-1, "in reinforcement learning equal rewards give a zero gradient as well")
-        opinion.explanation = (
-            "The loss is computed and its gradient goes nowhere: PeftModel.from_pretrained loads an adapter frozen, "
-            "prepare_model_for_kbit_training called after the adapter freezes it, and reentrant gradient checkpointing cuts it "
-            "off from the loss. Training then runs to its end and changes nothing."
-        )
+        opinion.explanation = CUT
+        return opinion
+
+    @staticmethod
+    def _suspected(chart: Chart) -> Opinion | None:
+        """An adapter whose loss stands still at a usual rate, in a log without gradient norms."""
+        still, band, rate = Signs(chart).still, band_of(chart.run), rate_of(chart)
+        if still is None or not adapter(chart.run) or chart.outline.typical_norm is not None or not rate or not band:
+            return None
+        if rate < band.low:
+            return None
+        opinion = Opinion(still.because)
+        opinion.add(1, f"{still.words}, at a rate that is usual for {band.method}")
+        if chart.run.get("gradient_checkpointing") is True:
+            opinion.add(1, "gradient checkpointing can cut the gradient of an adapter, and no gradient norm was logged")
+        opinion.explanation = CUT
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lossdoctor import hardware
@@ -60,6 +61,9 @@ class ResumeNotRestored(Cause):
             opinion.add(
                 1, f"the loss jumps from {before:.3g} to {peak:.3g} from one row to the next, as when training starts anew"
             )
+        elif named := self._at_named_checkpoint(chart):
+            opinion.because = (named,)
+            opinion.add(4, f"the loss jumps in the row after step {named.onset - 1:,}, where the run was resumed")
         elif back := self._back_at_once(chart):
             opinion.because = (back,)
             opinion.add(1, f"the loss jumps to where it began, {chart.outline.first_loss:.3g}, in a single row")
@@ -81,6 +85,15 @@ class ResumeNotRestored(Cause):
         lost = "weights of the checkpoint were not loaded" if opinion.because else "optimizer or schedule began again"
         opinion.explanation = f"A jump like this where a run was stopped and resumed says that {lost}."
         return opinion
+
+    @staticmethod
+    def _at_named_checkpoint(chart: Chart) -> Symptom | None:
+        """A climb that begins right after the checkpoint that the facts name."""
+        found = re.search(r"(\d+)/?$", str(chart.run.get("resume_from_checkpoint") or ""))
+        if not found or chart.outline.numbered:
+            return None
+        climbs = chart.all("loss-spike", "loss-divergence")
+        return next((s for s in climbs if 0 < s.onset - int(found[1]) <= max(2, chart.outline.window)), None)
 
     def _rose(self, chart: Chart) -> bool:
         losses = chart.outline.there("loss")

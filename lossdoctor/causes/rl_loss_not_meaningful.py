@@ -36,13 +36,16 @@ class RlLossNotMeaningful(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         task = chart.run.get("task", SUPERVISED)
-        if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken:
+        if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken or chart.outline.reward_nan:
             return None
         if task == PREFERENCE and any(chart.seen(slug) for slug in _UNEXPECTED):
             return None
         alike = chart.seen("reward-variance-zero")
         if alike and alike.open:
             return None  # a loss of 0 because nothing can be learned is not expected either
+        pairs = _pairs(chart)
+        if task == PREFERENCE and pairs is None:
+            return None  # margins that shrink are not expected
         opinion = Opinion(())
         opinion.add(6, f"the columns or the trainer say {task}")
         opinion.explanation = (
@@ -50,7 +53,7 @@ class RlLossNotMeaningful(Cause):
             f"below 0: neither is an error. What counts is the reward.{_reward(chart)}"
             if task == REINFORCEMENT
             else "A preference loss measures the margin between two answers; it may reach 0, and the rewards of both answers may "
-            f"fall below 0 together, while the margin grows. What counts is the margin and the accuracy.{_pairs(chart)}"
+            f"fall below 0 together, while the margin grows. What counts is the margin and the accuracy.{pairs}"
         )
         return opinion
 
@@ -67,8 +70,8 @@ def _reward(chart: Chart) -> str:
     return f" Here it went from {reward.first:.3g} to {reward.last:.3g}."
 
 
-def _pairs(chart: Chart) -> str:
-    """What the margin and the rewards of this run did, and whether that is as it should be."""
+def _pairs(chart: Chart) -> str | None:
+    """What the margin and the rewards of this run did; None where that is not as it should be."""
     ends = chart.outline.ends
     margins, chosen, right = (ends.get(f"rewards/{name}") for name in ("margins", "chosen", "accuracies"))
     if margins is None or margins.rows < ROWS:
@@ -76,7 +79,7 @@ def _pairs(chart: Chart) -> str:
     share = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
     words = f" Here the margin went from {margins.first:.3g} to {margins.last:.3g}{share}"
     if (margins.last < margins.first and margins.last < 0) or (right and right.last < 0.45):
-        return f"{words}: that is not expected. Lower the learning rate, and check that the run starts from its reference."
+        return None
     if chosen and chosen.last < min(0.0, chosen.first) and margins.last > margins.first:
         words += f", while the reward of the chosen answers fell to {chosen.last:.3g}: as expected"
         if chosen.last < -STRONG:

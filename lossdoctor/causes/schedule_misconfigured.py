@@ -132,6 +132,9 @@ class ScheduleMisconfigured(Cause):
         name = run.get("lr_scheduler_type")
         if finished and name in ("linear", "cosine") and self.left * peak < rates[-1] < rates[len(rates) // 2]:
             return _Fault("no decay", outline.last_step or 1, flat)
+        if name in ("linear", "cosine") and 0 < self._done(chart) < self.half and rates[-1] < self.faint * peak:
+            begun = next(step for step, rate in rows if rate < self.faint * peak)
+            return _Fault("died early", int(begun), flat)
         quiet = [step for step, rate in rows if rate >= (self.faint if flat else self.dead) * peak]
         if quiet and outline.last_step and outline.last_step - quiet[-1] > self.idle * outline.last_step:
             return _Fault("died early", int(quiet[-1]) + 1, flat)
@@ -139,6 +142,12 @@ class ScheduleMisconfigured(Cause):
         if frozen and frozen.open and frozen.severity == "info" and frozen.evidence["value"] > self.floor * peak:
             return _Fault("stopped", frozen.onset, (frozen,))
         return None
+
+    @staticmethod
+    def _done(chart: Chart) -> float:
+        """Share of the planned epochs that the log covers; 0.0 where no plan is known."""
+        planned = chart.run.get("num_train_epochs")
+        return (chart.outline.epochs or 0.0) / planned if isinstance(planned, (int, float)) and planned > 0 else 0.0
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         fault, total, band = self._fault(chart), total_steps(chart) or 1, band_of(chart.run)

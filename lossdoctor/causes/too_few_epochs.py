@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
 from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, over, total_steps
@@ -47,8 +48,8 @@ class TooFewEpochs(Cause):
             opinion.add(points, f"{steps} optimizer steps in all, and the loss has hardly moved in them")
         elif not flat and not falling and steps <= self.handful and self._still(chart):
             opinion.add(MEDIUM, f"{steps} optimizer steps in all: the warm-up of a usual run is hardly longer")
-        elif falling and falling.evidence["late"] >= self.falling:
-            opinion.add(2, f"the loss fell by {falling.evidence['late']:.0%} over the last 40 % of the rows")
+        elif (late := self._late(chart)) >= self.falling:
+            opinion.add(2, f"the loss fell by {late:.0%} over the last 40 % of the rows")
             if steps <= FEW_STEPS:
                 opinion.add(2, f"{steps} optimizer steps in all")
             if chart.outline.epochs is not None and chart.outline.epochs < 1:
@@ -62,6 +63,15 @@ class TooFewEpochs(Cause):
             else "The curve had not come to rest when the schedule ended. The weights are usable; more steps would help."
         )
         return opinion
+
+    @staticmethod
+    def _late(chart: Chart) -> float:
+        """Share by which the loss fell over the last 40 % of the rows; a few rows must fall all the way."""
+        falling, losses = chart.seen("loss-still-falling"), chart.outline.there("loss")
+        if falling or len(losses) < 6 or len(losses) >= 20:
+            return falling.evidence["late"] if falling else 0.0
+        late = losses[int(0.6 * len(losses)) - 1 :]
+        return 1 - late[-1] / late[0] if all(a > b for a, b in pairwise(late)) and late[0] > 0 else 0.0
 
     def _still(self, chart: Chart) -> bool:
         """Whether the little that was logged lies within 5 % of where it began."""

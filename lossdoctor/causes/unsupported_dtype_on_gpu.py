@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
+from math import frexp
 from typing import Any
 
 from lossdoctor import hardware
@@ -43,6 +45,8 @@ class UnsupportedDtypeOnGpu(Cause):
     confirmed = 4
     #: A first loss that no language model has, however bad its labels.
     wild: float = 20.0
+    #: Rows from which on it is no accident that all of them are bf16 numbers.
+    rows: int = 5
     decide_by = "run 20 steps in fp32 without quantisation on a smaller model: on a sound setup they are normal"
 
     def weigh(self, chart: Chart) -> Opinion | None:
@@ -51,6 +55,8 @@ class UnsupportedDtypeOnGpu(Cause):
             s for s in chart.all("learning-rate-zero", "skipped-steps") if s.evidence.get("at_start") or s.severity != "info"
         ]
         wild = self._eight_bit(chart) and (chart.outline.first_loss or 0.0) > self.wild
+        if not signs.broken and hardware.platform(chart.run) == "XLA" and (summed := self._summed_in_bf16(chart)):
+            return summed
         if not (signs.broken or stuck or wild) or signs.gradient == "zero":
             return None
         opinion = Opinion(signs.witnesses or tuple(stuck))
@@ -63,6 +69,8 @@ class UnsupportedDtypeOnGpu(Cause):
             opinion.add(1, "the learning rate is stuck from the first row: no step was ever made")
         if signs.from_first_row:
             opinion.add(1, "there was never a good row")
+        elif self._wild_rows(chart):
+            opinion.add(1, "the loss jumps wildly from the first rows on")
         elif signs.broken and not stuck:
             opinion.add(-2, "the first rows were sound")
         if signs.rate_frozen:
@@ -94,6 +102,25 @@ class UnsupportedDtypeOnGpu(Cause):
         opinion.explanation = (
             "With these weights and this data the first forward pass is already NaN. If both are finite, the library or "
             "the accelerator computes wrongly: a kernel, or a format that it only emulates."
+        )
+        return opinion
+
+    @staticmethod
+    def _wild_rows(chart: Chart) -> bool:
+        """Whether a row is several times the one before it among the first."""
+        losses = chart.outline.there("loss")[:6]
+        return any(max(a, b) > 2.5 * min(a, b) > 0 for a, b in pairwise(losses))
+
+    def _summed_in_bf16(self, chart: Chart) -> Opinion | None:
+        """Losses that are bf16 numbers one and all: they were added up in bf16, where a sum soon stops growing."""
+        losses = chart.outline.there("loss")
+        if len(losses) < self.rows or not all(frexp(loss)[0] * 256 % 1 == 0 for loss in losses):
+            return None
+        opinion = Opinion(())
+        opinion.add(4, f"all {len(losses)} losses have no more than the 8 digits of a bf16 number")
+        opinion.explanation = (
+            "With XLA_USE_BF16 every tensor is bf16, also the sum of the losses of a logging window: it stops growing when the "
+            "next loss is smaller than its last digit. The curve stands still because of that, whatever the model learns."
         )
         return opinion
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import MEDIUM, Cause, Opinion
+from lossdoctor.families import vocabulary_of
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -35,6 +36,9 @@ class UntrainedEmbeddings(Cause):
             return None
         opinion = Opinion((opening,))
         opinion.add(2, "a model that gives wrong answers with confidence does worse than guessing, and new rows do that")
+        vocabulary, family = chart.run.get("vocab_size"), vocabulary_of(chart.run)
+        if isinstance(vocabulary, int) and family and vocabulary > family + 64:
+            opinion.add(2, f"the vocabulary has {vocabulary:,} tokens, and that of this family {family:,}: rows were added")
         if not opening.open:
             opinion.add(2, f"the loss was below guessing again by step {opening.last:,}: new rows learn that fast")
         elif chart.run.get("use_lora") or chart.run.get("lora_r"):

@@ -32,11 +32,14 @@ class WrongMaskOrTemplate(Cause):
 
     #: Fine-tunes of a pretrained language model on text seldom begin above this.
     high: float = 3.5
+    #: No text is predicted that well before it comes again.
+    easy: float = 0.15
+    once: float = 1.0
 
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
         if opening is None:
-            return self._level(chart)
+            return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))
         opinion.add(2, "the model is confident, and the labels say something else")
         if opening.open:
@@ -46,6 +49,27 @@ class WrongMaskOrTemplate(Cause):
         opinion.explanation = (
             "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns "
             "these, and the loss falls as if all were well."
+        )
+        return opinion
+
+    def _too_easy(self, chart: Chart) -> Opinion | None:
+        """A language model that predicts nearly everything long before it has seen the data twice."""
+        outline, epochs = chart.outline, chart.outline.epochs or chart.run.get("num_train_epochs") or self.once
+        first, last = outline.first_loss or 0.0, outline.last_loss or 0.0
+        if not language_model(chart.run) or Signs(chart).broken or outline.rows < 3 or epochs > self.once or outline.begins_late:
+            return None
+        if first < 1.0 or not 0 < last < self.easy:
+            return None
+        near = chart.seen("loss-near-zero")
+        opinion = Opinion((near,) if near else ())
+        opinion.add(
+            2, f"the loss fell from {first:.3g} to {last:.2g} before the data was seen twice: text is never that predictable"
+        )
+        if first > self.high:
+            opinion.add(1, f"it began at {first:.3g}: what is scored was strange to the model, and then trivial")
+        opinion.explanation = (
+            "Most of the tokens that are scored are the same every time: padding, special tokens or fixed words of a template. "
+            "Their loss fades within a few dozen steps and hides that of the answers."
         )
         return opinion
 

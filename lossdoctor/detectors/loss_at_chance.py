@@ -41,6 +41,9 @@ class LossAtChance(Detector):
         "the loss rose from {start:.4g} to {level:.4g}, within {off:.1%} of what guessing among {answers:,.0f} {kind} gives"
     )
     rows: int = 8
+    #: Rows that average so many steps speak for themselves where the number of classes is known.
+    few_rows: int = 3
+    steps_of_a_row: int = 100
     #: Distance to chance that counts as being there: where it is known, and where it is inferred.
     near_known: float = 0.015
     near_two_or_three: float = 0.035
@@ -60,14 +63,20 @@ class LossAtChance(Detector):
     lost: float = 0.8
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if not vitals.loss_tells or vitals.history.rows < self.rows:
+        chance = known_chance(vitals.run, vitals.task)
+        few = (
+            chance is not None
+            and chance.kind == "classes"
+            and (vitals.usual_window >= self.steps_of_a_row or vitals.run.numbered)
+        )
+        if not vitals.loss_tells or vitals.history.rows < (self.few_rows if few else self.rows):
             return
         columns = vitals.history.columns()
         loss, steps = columns["loss"], columns["step"]
-        tail = max(self.rows - 2, int(0.3 * len(loss)))
+        tail = min(len(loss), max(self.rows - 2, int(0.3 * len(loss))))
         late = loss[-tail:]
         level = median(late)
-        chance = known_chance(vitals.run, vitals.task) or nearest_chance(level, vitals.run)
+        chance = chance or nearest_chance(level, vitals.run)
         if chance is None or level <= 0:
             return
         half = len(late) // 2

@@ -47,7 +47,9 @@ class TrainEvalScaleGap(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         loss = record.values.get("eval_loss")
-        if loss is not None and 0 < loss < float("inf") and vitals.curve.rows >= 3 and vitals.curve.recent > 0:
+        if loss is not None and 0 < loss < float("inf") and vitals.curve.rows and vitals.curve.recent > 0:
+            if vitals.curve.rows < 3 and vitals.run.get("gradient_accumulation_steps") is None:
+                return None  # a first row is often far above the evaluation
             self._first = self._first or record.step
             self._ratios.append(vitals.curve.recent / loss)
         return None

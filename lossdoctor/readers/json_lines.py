@@ -44,7 +44,7 @@ def read(source: Source) -> list[Log]:
         count, notes = lines.rows, lines.notes()
     if not rows.records:
         raise NothingToAnalyse(f"{source.name} has {count} rows without a number: nothing to analyse")
-    run = Run(kind=KIND, notes=(*notes, *rows.notes), resumed_at=rows.resumed_at)
+    run = Run(kind=KIND, notes=(*notes, *rows.notes), resumed_at=rows.resumed_at, numbered=rows.numbered)
     return [Log(run, tuple(rows.records))]
 
 

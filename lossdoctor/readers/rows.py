@@ -25,13 +25,15 @@ LAYOUTS = 256
 class Rows(NamedTuple):
     """What came of a run's rows.
 
-    `notes` name everything that had to be made up or left out; `resumed_at` holds the first step of every branch that went on
-    from an earlier checkpoint, unless that branch was abandoned in turn: those steps rise, and each is in the records.
+    `notes` name everything that had to be made up or left out; `numbered` says that the steps were. `resumed_at` holds the
+    first step of every branch that went on from an earlier checkpoint, unless that branch was abandoned in turn: those steps
+    rise, and each is in the records.
     """
 
     records: list[Record]
     notes: list[str]
     resumed_at: tuple[int, ...]
+    numbered: bool = False
 
 
 def number(value: Any) -> float | None:
@@ -88,7 +90,7 @@ def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
     if not stepped:
         notes.append("the rows have no step: they are numbered from 1")
     if not resumed:
-        return Rows(found, notes, ())
+        return Rows(found, notes, (), not stepped)
     kept, resumed_at = _final_branch(found, resumed)
     return Rows(kept, notes, resumed_at)
 
