@@ -24,6 +24,11 @@ NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38
 HIGH, MEDIUM = 6, 3
 
 
+def counted(number: int, what: str) -> str:
+    """`1 row`, `2 rows`, `12,000 rows`."""
+    return f"{number:,} {what}" + "s" * (number != 1)
+
+
 def slug_of(name: str) -> str:
     """`LossSpike` → `loss-spike`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()

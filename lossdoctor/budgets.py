@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from math import ceil
 
+from lossdoctor.evaluations import LEARNING_JUMPS
 from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
 from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.tasks import adapter
 
 #: From the second or third epoch on the evaluation gets worse at the usual rates; 1 to 3 epochs are the documented practice.
 EPOCHS = 3
-LEARNING_JUMPS = "https://www.fast.ai/posts/2023-09-04-learning-jumps/"
 #: Longer training of few long examples can still help a task, up to full memorisation: the metric decides.
 LONG_EPOCHS = "https://arxiv.org/html/2602.11149v1"
 SMALL_BATCHES = "https://arxiv.org/html/2507.07101v2"
@@ -21,15 +21,18 @@ SMALL_BATCHES = "https://arxiv.org/html/2507.07101v2"
 FEW_STEPS = 100
 #: Examples up to which a set counts as small.
 SMALL_SET = 5000
+#: Fewer than these are no set of data.
+NO_SET = 50
 
 
 def effective_batch(run: Run) -> int | None:
-    """Examples per optimizer step: per device × accumulation × processes; None where the first is not known."""
+    """Examples per optimizer step: per device × accumulation × processes; None where the first two are not known."""
     total, each = run.get("total_train_batch_size"), run.get("per_device_train_batch_size")
     if isinstance(total, int) and total > 0:
         return total
-    if not isinstance(each, int) or each < 1:
-        return None
+    accumulation = run.get("gradient_accumulation_steps")
+    if not isinstance(each, int) or each < 1 or not isinstance(accumulation, int):
+        return None  # guessed at, the examples would be too few by a factor that nobody sees
     return each * _whole(run.get("gradient_accumulation_steps")) * _whole(run.get("world_size"))
 
 
@@ -77,38 +80,32 @@ def epochs_for(chart: Chart, steps: int) -> int | None:
 
 
 def small_set(chart: Chart) -> tuple[Remedy, ...]:
-    """What a few thousand examples or fewer ask for; nothing for larger sets."""
-    rows, lora = examples(chart), adapter(chart.run)
-    if rows is None or rows > SMALL_SET:
+    """How often to show a few thousand examples or fewer; nothing for larger sets, or where it is not too often."""
+    rows, asked = examples(chart), chart.run.get("num_train_epochs") or chart.outline.epochs or 0.0
+    if rows is None or not NO_SET <= rows <= SMALL_SET or asked <= EPOCHS:
         return ()
-    rank = chart.run.get("lora_r")
-    asked = chart.run.get("num_train_epochs") or chart.outline.epochs or EPOCHS
-    remedies = [
-        Remedy(
-            f"Give {rows:,} examples {1 if rows > 2000 else 2} to {EPOCHS} epochs, and let an evaluation set decide",
-            "at usual rates the evaluation gets worse from the second or third epoch on; ten epochs for a small set are folk "
-            "advice that the evidence does not support in general (it helped with long reasoning traces)",
-            {"num_train_epochs": EPOCHS, "eval_strategy": "epoch"} if asked > EPOCHS else {"eval_strategy": "epoch"},
-            "low",
-            (LEARNING_JUMPS, GUIDE, LONG_EPOCHS),
-        )
-    ]
-    if lora and isinstance(rank, int):
-        remedies.append(_modules(chart, rank, rows))
-    return tuple(remedies)
+    low = 1 if rows > 2000 else 2
+    why = "at usual rates the evaluation gets worse from the second or third epoch on; ten epochs for a small set are folk advice"
+    do = f"Show {rows:,} examples {low} to {EPOCHS} times, and let an evaluation set decide"
+    change = {"num_train_epochs": EPOCHS} if chart.outline.evals else {"num_train_epochs": EPOCHS, "eval_strategy": "epoch"}
+    return (Remedy(do, why, change, "low", (LEARNING_JUMPS, GUIDE, LONG_EPOCHS)),)
 
 
-def _modules(chart: Chart, rank: int, rows: int) -> Remedy:
-    """What to do about the rank, which is asked about most and matters least."""
+def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
+    """What to do about the rank of an adapter that does not learn: it is asked about most and matters least."""
+    rank, rows = chart.run.get("lora_r"), examples(chart)
+    if not isinstance(rank, int) or not adapter(chart.run):
+        return ()
     named = chart.run.get("lora_target_modules")
-    everywhere = named in ("all", "all-linear") or (isinstance(named, list) and len(named) > 4)
+    narrow = isinstance(named, list) and 0 < len(named) <= 4
     keep = f"leave the rank at {rank}" if rank >= 8 else f"raise the rank from {rank} to 8, which is enough"
-    do = keep[:1].upper() + keep[1:] if everywhere else f"Adapt all linear layers, and {keep}"
-    why = f"rank limits what can be stored, not how fast, and {rows:,} examples do not fill it"
-    if not everywhere:
+    do = f"Adapt all linear layers, and {keep}" if narrow else keep[:1].upper() + keep[1:]
+    filled = f", and {rows:,} examples do not fill it" if rows and rows <= SMALL_SET and rank >= 8 else ""
+    why = f"rank limits what can be stored, not how fast{filled}"
+    if narrow:
         why += "; adapters on attention alone do worse at the same number of parameters"
-    settings = {} if everywhere else {"target_modules": "all-linear"}
-    return Remedy(do, why, settings if rank >= 8 else {**settings, "r": 8}, "low", (LORA[0],))
+    change: dict[str, object] = {"target_modules": "all-linear"} if narrow else {}
+    return (Remedy(do, why, change if rank >= 8 else {**change, "r": 8}, "low", (LORA[0],)),)
 
 
 def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:
@@ -116,10 +113,13 @@ def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:
     steps, rates, remedies = total_steps(chart), chart.outline.there("rate"), []
     warmed = bool(rates) and rates[0] < 0.5 * max(rates)
     asked = chart.run.get("warmup_steps") or chart.run.get("warmup_ratio")
-    if steps and onset and onset <= 0.1 * steps + chart.outline.window and not asked and not warmed:
+    if steps and steps >= FEW_STEPS and onset and onset <= 0.1 * steps + chart.outline.window and not asked and not warmed:
         warm = max(1, round(0.05 * steps))
         why = f"5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients"
-        remedies.append(Remedy(f"Warm up over {warm} steps", why, {"warmup_steps": warm}, "none", (WARM_UP,)))
+        change: dict[str, object] = {"warmup_steps": warm}
+        if chart.run.get("lr_scheduler_type") == "constant":
+            change["lr_scheduler_type"] = "constant_with_warmup"  # plain `constant` ignores the warm-up
+        remedies.append(Remedy(f"Warm up over {warm} steps", why, change, "none", (WARM_UP,)))
     if chart.run.get("max_grad_norm") == 0:
         why = "gradients are not clipped; one long step is enough to leave the valley"
         remedies.append(Remedy("Clip the gradient norm at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Diagnosis, NotJudged
@@ -12,7 +13,7 @@ TO_DECIDE = 2
 
 
 def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tuple[tuple[Diagnosis, ...], list[NotJudged]]:
-    """The candidates, the likeliest first and then the more frequent; mechanisms after them, what is normal last.
+    """The candidates, those for what is critical and the likeliest first; mechanisms after them, what is normal last.
 
     Also what could not be weighed, unless `strict` lets a failing cause raise.
     """
@@ -29,7 +30,14 @@ def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tup
             continue
         if opinion is not None and counts:
             opinions.append((cause, opinion))
-    opinions.sort(key=lambda pair: (pair[0].normal, pair[0].mechanism, -pair[1].points, -pair[0].confirmed, pair[0].slug))
+    worst = _worst(chart)
+
+    def place(pair: tuple[Cause, Opinion]) -> tuple[Any, ...]:
+        cause, opinion = pair
+        beside = bool(worst) and not any(symptom.identity in worst for symptom in opinion.because)
+        return (cause.normal, cause.mechanism, beside, -opinion.points, -cause.confirmed, cause.slug)
+
+    opinions.sort(key=place)
     found: list[Diagnosis] = []
     for cause, opinion in _without_absorbed(opinions):
         try:
@@ -39,6 +47,11 @@ def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tup
                 raise
             failed.append(NotJudged(cause.slug, f"has no remedies: {type(error).__name__}: {error}"))
     return tuple(found), failed
+
+
+def _worst(chart: Chart) -> set[tuple[str, str, int]]:
+    """The critical symptoms that stand: a cause that explains none of them does not come before one that does."""
+    return {symptom.identity for symptom in chart.symptoms if symptom.open and symptom.severity == "critical"}
 
 
 def _without_absorbed(opinions: list[tuple[Cause, Opinion]]) -> list[tuple[Cause, Opinion]]:

@@ -54,6 +54,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Generalisation, preference tuning and reinforcement learning": (
         "eval-loss-rising",
         "reward-variance-zero",
+        "reward-collapse",
         "preference-start-offset",
     ),
     "Data": ("labels-all-masked",),
@@ -101,7 +102,8 @@ def markdown(slug: str) -> str:
     kind = "symptom" if issubclass(page, Detector) else "expected behaviour" if _normal(page) else "cause"
     parts = [f"# {slug} ({kind})", inspect.getdoc(page) or ""]
     if issubclass(page, Cause) and page.decide_by:
-        parts.append(f"## How to decide\n{page.decide_by[:1].upper()}{page.decide_by[1:]}.")
+        end = "" if page.decide_by.endswith("?") else "."
+        parts.append(f"## How to decide\n{page.decide_by[:1].upper()}{page.decide_by[1:]}{end}")
     if rows := thresholds(page):
         lines = "\n".join(f"- `{name}`: {value!r}" for name, value in rows.items())
         parts.append(f"## Thresholds\nKeys of `[tool.lossdoctor.{slug}]`.\n\n{lines}")

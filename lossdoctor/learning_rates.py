@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from lossdoctor import slips
 from lossdoctor.families import billions
-from lossdoctor.model import Chart, Outline, Run
+from lossdoctor.model import Chart, Outline, Remedy, Rule, Run
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter
 
 #: LoRA wants about ten times the rate of full fine-tuning; the best rates of a sweep over models, and the scripts of QLoRA.
@@ -67,6 +67,11 @@ def band_of(run: Run) -> Band | None:
     return Band("fine-tuning, with an adapter or all weights", 1e-5, 5e-5, 1e-3, False, LORA)
 
 
+def against(rate: float, band: Band) -> str:
+    """A rate held against those that are usual, in words."""
+    return f"the learning rate is {short(rate)}: {short(band.low)} to {short(band.high)} are usual for {band.method}"
+
+
 def rate_of(chart: Chart) -> float | None:
     """The peak learning rate that was asked for, unless the log shows another one; None where neither is known."""
     asked = chart.run.get("learning_rate")
@@ -101,19 +106,44 @@ def rounded(value: float) -> float:
     return float(f"{floor(value / unit + 1e-6) * unit:.0e}")
 
 
-def lower(rate: float, band: Band | None, failed_at: float | None = None) -> float:
-    """A rate to go on with after a climb: a third, or less where the band or the rate at which it failed says so.
+def failed_at(chart: Chart, onset: int | None) -> float | None:
+    """The rate at which a climb began, where that was on the way up to the peak; after it, the peak itself was borne."""
+    peak, at = chart.outline.peak_rate, chart.outline.rate_at(onset) if onset else None
+    table = chart.outline.table
+    rows = zip(table.get("step", ()), table.get("rate", ()), strict=True)
+    before = max((rate for step, rate in rows if rate == rate and onset and step < onset), default=0.0)
+    return at if at and peak and before < 0.9 * peak and at < 0.9 * peak else None
 
-    Shared fixes of such runs lowered the rate 2.5 to 10 times; the highest stable rate is the best one.
+
+def lower(rate: float, band: Band | None, failed: float | None = None, ceiling: float | None = None) -> float:
+    """A rate to go on with after a climb: a third, or less where the band, the rate it failed at or a ceiling says so.
+
+    Public fixes of such runs lowered the rate 2.5 to 10 times; the highest stable rate is the best one. A rate above the lowest
+    usual one stays above it.
     """
     goal = rate / 3
-    if failed_at:
-        goal = min(goal, failed_at / 2)
-    if band and band.known and rate > band.high:
-        goal = min(goal, band.usual)
-    elif band and rate > band.high:
-        goal = min(goal, band.high / 3)
+    if failed:
+        goal = min(goal, failed / 2)
+    if band and rate > band.high:
+        goal = min(goal, band.usual if band.known else band.high / 3)
+    if ceiling and rate > 2 * ceiling:
+        goal = min(goal, ceiling)
+    elif band and band.known and rate > 1.5 * band.low:
+        goal = max(goal, band.low)
     return rounded(goal)
+
+
+def lowered(chart: Chart, onset: int | None = None, ceiling: float | None = None) -> Remedy:
+    """A lower rate, with the numbers of this run; in words where the log does not say what the rate was."""
+    rate, band = rate_of(chart), band_of(chart.run)
+    if rate is None:
+        why = "the log does not say what it was; public fixes of such runs lowered it 2.5 to 10 times"
+        third = "a third of what it was"
+        return Remedy(f"Lower the learning rate to {third}", why, {"learning_rate": Rule(third)}, "none", (HIGHEST_STABLE,))
+    new = lower(rate, band, failed_at(chart, onset), ceiling)
+    why = f"{rate / new:,.3g} times less; the highest rate that stays stable is the best one, so go up from there"
+    sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
+    return Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
 
 
 def higher(rate: float, band: Band | None) -> float:

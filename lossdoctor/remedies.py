@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from lossdoctor import hardware
-from lossdoctor.families import family_of
+from lossdoctor.families import billions, family_of
 from lossdoctor.model import Chart, Checkpoint, Remedy, Rule, Run
 
+#: Gigabytes that a billion weights take in fp32, and what GPUs without bf16 have at most (V100 32, T4 and P100 16).
+FP32_GIGABYTES, ROOM_ON_OLD_GPUS = 4, 12
 QUANTISATION = "https://huggingface.co/docs/transformers/quantization/bitsandbytes"
 PRECISION_SOURCE = "https://docs.pytorch.org/docs/stable/amp.html"
 #: The loss scaler skips a step whose gradient is not finite; a NaN that the log filtered is applied to the weights all the same.
@@ -44,14 +46,11 @@ def wider_precision(run: Run) -> Remedy:
             sources,
         )
     if capable is False:
-        return Remedy(
-            "Train in fp32: switch fp16 off",
-            f"{gpu} has no bf16 units (they need compute capability 8.0), so fp32 is the only safe range on it; "
-            "gradient checkpointing and a smaller batch with more accumulation pay back part of the memory",
-            {"fp16": False, "bf16": False, "gradient_checkpointing": True},
-            "high",
-            sources,
-        )
+        return _without_bf16(run, gpu, sources)
+    if run.get("gpu"):  # no NVIDIA GPU that is known here
+        why = "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; emulated bf16 is right but slow"
+        change = {"fp16": False, "bf16": Rule(f"true if {gpu} computes it in hardware, else false")}
+        return Remedy(f"Train in bf16 if {gpu} computes it in hardware, else in fp32", why, change, "low", sources)
     return Remedy(
         "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
         "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer",
@@ -59,6 +58,24 @@ def wider_precision(run: Run) -> Remedy:
         "low",
         sources,
     )
+
+
+def _without_bf16(run: Run, gpu: str, sources: tuple[str, ...]) -> Remedy:
+    """fp32 where the weights fit, four bits that compute in fp32 where they do not."""
+    size, four_bits = billions(run) or 0.0, "4" in str(run.get("quantization") or "")
+    none = f"{gpu} has no bf16 units (they need compute capability 8.0)"
+    if size * FP32_GIGABYTES > ROOM_ON_OLD_GPUS and not four_bits:
+        why = f"{none}, and {size:g} billion weights take {size * FP32_GIGABYTES:.0f} GB in fp32; NF4 with LoRA takes an eighth"
+        change = {"fp16": False, "load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"}
+        return Remedy(
+            "Load the model in 4 bits, compute in fp32, and switch fp16 off", why, change, "medium", (*sources, QUANTISATION)
+        )
+    why = f"{none}, so fp32 is the only safe range on it"
+    if four_bits:
+        return Remedy("Switch fp16 off", why, {"fp16": False, "bf16": False}, "medium", sources)
+    why += "; gradient checkpointing and a smaller batch with more accumulation pay back part of the memory"
+    change = {"fp16": False, "bf16": False, "gradient_checkpointing": True}
+    return Remedy("Train in fp32: switch fp16 off", why, change, "high", sources)
 
 
 def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:
@@ -81,10 +98,11 @@ def first_bad_step(chart: Chart) -> int | None:
     return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in bad), default=None)
 
 
-def start_again(chart: Chart) -> tuple[Remedy, ...]:
+def start_again(chart: Chart, *, anew: bool = False) -> tuple[Remedy, ...]:
     """From the last checkpoint before the failure, or from the beginning; nothing while the run is not lost.
 
-    Where the learning rate froze, the steps since were skipped: the weights of later checkpoints are still sound.
+    Where the learning rate froze, the steps since were skipped: the weights of later checkpoints are still sound. With `anew`
+    a new run begins from the weights of the checkpoint: a resume would bring the old learning rate back.
     """
     step = first_bad_step(chart)
     if step is None or not any(s.open and s.severity == "critical" for s in chart.symptoms):
@@ -98,8 +116,15 @@ def start_again(chart: Chart) -> tuple[Remedy, ...]:
             f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step"
         )
         return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none", (SCALER_SOURCE,)),)
+    evaluated = chart.outline.last_eval_step
+    poison = [s for s in chart.symptoms if s.open and s.slug in ("loss-not-finite", "loss-collapse-to-zero")]
+    if evaluated is not None and poison and evaluated >= max(s.last for s in poison):
+        why = f"the evaluation at step {evaluated:,} is finite, and NaN weights would give NaN"
+        return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
     found = last_checkpoint_before(chart.run, step)
     every = chart.run.get("save_steps")
+    if anew:
+        return (_from_weights(chart, step, found),)
     poisoned = any(s.slug in _POISON for s in chart.symptoms if s.open)
     later = "checkpoints written later may hold NaN weights" if poisoned else "later checkpoints were written after the climb"
     source = (POISON_SOURCE if poisoned else RESTART_SOURCE,)
@@ -112,6 +137,18 @@ def start_again(chart: Chart) -> tuple[Remedy, ...]:
         return (Remedy(do, later, {"resume_from_checkpoint": Rule(f"checkpoint-{last}")}, "low", source),)
     why = f"no checkpoint is known from before step {step:,}; {later}"
     return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium", source),)
+
+
+def _from_weights(chart: Chart, step: int, found: Checkpoint | None) -> Remedy:
+    every = chart.run.get("save_steps")
+    due = int((step - 1) // every * every) if isinstance(every, (int, float)) and every >= 1 else 0
+    change = {"resume_from_checkpoint": False}
+    if found is None and not due:
+        why = f"no checkpoint is known from before step {step:,}; later ones were written after the climb"
+        return Remedy("Start again from the base model", why, change, "medium", (RESTART_SOURCE,))
+    name = found.path if found else f"checkpoint-{due}, if it still exists"
+    why = "a resume brings the old learning rate back: it is stored in scheduler.pt and optimizer.pt"
+    return Remedy(f"Begin a new run from the weights of {name}", why, change, "low", (RESTART_SOURCE,))
 
 
 def show_nan() -> Remedy:

@@ -35,6 +35,7 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
     ),
     "from_pretrained": (
         "attn_implementation",
+        "ctc_zero_infinity",
         "torch_dtype",
         "dtype",
         "device_map",

@@ -72,8 +72,9 @@ class Signs:
         enough = outline.rows >= SHORT_ROWS or long or (outline.epochs or 0) >= 1
         if fallen is None or abs(fallen) > (FLAT_EXCERPT if outline.rows < SHORT_ROWS else FLAT_SHORT) or not enough:
             return None
-        if outline.rows >= LONG_ROWS or self.chart.seen("loss-converged") or self.chart.seen("loss-still-falling"):
-            return None  # long enough to be judged as a plateau, and it was not
+        moving = ("loss-converged", "loss-still-falling", "loss-oscillation", "loss-divergence", "loss-noise")
+        if outline.rows >= LONG_ROWS or any(self.chart.seen(slug) for slug in moving):
+            return None  # long enough to be judged as a plateau, and it was not; or it moves in other ways
         words = f"the loss is {outline.first_loss:.4g} at first and {outline.last_loss:.4g} at the end of {outline.rows} rows"
         return Still((), words, False)
 
@@ -84,6 +85,20 @@ class Signs:
         if chance is None or chance.evidence["answers"] <= MOST_CLASSES:
             return None
         return chance if chance.evidence["start"] > 0.97 * chance.evidence["chance"] else None
+
+    @cached_property
+    def survived(self) -> bool:
+        """Whether a sound loss was logged after a gradient norm that was not finite, and nothing was lost since."""
+        bad = self.chart.seen("gradient-not-finite")
+        rows = self.chart.outline.table.get("step", ())
+        lost = self.collapse or self.chart.seen("loss-not-finite")
+        return bad is not None and lost is None and any(step > bad.onset for step in rows)
+
+    @cached_property
+    def sound_after(self) -> bool:
+        """Whether an evaluation was finite after the last row that was lost."""
+        evaluated = self.chart.outline.last_eval_step
+        return evaluated is not None and bool(self.witnesses) and evaluated >= max(s.last for s in self.witnesses)
 
     @cached_property
     def scattered(self) -> tuple[Symptom, ...]:

@@ -12,6 +12,7 @@ from math import isfinite
 from lossdoctor.columns import Columns
 from lossdoctor.curve import Curve
 from lossdoctor.history import History
+from lossdoctor.metrics import metrics_of
 from lossdoctor.model import Outline, Record, Run
 from lossdoctor.rates import Rates
 from lossdoctor.stats import RunningMedian, decimals, median
@@ -65,6 +66,8 @@ class Vitals:
         self.eval_loss: float | None = None  # the last finite one
         self.eval_first: float | None = None
         self.eval_best = 0.0
+        self._metrics_at_best: dict[str, float] = {}
+        self._metrics: dict[str, float] = {}
         self._eval_since_best = 0
         self.eval_not_finite: set[str] = set()  # the evaluation sets whose last loss was not finite
         self.reward_nan = False  # rewards or log probabilities of this row are NaN
@@ -183,6 +186,8 @@ class Vitals:
             numbered=self.run.numbered,
             table=self.history.columns(),
             ends=self.columns.ends(),
+            metrics={name: (value, self._metrics.get(name, value)) for name, value in self._metrics_at_best.items()},
+            last_eval_step=self.eval_finite_step,
             reward_nan=self.reward_nan,
         )
 
@@ -295,10 +300,13 @@ class Vitals:
             if is_eval_loss(name):
                 if isfinite(value):
                     self.eval_finite_step, self.eval_loss = record.step, value
+                    self._metrics = metrics_of(record.values, name) or self._metrics
                     if self.eval_first is None:
                         self.eval_first = self.eval_best = value
+                        self._metrics_at_best = self._metrics
                     elif value < self.eval_best:
                         self.eval_best, self._eval_since_best = value, 0
+                        self._metrics_at_best = self._metrics
                     else:
                         self._eval_since_best += 1
                     self.eval_not_finite.discard(name)

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.families import family_of
-from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.model import Chart, Remedy, Run, Symptom
 from lossdoctor.remedies import start_again
 from lossdoctor.signs import Signs
+
+SOURCES = ("https://github.com/hiyouga/LlamaFactory/issues/8088", "https://github.com/hiyouga/LlamaFactory/issues/9631")
 
 
 @dataclass(eq=False, repr=False)
@@ -30,7 +32,7 @@ class AttentionKernelNan(Cause):
     (https://github.com/huggingface/trl/issues/6702): go back to a checkpoint from before.
     """
 
-    title = "The attention kernel returns NaN"
+    title = "the attention kernel returns NaN"
     confirmed = 13
     decide_by = "run 5 steps with another attn_implementation (eager, sdpa, flash_attention_2), then with batch size 1"
     recent_gpu: float = 9.0
@@ -66,6 +68,10 @@ class AttentionKernelNan(Cause):
             opinion.add(3 if wrong else 1, f"{family.name} is known to need {family.attention} attention{but}")
         if str(run.get("torch_version") or "").startswith("2.5"):
             opinion.add(1, "torch 2.5 has a broken cuDNN attention backward")
+        if signs.survived:
+            opinion.add(-2, "the loss stayed finite after the NaN norm: a step with it was not made, as under a loss scaler")
+        if signs.sound_after:
+            opinion.add(-1, "an evaluation after it is finite, so the weights are")
         if signs.rate_frozen:
             opinion.add(-3, "the learning rate is frozen: steps are skipped, which only a loss scaler does")
         stage = hardware.zero_stage(run)
@@ -79,6 +85,8 @@ class AttentionKernelNan(Cause):
             return None
         if not opinion.supports:
             opinion.add(1, "nothing in the facts excludes it")
+        if chart.seen("opening-loss-above-chance"):
+            early = []
         sound = (
             "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward pass"
         )
@@ -103,18 +111,22 @@ class AttentionKernelNan(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        family = family_of(chart.run)
-        used = str(chart.run.get("attn_implementation") or "")
-        best = family.attention if family and family.attention else "eager" if used != "eager" else "sdpa"
-        return (
-            Remedy(
-                f"Switch the attention kernel to {best}",
-                f"{family.name} needs it"
-                if family and family.attention
-                else "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others",
-                {"attn_implementation": best.partition(" or ")[0]},
-                "low",
-                ("https://github.com/hiyouga/LlamaFactory/issues/8088", "https://github.com/hiyouga/LlamaFactory/issues/9631"),
-            ),
-            *start_again(chart),
-        )
+        family, run, remedies = family_of(chart.run), chart.run, []
+        if str(run.get("torch_version") or "").startswith("2.5"):
+            why = (
+                "its cuDNN attention returns NaN in the backward pass; torch.backends.cuda.enable_cudnn_sdp(False) avoids it too"
+            )
+            remedies.append(Remedy("Install another torch than 2.5", why, {}, "low", SOURCES[:1]))
+        best = self._other_kernel(run, family.attention if family else "")
+        needs = f"{family.name} needs {family.attention}" if family and family.attention else ""
+        why = needs or "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others"
+        remedies.append(Remedy(f"Switch the attention kernel to {best}", why, {"attn_implementation": best}, "low", SOURCES))
+        return (*remedies, *start_again(chart))
+
+    @staticmethod
+    def _other_kernel(run: Run, wanted: str) -> str:
+        """The kernel to try: one that the family needs, that the GPU has, and that is not in use; sdpa is the default."""
+        used, old = str(run.get("attn_implementation") or "sdpa"), hardware.bf16_capable(run) is False
+        kernels = wanted.split(" or ") if wanted else ["eager", "sdpa", "flash_attention_2"]
+        kernels = [kernel for kernel in kernels if not (old and "flash" in kernel)]
+        return next((kernel for kernel in kernels if kernel != used), "eager" if used != "eager" else "sdpa")

@@ -8,6 +8,8 @@ from lossdoctor.model import Chart, Remedy, Rule, Symptom
 from lossdoctor.remedies import show_nan
 from lossdoctor.signs import Signs
 
+CTC = "https://huggingface.co/docs/transformers/model_doc/wav2vec2"
+CTC_MODELS = ("wav2vec2", "hubert", "wavlm", "xls-r")
 LOADING = "https://huggingface.co/docs/transformers/models"
 
 
@@ -39,6 +41,8 @@ class BadDataOrWeights(Cause):
         signs = Signs(chart)
         if not signs.broken and (opinion := self._not_loaded(signs.uniform, chart)):
             return opinion
+        if signs.eval_not_finite and not signs.broken and self._ctc(chart):
+            return self._impossible_targets(chart)
         if signs.gradient in ("zero", "constant") or signs.rate_frozen or not (signs.broken or signs.scattered):
             return None
         opinion = Opinion(signs.witnesses or signs.scattered)
@@ -78,7 +82,27 @@ class BadDataOrWeights(Cause):
         )
         return opinion
 
+    @staticmethod
+    def _ctc(chart: Chart) -> bool:
+        """Whether speech is trained with a CTC loss."""
+        words = f"{chart.run.get('model_type') or ''} {chart.run.get('model_name_or_path') or ''}".lower()
+        return any("wer" in name for name in chart.outline.metrics) or any(name in words for name in CTC_MODELS)
+
+    @staticmethod
+    def _impossible_targets(chart: Chart) -> Opinion:
+        opinion = Opinion(tuple(chart.all("eval-loss-not-finite")))
+        opinion.add(3, "the evaluation loss alone is not finite, in a run that is scored by its word errors")
+        opinion.explanation = (
+            "A CTC loss is infinite for a sample whose text has more letters than the sound has frames. One such sample in the "
+            "evaluation set is enough; the weights are sound."
+        )
+        return opinion
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        signs = Signs(chart)
+        if signs.eval_not_finite and not signs.broken and self._ctc(chart):
+            why = "samples that cannot be aligned then count nothing; or drop those with more letters than frames"
+            return (Remedy("Let the CTC loss pass over them", why, {"ctc_zero_infinity": True}, "none", (CTC,)),)
         if not Signs(chart).broken and not Signs(chart).scattered:
             why = "from_pretrained names the weights that it did not find: only those that you added may be among them"
             return (

@@ -31,7 +31,7 @@ class DeepspeedOverlapRace(Cause):
     a checkpoint from before.
     """
 
-    title = "DeepSpeed ZeRO-1/2 communication race"
+    title = "a communication race in DeepSpeed ZeRO-1/2"
     confirmed = 11
     decide_by = "run 50 steps with overlap_comm: false (or ZeRO-3) and everything else unchanged"
 

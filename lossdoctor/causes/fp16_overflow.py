@@ -71,6 +71,8 @@ class Fp16Overflow(Cause):
             opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of this picture")
         if signs.precision is None and not opinion.points and signs.from_first_row and signs.eval_not_finite:
             opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of zeros beside a NaN evaluation")
+        if signs.survived and signs.precision is None:
+            opinion.add(2, "the loss stays sound beside NaN norms, as when a loss scaler skips these steps")
         if signs.infinite_gradient:
             opinion.add(1, "the gradient norm is infinite rather than NaN")
         if (family := family_of(chart.run)) and family.fp16:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.families import billions
 from lossdoctor.learning_rates import rate_of, short
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import start_again
@@ -12,6 +14,7 @@ from lossdoctor.tasks import adapter
 HALF = ("float16", "fp16", "half", "torch.float16")
 BRAIN = ("bfloat16", "bf16", "torch.bfloat16")
 PURE = ("full", "pure")
+SOURCES = ("https://github.com/google/gemma_pytorch/issues/24",)
 LOST = (
     "An update of AdamW is about as large as the learning rate. Added to a weight of 16 bits, an update below its last digit "
     "changes nothing at all: the gradient is sound, every step is computed, and the weights stay what they were."
@@ -36,8 +39,10 @@ class HalfPrecisionWeights(Cause):
     for an adapter is next to nothing.
     """
 
-    title = "Trainable weights stored in 16 bits"
+    title = "trainable weights stored in 16 bits"
     confirmed = 13
+    #: Billions of parameters from which on fp32 weights do not fit beside an optimizer.
+    large: float = 5.0
     #: bf16 keeps 8 bits: half a step of its last digit at a weight of 0.02, which is what an update of AdamW must exceed.
     last_digit: float = 4e-5
     decide_by = "print {p.dtype for p in model.parameters() if p.requires_grad}: it must be {torch.float32}"
@@ -92,13 +97,11 @@ class HalfPrecisionWeights(Cause):
         return bool(loss and loss.evidence.get("finite_rows_after") and not loss.evidence.get("learning_rate_frozen"))
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (
-            Remedy(
-                "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on",
-                "AMP then computes in 16 bits and updates in 32",
-                {"torch_dtype": "float32"},
-                "medium",
-                ("https://github.com/google/gemma_pytorch/issues/24",),
-            ),
-            *start_again(chart),
-        )
+        size, dtype = billions(chart.run) or 0.0, str(chart.run.get("torch_dtype") or "").lower()
+        if size >= self.large and not adapter(chart.run) and dtype in HALF and hardware.precision(chart.run) == "bf16":
+            why = f"{size:g} billion weights take {4 * size:.0f} GB in fp32, before any optimizer; bf16 at least cannot overflow"
+            load = Remedy("Load the weights in bf16, as the training computes", why, {"torch_dtype": "bfloat16"}, "low", SOURCES)
+            return (load, *start_again(chart))
+        do = "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on"
+        why = "AMP then computes in 16 bits and updates in 32"
+        return (Remedy(do, why, {"torch_dtype": "float32"}, "medium", SOURCES), *start_again(chart))

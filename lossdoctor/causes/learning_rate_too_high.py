@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.budgets import gentler_start
 from lossdoctor.chance import language_model
-from lossdoctor.learning_rates import HIGHEST_STABLE, Band, band_of, change, lower, rate_of, short
+from lossdoctor.learning_rates import Band, against, band_of, lowered, rate_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
 from lossdoctor.signs import MOST_CLASSES, Signs
@@ -81,7 +81,7 @@ class LearningRateTooHigh(Cause):
             opinion.add(-3, "the jump is where the run was resumed")
         if not climbs and not chart.seen("loss-at-chance"):
             opinion.points = min(opinion.points, HIGH - 1)
-        opinion.explanation = self._exshort(chart, climbs)
+        opinion.explanation = self._explain(chart, climbs)
         return opinion
 
     def _counts(self, symptom: Symptom, chart: Chart) -> bool:
@@ -94,7 +94,7 @@ class LearningRateTooHigh(Cause):
 
     def _weigh_climb(self, opinion: Opinion, climb: Symptom, chart: Chart) -> None:
         if climb.evidence.get("spikes"):
-            opinion.add(2, f"the loss jumped up {climb.evidence['spikes']:.0f} times: the rate is at the edge of what is stable")
+            self._weigh_spikes(opinion, climb, chart)
         elif climb.open:
             points = 3 if climb.severity == "critical" else 2
             opinion.add(points, "the loss climbed and stayed up, with finite numbers throughout")
@@ -107,8 +107,18 @@ class LearningRateTooHigh(Cause):
             elif at < self.decayed * peak and chart.outline.rate_at(0) != at:
                 opinion.add(-2, f"the rate had decayed to {short(at)} when it began")
 
+    def _weigh_spikes(self, opinion: Opinion, climb: Symptom, chart: Chart) -> None:
+        """Several spikes: those of a rate at its limit end when the rate has decayed."""
+        times, late, peak = climb.evidence["spikes"], chart.outline.rate_at(climb.last), chart.outline.peak_rate
+        opinion.add(2, f"the loss jumped up {times:.0f} times, as at a rate that is at the edge of what is stable")
+        if late and peak and late < self.decayed * peak:
+            opinion.add(-1, f"it still did at {short(late)}, where the rate had decayed")
+
     def _weigh_company(self, opinion: Opinion, chart: Chart, climbed: bool) -> None:
-        explosion, chance = chart.seen("gradient-explosion"), chart.seen("loss-at-chance")
+        explosion, chance, reward = (chart.seen(s) for s in ("gradient-explosion", "loss-at-chance", "reward-collapse"))
+        if reward:
+            opinion.because = (*opinion.because, reward)
+            opinion.add(3, "the reward that had been reached was lost again")
         if explosion and climbed:
             opinion.because = (*opinion.because, explosion)
             opinion.add(1, "the gradient norm grew with it")
@@ -158,36 +168,32 @@ class LearningRateTooHigh(Cause):
     def _weigh_rate(self, opinion: Opinion, rate: float | None, band: Band | None) -> None:
         if not rate or not band:
             return
-        times = rate / band.high
-        usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
+        times, words = rate / band.high, against(rate, band)
         if times >= self.far_above:
-            opinion.add(4, f"the learning rate is {short(rate)}, {times:,.0f} times the highest usual one: {usual}")
+            opinion.add(4, f"{words}; that is {times:,.0f} times the highest of them")
         elif times > 1.01:
-            opinion.add(3 if band.known else 1, f"the learning rate is {short(rate)}: {usual}")
+            opinion.add(3 if band.known else 1, words)
         elif rate < band.low:
-            opinion.add(-2, f"the learning rate is only {short(rate)}: {usual}")
+            opinion.add(-2, words)
 
     @staticmethod
-    def _exshort(chart: Chart, climbs: list[Symptom]) -> str:
+    def _explain(chart: Chart, climbs: list[Symptom]) -> str:
         lost = any(s.severity == "critical" and s.open for s in climbs) or chart.seen("loss-at-chance")
         words = "Each step goes further than the loss is smooth, so it lands higher than it began"
         if lost:
-            return (
-                f"{words}. What the model knew is lost; going on with these weights, even at a lower rate, seldom brings it back."
-            )
+            return f"{words}. What the model knew is lost; going on with these weights, even at a lower rate, seldom helps."
         return f"{words}, and the next ones must bring it down again."
 
+    def check(self, chart: Chart) -> str:
+        if any(chart.seen(slug) for slug in CLIMBS):
+            return self.decide_by
+        return "run 100 steps from the base model at a tenth of the learning rate: the loss must begin to fall"
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        rate, band, onset = rate_of(chart), band_of(chart.run), first_bad_step(chart)
-        at = chart.outline.rate_at(onset) if onset else None
-        remedies: list[Remedy] = []
-        if rate:
-            new = lower(rate, band, at if at and at > 0 else None)
-            why = f"{rate / new:,.0f} times less; the highest rate that stays stable is the best one, so go up from there"
-            sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
-            remedies.append(Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources))
-        remedies += gentler_start(chart, onset)
-        return (*remedies, *start_again(chart))
+        chance, onset = chart.seen("loss-at-chance"), first_bad_step(chart)
+        classifier = chance is not None and chance.evidence["answers"] <= MOST_CLASSES
+        rate = lowered(chart, onset, CLASSIFIER / 2 if classifier else None)
+        return (rate, *gentler_start(chart, onset), *start_again(chart, anew=True))
 
 
 def _of_peak(rate: float, peak: float) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, Cause, Opinion
-from lossdoctor.budgets import FEW_STEPS, small_set, total_steps
-from lossdoctor.learning_rates import HIGHEST_STABLE, Band, band_of, change, higher, rate_of, short, travel
+from lossdoctor.budgets import FEW_STEPS, rank_and_modules, small_set, total_steps
+from lossdoctor.learning_rates import HIGHEST_STABLE, Band, against, band_of, change, higher, rate_of, short, travel
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
@@ -40,6 +40,8 @@ class LearningRateTooLow(Cause):
     #: AdamW moves a weight at most by about the sum of the rates; typical weights are a few hundredths.
     no_way: float = 1e-4
     short_way: float = 1e-2
+    #: Times below the lowest usual rate from which it is sure; up to there other models may want just that.
+    clearly_below: float = 3.0
     #: Times below the lowest usual rate from which a rate speaks for itself.
     far_below: float = 10.0
     #: The rate of full fine-tuning, which is too low for an adapter.
@@ -60,7 +62,8 @@ class LearningRateTooLow(Cause):
         self._weigh_way(opinion, chart)
         if chart.seen("loss-at-chance"):
             opinion.add(-2, "the loss stands at that of guessing: the model may not see its input at all")
-        if not still.sure or self._half(chart):  # which of the two it is, only the types of the weights tell
+        odd = band is not None and rate < band.low / self.clearly_below
+        if not still.sure or self._half(chart) or not odd:  # which of the two it is, only the types of the weights tell
             opinion.points = min(opinion.points, HIGH - 1)
         opinion.explanation = ADAPTER if adapter(chart.run) else SLOW
         return opinion
@@ -68,18 +71,21 @@ class LearningRateTooLow(Cause):
     @staticmethod
     def _excluded(chart: Chart) -> bool:
         """Whether something else is known to hold the loss where it is."""
+        rates = chart.outline.there("rate")
+        if len(rates) > 2 and rates[0] < 0.5 * rates[-1] >= 0.49 * max(rates):
+            return True  # the warm-up is not over
         others = ("gradient-zero", "learning-rate-zero", "loss-divergence")
         return any(chart.seen(slug) for slug in others)
 
     def _weigh_rate(self, opinion: Opinion, rate: float, band: Band) -> None:
         """The rate against those that are usual."""
-        usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
+        words = against(rate, band)
         if rate < band.low:
-            opinion.add(4 if rate < band.low / self.far_below else 3, f"the learning rate is {short(rate)}: {usual}")
+            opinion.add(4 if rate < band.low / self.far_below else 3, words)
         elif rate <= self.full_rate and not band.known:
             opinion.add(1, f"the learning rate is {short(rate)}: enough for all weights, ten times too low for an adapter")
         elif band.known:
-            opinion.add(-1, f"the learning rate of {short(rate)} is not low: {usual}")
+            opinion.add(-1, words)
 
     def _weigh_way(self, opinion: Opinion, chart: Chart) -> None:
         """How far the weights can have come, and in how many steps."""
@@ -109,6 +115,7 @@ class LearningRateTooLow(Cause):
                 "none",
                 (*(band.sources if band else ()), HIGHEST_STABLE),
             ),
+            *rank_and_modules(chart),
             *small_set(chart),
         )
 

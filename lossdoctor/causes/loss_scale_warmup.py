@@ -24,7 +24,7 @@ class LossScaleWarmup(Cause):
     (https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html).
     """
 
-    title = "The loss scaler is finding its level"
+    title = "the loss scaler is finding its level"
     confirmed = 4
     decide_by = "look at the next rows: it is over within a few dozen steps"
     normal = True
@@ -58,9 +58,7 @@ class LossScaleWarmup(Cause):
             return None
         opinion = Opinion(())
         opinion.add(4, f"the learning rate is 0 in the first row and {rates[-1]:.2g} in the last")
-        opinion.explanation = (
-            "A warm-up begins at a learning rate of 0, so the first step changes nothing; it rises from there."
-        )
+        opinion.explanation = "A warm-up begins at a learning rate of 0, so the first step changes nothing; it rises from there."
         return opinion
 
     def _expected(self, symptom: Symptom) -> bool:

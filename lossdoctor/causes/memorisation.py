@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import EPOCHS, LEARNING_JUMPS, LONG_EPOCHS, small_set
+from lossdoctor.budgets import EPOCHS, LONG_EPOCHS, small_set
+from lossdoctor.evaluations import hold_out
 from lossdoctor.learning_rates import GUIDE
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
@@ -33,6 +34,7 @@ class Memorisation(Cause):
     big_step: float = 0.15
     epochs: float = 4.0
     faint: float = 0.3
+    share: float = 0.06
 
     def weigh(self, chart: Chart) -> Opinion | None:
         if Signs(chart).broken:
@@ -45,14 +47,13 @@ class Memorisation(Cause):
         if stairs:
             big = stairs.evidence["excess"] > self.big_step
             opinion.add(
-                5 if big else 3,
+                5 if big else 2,
                 f"the loss drops by {stairs.evidence['drop']:.0%} where an epoch ends and the examples come again",
             )
         if near and (outline.epochs or 0) > 1.5:
             opinion.add(3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {outline.epochs:.3g}")
-        elif not stairs and (outline.epochs or 0) >= self.epochs and outline.level is not None and 0 < outline.level < self.faint:
-            if Signs(chart).text_model and not chart.run.get("num_labels"):
-                opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {outline.epochs:.3g}")
+        elif not stairs and self._faint(chart):
+            opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {outline.epochs:.3g}")
         if not opinion.points:
             return None
         if outline.best_eval is not None and outline.first_eval and outline.last_eval is not None:
@@ -65,19 +66,26 @@ class Memorisation(Cause):
         )
         return opinion
 
+    def _faint(self, chart: Chart) -> bool:
+        """A loss of next to nothing after many epochs: a small share of its start, or low for a text."""
+        outline = chart.outline
+        if (outline.epochs or 0) < self.epochs or not outline.level or outline.level <= 0:
+            return False
+        text = Signs(chart).text_model is True and not chart.run.get("num_labels") and outline.level < self.faint
+        return text or (not outline.evals and outline.level < self.share * (outline.first_loss or 0.0))
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        remedies: list[Remedy] = []
-        if not chart.outline.evals:
-            why = "the training loss no longer tells how good the model is; only rows that it has not seen do"
-            change = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
-            remedies.append(Remedy("Hold out some rows and evaluate on them", why, change, "low", (LEARNING_JUMPS,)))
-        few = small_set(chart)
-        if few:
+        if chart.seen("eval-loss-rising"):
+            return ()  # the minimum of the evaluation says how many epochs are right
+        remedies = [] if chart.outline.evals else [hold_out()]
+        if few := small_set(chart):
             return (*remedies, *few)
-        if (chart.outline.epochs or 0) > EPOCHS + 0.5:
+        epochs = chart.outline.epochs or 0.0
+        if epochs > EPOCHS + 0.5 and not chart.outline.evals:
             why = (
                 f"1 to {EPOCHS} epochs are usual for instruction tuning; more help only where a metric of the task says so, as "
                 "for few long reasoning traces"
             )
-            remedies.append(Remedy(f"Train for {EPOCHS} epochs", why, {"num_train_epochs": EPOCHS}, "none", (GUIDE, LONG_EPOCHS)))
+            do = f"as long as there is no evaluation, train for {EPOCHS} epochs rather than {epochs:.3g}"
+            remedies.append(Remedy(do, why, {"num_train_epochs": EPOCHS}, "none", (GUIDE, LONG_EPOCHS), alternative=True))
         return tuple(remedies)

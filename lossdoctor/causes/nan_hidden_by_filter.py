@@ -27,7 +27,7 @@ class NanHiddenByFilter(Cause):
     before.
     """
 
-    title = "The log hides NaN behind 0.0"
+    title = "the log hides NaN behind 0.0"
     confirmed = 1
     decide_by = "repeat the steps with logging_nan_inf_filter=False, logging_steps=1: the row then reads nan"
     mechanism = True

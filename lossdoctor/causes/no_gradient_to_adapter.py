@@ -32,7 +32,7 @@ class NoGradientToAdapter(Cause):
     (https://github.com/huggingface/transformers/issues/26221).
     """
 
-    title = "No gradient reaches a trainable parameter"
+    title = "no gradient reaches a trainable parameter"
     confirmed = 6
     decide_by = "model.print_trainable_parameters(), then look for p.grad is not None after one backward pass"
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.chance import cross_entropy
 from lossdoctor.model import Chart, Remedy, Rule
 from lossdoctor.signs import Signs
+from lossdoctor.tasks import PREFERENCE
 
 
 @dataclass(eq=False, repr=False)
@@ -27,7 +29,7 @@ class NoSupervisedTokens(Cause):
     for a NaN.
     """
 
-    title = "Every label is masked"
+    title = "every label is masked"
     confirmed = 6
     decide_by = "print one batch: (batch['labels'] != -100).sum(dim=1) must be above 0 in every row"
     short: int = 1024
@@ -36,7 +38,8 @@ class NoSupervisedTokens(Cause):
         signs = Signs(chart)
         symptoms = [s for s in chart.symptoms if s.slug not in ("skipped-steps", "learning-rate-zero")]
         if not symptoms or signs.text_model is False or signs.gradient in ("not finite", "constant"):
-            return None
+            if not (chart.outline.reward_nan and chart.run.get("task") == PREFERENCE):
+                return None
         masked = chart.seen("labels-all-masked")
         opinion = Opinion(tuple(signs.witnesses) + tuple(signs.scattered))
         if masked and masked.open:
@@ -49,7 +52,12 @@ class NoSupervisedTokens(Cause):
         elif any(s.slug == "hidden-nan-steps" and not s.evidence.get("inflated_rows") for s in signs.scattered):
             opinion.add(1, "single steps have a gradient of exactly 0")
         elif signs.eval_not_finite and not signs.broken:
-            opinion.add(2, "training is sound and only the evaluation loss is NaN: some evaluation batches have no labels")
+            if any("wer" in name for name in chart.outline.metrics) or not cross_entropy(chart.run):
+                return None  # a CTC loss has labels, and other reasons to be infinite
+            trained = "training is sound and only" if chart.outline.rows else "nothing but"
+            opinion.add(2, f"{trained} the evaluation loss is NaN: some evaluation batches may have no labels")
+        elif chart.outline.reward_nan and chart.run.get("task") == PREFERENCE:
+            opinion.add(2, "the log probabilities are NaN: the mean over the tokens of an answer that was cut off entirely")
         elif chart.seen("loss-not-finite") and signs.gradient == "absent":
             opinion.add(1, "a single batch without labels gives a single NaN")
         if not opinion.points:

@@ -4,10 +4,24 @@ from dataclasses import dataclass
 from math import ceil
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import LEARNING_JUMPS
+from lossdoctor.evaluations import LEARNING_JUMPS, LIMA, as_often, better_metric, hold_out
 from lossdoctor.learning_rates import GUIDE, LORA, band_of, change, lower, rate_of
+from lossdoctor.metrics import less_is_better
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
+
+FROM_THE_MINIMUM = (
+    "From the minimum of the evaluation loss on, each step teaches the training examples themselves rather than what "
+    "they have in common. The weights of the minimum are the ones to use."
+)
+BETTER_ALL_THE_SAME = (
+    "The model grows more confident, also where it is wrong, which costs likelihood; it answers better all the same. Whether "
+    "that is worth keeping is for the metric of the task to say."
+)
+BY_HEART = (
+    "The model has practically learned its training examples by heart. Whether that harms, this log cannot tell: there is no "
+    "evaluation in it."
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -37,6 +51,8 @@ class Overfitting(Cause):
     clear_rise: float = 0.15
     #: Evaluation loss over training loss at the end.
     gap: float = 2.0
+    #: Share of where the losses began below which a rise means nothing.
+    next_to_nothing: float = 0.02
     #: Without evaluation: a training loss below this after so many epochs.
     faint: float = 0.3
     epochs: float = 4.0
@@ -45,16 +61,13 @@ class Overfitting(Cause):
         if Signs(chart).broken or chart.seen("loss-at-chance"):
             return None
         rising = [s for s in chart.all("eval-loss-rising") if s.open]
+        climbs = any(s.open for s in chart.all("loss-divergence")) or any(_both(s) for s in rising)
+        if climbs:
+            return None  # what gets worse on the training set as well is not overfitted
         opinion = self._with_evaluation(rising, chart) if rising else self._without(chart)
         if opinion is None:
             return None
-        opinion.explanation = (
-            "From the minimum of the evaluation loss on, each step teaches the training examples themselves rather than what "
-            "they have in common. The weights of the minimum are the ones to use."
-            if rising
-            else "The model has practically learned its training examples by heart. Whether that harms, this log cannot tell: "
-            "there is no evaluation in it."
-        )
+        opinion.explanation = BETTER_ALL_THE_SAME if rising and better_metric(chart) else FROM_THE_MINIMUM if rising else BY_HEART
         return opinion
 
     def _with_evaluation(self, rising: list[Symptom], chart: Chart) -> Opinion:
@@ -67,10 +80,11 @@ class Overfitting(Cause):
             opinion.add(1, "that is more than a wobble")
         if outline.level and outline.level > 0 and seen["now"] > self.gap * outline.level:
             opinion.add(1, f"it is now {seen['now'] / outline.level:.2g} times the training loss of {outline.level:.3g}")
-        if seen["metric_improves"]:
-            opinion.add(-2, "a metric of the same evaluations still improves")
-        if chart.seen("loss-divergence") or "so does the training loss" in worst.message:
-            opinion.add(-3, "the training loss rises as well")
+        if name := better_metric(chart):
+            then, now = outline.metrics[name]
+            opinion.add(-3, f"{name} is better now ({now:.3g}) than at that minimum ({then:.3g})")
+        if seen["now"] < self.next_to_nothing * max(outline.first_loss or 0.0, outline.first_eval or 0.0):
+            opinion.add(-2, f"both losses are next to nothing: {seen['now']:.2g} is still a very good one")
         return opinion
 
     def _without(self, chart: Chart) -> Opinion | None:
@@ -95,55 +109,34 @@ class Overfitting(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         rising = next((s for s in chart.all("eval-loss-rising") if s.open), None)
-        remedies: list[Remedy] = []
         if rising is None:
-            why = "a tenth of the rows, evaluated every epoch, shows the epoch from which on it only learns by heart"
-            evaluate = {
-                "eval_strategy": "epoch",
-                "save_strategy": "epoch",
-                "load_best_model_at_end": True,
-                "metric_for_best_model": "eval_loss",
-            }
-            return (Remedy("Hold out some rows and evaluate on them", why, evaluate, "low", (LEARNING_JUMPS,)),)
-        best, each = int(rising.evidence["best_step"]), chart.outline.steps_per_epoch
+            return (hold_out(),)
+        if name := better_metric(chart):
+            keep = {"load_best_model_at_end": True, "metric_for_best_model": name, "greater_is_better": not less_is_better(name)}
+            why = "the loss punishes overconfidence in answers that are right as well; the metric is what you want"
+            return (Remedy(f"Keep the checkpoint with the best {name}", why, keep | as_often(chart), "none", (LIMA,)),)
+        best, each, rate = int(rising.evidence["best_step"]), chart.outline.steps_per_epoch, rate_of(chart)
         kept = next((c for c in chart.run.checkpoints if c.step == best), None)
-        do = f"Use {kept.path}" if kept else f"Use the checkpoint of step {best:,}, or the nearest before it"
+        use = f"use {kept.path}" if kept else f"use the checkpoint of step {best:,}, or the nearest before it"
+        planned = chart.run.get("max_steps")
+        going_on = isinstance(planned, int) and 0 < (chart.outline.last_step or 0) < 0.9 * planned
+        do = f"Stop this run now, and {use}" if going_on else use[:1].upper() + use[1:]
+        why = f"{rising.series} was at its best there; with these settings the next run keeps it by itself"
         keep = {"load_best_model_at_end": True, "metric_for_best_model": rising.series}
-        if not chart.run.get("eval_strategy") or chart.run.get("eval_strategy") != chart.run.get("save_strategy"):
-            keep |= {"eval_strategy": "epoch", "save_strategy": "epoch"}
-        remedies.append(
-            Remedy(
-                do,
-                f"{rising.series} was at its best there; these settings keep it by themselves the next time",
-                keep,
-                "none",
-                (LEARNING_JUMPS,),
-            )
-        )
+        remedies = [Remedy(do, why, keep | as_often(chart), "none", (LEARNING_JUMPS,))]
         epochs = ceil(best / each - 0.25) if each else None
-        if epochs and chart.outline.epochs and epochs < chart.outline.epochs - 0.5:
-            why = f"the evaluation loss had its minimum after {best / each:.2g} of {chart.outline.epochs:.3g} epochs"  # type: ignore[operator]
-            remedies.append(
-                Remedy(
-                    f"Train for {max(1, epochs)} epoch{'s' * (epochs > 1)}",
-                    why,
-                    {"num_train_epochs": max(1, epochs)},
-                    "none",
-                    (LEARNING_JUMPS, GUIDE),
-                )
-            )
-        rate, band = rate_of(chart), band_of(chart.run)
+        if epochs and chart.outline.epochs and each and 1 <= epochs < chart.outline.epochs - 0.5:
+            why = f"the evaluation loss had its minimum after {best / each:.2g} of {chart.outline.epochs:.3g} epochs"
+            do = f"Train for {epochs} epoch{'s' * (epochs > 1)}"
+            remedies.append(Remedy(do, why, {"num_train_epochs": epochs}, "none", (LEARNING_JUMPS, GUIDE)))
         if rate and epochs is not None and epochs <= 1:
-            new = lower(rate, band)
-            why = "it overfits within the first epochs; a lower rate delays the damage, more dropout or weight decay does little"
-            remedies.append(
-                Remedy(
-                    f"Then lower the learning rate {change(rate, new)}",
-                    why,
-                    {"learning_rate": new},
-                    "low",
-                    (LEARNING_JUMPS, LORA[0]),
-                    alternative=True,
-                )
-            )
+            new = lower(rate, band_of(chart.run))
+            why = "it overfits within the first epoch; a lower rate delays the damage, more dropout or weight decay does little"
+            do = f"lower the learning rate {change(rate, new)}"
+            remedies.append(Remedy(do, why, {"learning_rate": new}, "low", (LEARNING_JUMPS, LORA[0]), alternative=True))
         return tuple(remedies)
+
+
+def _both(symptom: Symptom) -> bool:
+    """Whether the training loss rises with the evaluation loss."""
+    return bool(symptom.evidence.get("both")) or "so does the training loss" in symptom.message

@@ -15,6 +15,8 @@ ADAPTER_NOT_LOADED = "https://github.com/tloen/alpaca-lora/issues/72"
 FLAG_NOT_PASSED = "https://github.com/hiyouga/LlamaFactory/issues/512"
 DATA_ORDER = "https://github.com/NVIDIA-NeMo/Megatron-Bridge/issues/4565"
 
+WEIGHTS_ALONE = "a checkpoint of weights alone can only be started anew, not resumed"
+
 
 @dataclass(eq=False, repr=False)
 class ResumeNotRestored(Cause):
@@ -58,9 +60,7 @@ class ResumeNotRestored(Cause):
         losses, opinion = chart.outline.there("loss"), Opinion((spike,) if spike else ())
         if spike and spike.evidence.get("excerpt"):
             before, peak = spike.evidence["before"], spike.evidence["peak"]
-            opinion.add(
-                1, f"the loss jumps from {before:.3g} to {peak:.3g} from one row to the next, as when training starts anew"
-            )
+            opinion.add(1, f"the loss jumps from {before:.3g} to {peak:.3g} in one row, as when training starts anew")
         elif named := self._at_named_checkpoint(chart):
             opinion.because = (named,)
             opinion.add(4, f"the loss jumps in the row after step {named.onset - 1:,}, where the run was resumed")
@@ -82,12 +82,11 @@ class ResumeNotRestored(Cause):
             opinion.add(1, "an adapter is trained: it must be loaded into the model when the run goes on")
         if resumed:
             opinion.add(1, "the run was resumed" + (f" at step {chart.run.resumed_at[-1]:,}" if chart.run.resumed_at else ""))
-        lost = "weights of the checkpoint were not loaded" if opinion.because else "optimizer or schedule began again"
+        lost = "weights were not loaded" if opinion.because else "optimizer or schedule began again"
         opinion.explanation = f"A jump like this where a run was stopped and resumed says that {lost}."
         return opinion
 
-    @staticmethod
-    def _at_named_checkpoint(chart: Chart) -> Symptom | None:
+    def _at_named_checkpoint(self, chart: Chart) -> Symptom | None:
         """A climb that begins right after the checkpoint that the facts name."""
         found = re.search(r"(\d+)/?$", str(chart.run.get("resume_from_checkpoint") or ""))
         if not found or chart.outline.numbered:
@@ -124,9 +123,7 @@ class ResumeNotRestored(Cause):
             )
             return opinion
         if jump.evidence.get("back_at_start"):
-            opinion.add(
-                5, f"the loss is {after:.3g}, as at the start ({start:.3g}), and was {before:.3g}: nothing learned is left"
-            )
+            opinion.add(5, f"the loss is {after:.3g}, as at the start ({start:.3g}), and was {before:.3g}: nothing is left")
             if adapter(chart.run):
                 opinion.add(1, "an adapter is trained: the base model alone gives this loss")
             opinion.explanation = (
@@ -134,9 +131,7 @@ class ResumeNotRestored(Cause):
                 "another model than the one that is trained."
             )
         else:
-            opinion.add(
-                3, f"the loss is higher by {after / before - 1:.0%} exactly where the run goes on: {before:.3g}, {after:.3g}"
-            )
+            opinion.add(3, f"the loss is higher by {after / before - 1:.0%} where the run goes on: {before:.3g}, {after:.3g}")
             opinion.explanation = (
                 "The weights were loaded, since the loss is far below its start. The averages of the optimizer or the place in "
                 "the schedule were not, so the first steps after the restart are too long."
@@ -174,40 +169,27 @@ class ResumeNotRestored(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         jump = chart.seen("resume-jump")
         if jump and jump.evidence["after"] < jump.evidence["before"]:
-            why = (
-                "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and number of GPUs as well"
-            )
+            why = "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and GPUs as they were"
             return (Remedy("Let the resume skip the data that was seen", why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),)
         at = jump or self._back_at_once(chart) or chart.seen("loss-spike")
         lost = bool(jump.evidence.get("back_at_start")) if jump else at is not None
         found = last_checkpoint_before(chart.run, at.onset) if at else None
         path = found.path if found else True
         whole = "with a fresh adapter" if adapter(chart.run) else "as for the first start"
-        how, wasted = (
-            f"trainer.train(resume_from_checkpoint={path!r})",
-            f"; the steps from {at.onset:,} on are lost" if at else "",
-        )
+        how = f"trainer.train(resume_from_checkpoint={path!r})"
+        wasted = f"; the steps from {at.onset:,} on are lost" if at else ""
         why = "the Trainer then loads weights, optimizer, schedule and place in the data; without the argument it begins anew"
         if lost:
             do, sources = f"Build the model from the base model, {whole}, and call {how}", (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED)
             return (Remedy(do, why + wasted, {"resume_from_checkpoint": path}, "low", sources),)
-        resume = Remedy(f"Resume with {how}", why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,))
         warm = int(max(10, 0.02 * (chart.outline.last_step or 500), chart.run.get("warmup_steps") or 0))
+        save, again = (
+            "Save the state of the optimizer with each checkpoint",
+            f"if that state is gone, warm up again over {warm} steps",
+        )
+        empty = "AdamW's averages are empty, and its first steps are its longest"
         return (
-            resume,
-            Remedy(
-                "Save the state of the optimizer with each checkpoint",
-                "a checkpoint of weights alone can only be started anew, not resumed",
-                {"save_only_model": False},
-                "none",
-                (FLAG_NOT_PASSED,),
-            ),
-            Remedy(
-                f"if that state is gone, warm up again over {warm} steps",
-                "AdamW's averages are empty, and its first steps are its longest",
-                {"warmup_steps": warm},
-                "low",
-                (WARM_UP,),
-                alternative=True,
-            ),
+            Remedy(f"Resume with {how}", why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,)),
+            Remedy(save, WEIGHTS_ALONE, {"save_only_model": False}, "none", (FLAG_NOT_PASSED,)),
+            Remedy(again, empty, {"warmup_steps": warm}, "low", (WARM_UP,), alternative=True),
         )

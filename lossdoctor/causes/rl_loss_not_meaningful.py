@@ -29,7 +29,7 @@ class RlLossNotMeaningful(Cause):
     spread within a group tell whether anything is learned.
     """
 
-    title = "The loss of this trainer does not measure quality"
+    title = "the loss of this trainer does not measure quality"
     confirmed = 8
     decide_by = "judge by reward and its spread (GRPO, PPO), or by rewards/margins and rewards/accuracies (DPO, KTO)"
     normal = True
@@ -39,6 +39,9 @@ class RlLossNotMeaningful(Cause):
         if task not in (REINFORCEMENT, PREFERENCE) or Signs(chart).broken or chart.outline.reward_nan:
             return None
         if task == PREFERENCE and any(chart.seen(slug) for slug in _UNEXPECTED):
+            return None
+        collapsed = chart.seen("reward-collapse")
+        if collapsed and collapsed.open:
             return None
         alike = chart.seen("reward-variance-zero")
         if alike and alike.open:

@@ -52,6 +52,8 @@ class ScheduleMisconfigured(Cause):
     #: Shares of the peak below which a rate changes nothing, of a curve that stands still and of any, and the share of the run
     #: for which it may be there.
     faint: float = 0.02
+    #: Share of the planned epochs before which a rate next to nothing cannot be the end of the schedule.
+    half: float = 0.5
     dead: float = 0.001
     idle: float = 0.3
     #: Share of the peak that is left at the end of a schedule that did not arrive.

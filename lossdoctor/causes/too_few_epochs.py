@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
 from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, over, total_steps
 from lossdoctor.learning_rates import GUIDE, LORA
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
+from lossdoctor.tasks import SUPERVISED
 
 
 @dataclass(eq=False, repr=False)
@@ -38,7 +38,14 @@ class TooFewEpochs(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         steps, falling, flat = total_steps(chart), chart.seen("loss-still-falling"), chart.seen("loss-plateau")
-        if not steps or not over(chart) or Signs(chart).broken or chart.seen("eval-loss-rising") or chart.seen("gradient-zero"):
+        if (
+            chart.run.get("task") != SUPERVISED
+            or not steps
+            or not over(chart)
+            or Signs(chart).broken
+            or chart.seen("eval-loss-rising")
+            or chart.seen("gradient-zero")
+        ):
             return None
         if chart.seen("loss-divergence") or chart.seen("loss-near-zero") or (chart.outline.epochs or 0) > 20:
             return None
@@ -66,12 +73,15 @@ class TooFewEpochs(Cause):
 
     @staticmethod
     def _late(chart: Chart) -> float:
-        """Share by which the loss fell over the last 40 % of the rows; a few rows must fall all the way."""
+        """Share by which the loss fell over the last 40 % of the rows."""
         falling, losses = chart.seen("loss-still-falling"), chart.outline.there("loss")
-        if falling or len(losses) < 6 or len(losses) >= 20:
-            return falling.evidence["late"] if falling else 0.0
+        if falling:
+            return falling.evidence["late"]
+        if len(losses) < 6 or (total_steps(chart) or 0) > FEW_STEPS:
+            return 0.0
         late = losses[int(0.6 * len(losses)) - 1 :]
-        return 1 - late[-1] / late[0] if all(a > b for a, b in pairwise(late)) and late[0] > 0 else 0.0
+        first, last = sum(late[:2]) / 2, sum(late[-2:]) / 2
+        return 1 - last / first if first > 0 else 0.0
 
     def _still(self, chart: Chart) -> bool:
         """Whether the little that was logged lies within 5 % of where it began."""

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import LEARNING_JUMPS, LONG_EPOCHS, examples, small_set
-from lossdoctor.learning_rates import GUIDE
+from lossdoctor.budgets import examples, small_set
+from lossdoctor.evaluations import LEARNING_JUMPS, hold_out
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -64,12 +64,6 @@ class TooLittleData(Cause):
             "high",
             ("https://arxiv.org/abs/2305.11206", LEARNING_JUMPS),
         )
-        if few:
-            return (*few, more)
-        why = "what is seen often is learned by heart; let an evaluation set decide"
-        return (
-            Remedy(
-                "Train for fewer epochs", why, {"num_train_epochs": 3, "eval_strategy": "epoch"}, "none", (GUIDE, LONG_EPOCHS)
-            ),
-            more,
-        )
+        if chart.seen("eval-loss-rising"):
+            return (more,)  # the minimum of the evaluation says how many epochs are right
+        return (*few, more) if few else (*(() if chart.outline.evals else (hold_out(),)), more)

@@ -41,7 +41,7 @@ class UnsupportedDtypeOnGpu(Cause):
     times slower and say that it is supported (https://earino.github.io/applied-deep-learning/site/blog/05_bf16_on_t4.html).
     """
 
-    title = "The GPU does not support this number format"
+    title = "the GPU does not support this number format"
     confirmed = 4
     #: A first loss that no language model has, however bad its labels.
     wild: float = 20.0
@@ -114,10 +114,10 @@ class UnsupportedDtypeOnGpu(Cause):
     def _summed_in_bf16(self, chart: Chart) -> Opinion | None:
         """Losses that are bf16 numbers one and all: they were added up in bf16, where a sum soon stops growing."""
         losses = chart.outline.there("loss")
-        if len(losses) < self.rows or not all(frexp(loss)[0] * 256 % 1 == 0 for loss in losses):
+        if chart.outline.rows < self.rows or len(losses) < 3 or not all(frexp(loss)[0] * 256 % 1 == 0 for loss in losses):
             return None
         opinion = Opinion(())
-        opinion.add(4, f"all {len(losses)} losses have no more than the 8 digits of a bf16 number")
+        opinion.add(4, f"the losses of all {chart.outline.rows} rows have no more than the 8 digits of a bf16 number")
         opinion.explanation = (
             "With XLA_USE_BF16 every tensor is bf16, also the sum of the losses of a logging window: it stops growing when the "
             "next loss is smaller than its last digit. The curve stands still because of that, whatever the model learns."

@@ -55,6 +55,9 @@ class UntrainedEmbeddings(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        opening = chart.seen("opening-loss-above-chance")
+        if opening and not opening.open:
+            return ()
         return (
             Remedy(
                 "Start new rows at the mean of the old ones",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
-from lossdoctor.base import Detector
+from lossdoctor.base import Detector, counted
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.vitals import Vitals, is_eval_loss
@@ -68,6 +68,9 @@ class EvalLossRising(Detector):
     #: Share by which a metric must be better than at the best loss to count as improving.
     metric_gain: float = 0.005
     sets: int = 64
+    #: A rise of less than this share of the first evaluation, and less than this in all, is at most a note.
+    faint_share: float = 0.005
+    faint: float = 0.01
 
     def __post_init__(self) -> None:
         self._sets: dict[str, Evaluations] = {}
@@ -132,7 +135,9 @@ class EvalLossRising(Detector):
         learning = not vitals.curve.rows or vitals.curve.recent <= 1.02 * seen.train_at_best
         if seen.since < needed or not sure or tiny or not learning:
             return None
-        return "info" if self._improving(seen) else "warning"
+        risen = seen.last - seen.best
+        faint = risen < self.faint and risen < self.faint_share * abs(seen.first)
+        return "info" if faint or self._improving(seen) else "warning"
 
     def _improving(self, seen: Evaluations) -> str | None:
         """A metric whose best lies after the best loss, in one of the last two evaluations."""
@@ -144,13 +149,13 @@ class EvalLossRising(Detector):
     def _state(self, series: str, seen: Evaluations, severity: Severity, step: int, vitals: Vitals) -> Symptom:
         metric = self._improving(seen) if severity == "info" else None
         says = self.says_metric.replace("{metric}", metric) if metric else self.says
-        if not metric and vitals.curve.rows and vitals.curve.recent > 1.02 * seen.train_at_best:
+        both = bool(vitals.curve.rows) and vitals.curve.recent > 1.02 * seen.train_at_best
+        if both and not metric:
             says = self.says_both
         rise = seen.last / seen.best - 1 if seen.best > 0 else 0.0
         evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.last, "rise": rise}
-        return self.symptom(
-            severity, seen.best_step, step, says=says, series=series, metric_improves=float(bool(metric)), **evidence
-        )
+        evidence |= {"metric_improves": float(bool(metric)), "both": float(both)}
+        return self.symptom(severity, seen.best_step, step, says=says, series=series, **evidence)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         for series, known in self._open.items():
@@ -160,4 +165,4 @@ class EvalLossRising(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.evals:
             return "no evaluation loss was logged"
-        return f"{vitals.evals} evaluations: too few to see a turn" if vitals.evals < 3 else None
+        return f"{counted(vitals.evals, 'evaluation')}: too few to see a turn" if vitals.evals < 3 else None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -33,8 +33,10 @@ class LossConverged(Detector):
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
-        if trend is None or self.blind(vitals) or vitals.lost or trend.drop <= self.fell or trend.level >= trend.start:
+        if trend is None or self.blind(vitals) or vitals.lost or trend.drop <= self.fell:
             return
+        if trend.level >= min(trend.start, vitals.curve.start):
+            return  # what fell had risen before
         if -self.rest < trend.late_low and trend.late_high < self.rest:
             onset = int(vitals.step - 0.4 * (vitals.step - (vitals.first_step or 1)))
             evidence: dict[str, Any] = {
@@ -48,4 +50,4 @@ class LossConverged(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
-        return f"{vitals.curve.rows} rows with a loss: too few for a trend" if vitals.curve.rows < self.rows else None
+        return f"{counted(vitals.curve.rows, 'row')} with a loss: too few for a trend" if vitals.curve.rows < self.rows else None

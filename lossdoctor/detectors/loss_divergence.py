@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, Streak
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, Streak, counted
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.trend import bend_step
@@ -45,6 +45,8 @@ class LossDivergence(Detector):
     #: In a log of fewer rows, this many above all of the four before.
     few_rows: int = 20
     few_running: int = 3
+    #: There a row within this share of the rise, and of `above_best`, is still low: the climb begins after the last of them.
+    foot: float = 0.25
     #: A row that averages so many steps may speak for itself.
     steps_of_a_row: int = 200
     recovered: float = 0.10
@@ -120,12 +122,14 @@ class LossDivergence(Detector):
         bends = [abs(a - 2 * b + c) for a, b, c in zip(rows, rows[1:], rows[2:], strict=False)]
         risen = min(rows[-late:]) - low
         bar = max(self.above_best * abs(low), self.deviations * noise_of_bends(median(bends)))
+        foot = low + min(self.foot * risen, self.above_best * vitals.curve.scale_at(low))
         if all(a < b for a, b in pairwise(rows[-late - 1 :])) and min(rows) in rows[-late - 1 : -late]:
             bar = min(bar, (self.lost - 1) * abs(low))  # each row above the one before since the best: no noise does that twice
         if len(rows) >= late + 3 and risen > bar:
             place = min(range(len(rows) - late), key=rows.__getitem__)
             self._best, self._best_step = rows[place], self._all[place][0]
-            return self._open(max(1, self._all[place + 1][0] - vitals.window + 1), vitals)
+            low_rows = [step for step, loss in list(self._all)[place:-late] if loss <= foot]
+            return self._open(max(1, low_rows[-1] + 1), vitals)
         return None
 
     def _jumped(self, rows: list[float], vitals: Vitals) -> Symptom | None:
@@ -182,5 +186,7 @@ class LossDivergence(Detector):
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
         return (
-            f"{vitals.curve.rows} rows with a loss: too few to tell a climb from noise" if vitals.curve.rows < self.rows else None
+            f"{counted(vitals.curve.rows, 'row')} with a loss: too few to tell a climb from noise"
+            if vitals.curve.rows < self.rows
+            else None
         )

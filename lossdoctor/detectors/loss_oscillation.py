@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import exp, inf, log
 from typing import TYPE_CHECKING, Any
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import smooth
@@ -168,7 +168,7 @@ class LossOscillation(Detector):
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
         few = vitals.history.rows < self.rows and self._clear_period(vitals) is None
-        return f"{vitals.history.rows} rows with a loss: too few to see a period" if few else None
+        return f"{counted(vitals.history.rows, 'row')} with a loss: too few to see a period" if few else None
 
 
 def _without_line(y: Sequence[float]) -> list[float]:

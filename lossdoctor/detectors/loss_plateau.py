@@ -3,9 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.learning_rates import band_of
 from lossdoctor.model import Symptom
+from lossdoctor.trend import Trend
 from lossdoctor.vitals import Vitals
 
 
@@ -23,9 +24,9 @@ class LossPlateau(Detector):
     in 16-bit weights, or the labels do not depend on the input.
 
     ## What it misses
-    Runs too noisy or too short to tell: that is said under "not judged", or as a note where the descent was 15 % at most. It
-    is a warning all the same where the learning rate is below those that are usual for the way of training. A base model
-    that already knows the data looks the same, since its loss has nowhere to fall.
+    Runs too noisy or too short to tell, or still in their warm-up: that is said under "not judged", or as a note where the
+    descent was 15 % at most. It is a warning all the same where the learning rate is below those that are usual for the way
+    of training. A base model that already knows the data looks the same, since its loss has nowhere to fall.
     """
 
     incident = "flat"
@@ -52,9 +53,9 @@ class LossPlateau(Detector):
         hidden = trend.drop_most > self.drop_possible
         if (trend.rows < self.rows_to_note) if hidden else self.blind(vitals):
             return
-        if vitals.begins_late or not vitals.loss_tells:
+        if vitals.begins_late or not vitals.loss_tells or self._warming(vitals):
             return
-        risen = trend.level - trend.start > 0.1 * abs(trend.start)
+        risen = trend.level - trend.start > 0.1 * abs(trend.start) or self._rose_first(vitals, trend)
         if risen or 0 <= trend.start < self.mastered or vitals.eval_fell > self.eval_drop:
             return
         yield self.symptom(
@@ -71,6 +72,19 @@ class LossPlateau(Detector):
         )
 
     @staticmethod
+    def _rose_first(vitals: Vitals, trend: Trend) -> bool:
+        """Whether the first rows lie well below where the fit begins: what is flat now has climbed there."""
+        return trend.start - vitals.curve.start > max(0.1, 3 * trend.noise) * abs(trend.start)
+
+    @staticmethod
+    def _warming(vitals: Vitals) -> bool:
+        """Whether the learning rate still rises at the end of the log of a run that goes on: nothing need have moved yet."""
+        rates = [rate for rate in vitals.history.columns()["rate"] if rate == rate]
+        if len(rates) < 3 or vitals.progress >= 1:
+            return False
+        return rates[0] < 0.5 * rates[-1] and rates[-1] >= 0.98 * max(rates) and rates[-1] > rates[-3]
+
+    @staticmethod
     def _low_rate(vitals: Vitals) -> bool:
         """Whether the rate is below those that are usual for the way of training: then there is little to doubt."""
         band, rates = band_of(vitals.run), [rate for rate in vitals.history.columns()["rate"] if rate == rate]
@@ -81,11 +95,13 @@ class LossPlateau(Detector):
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
         if trend is None or trend.rows < self.rows:
-            return f"{vitals.curve.rows} rows with a loss: too few for a trend"
+            return f"{counted(vitals.curve.rows, 'row')} with a loss: too few for a trend"
         if vitals.begins_late:
             return f"the log begins at step {vitals.first_step:,}: what the loss was before is not known"
         risen = trend.level - trend.start > 3 * trend.noise * abs(trend.start)
         noted = trend.rows >= self.rows_to_note and trend.drop_most <= self.drop_hidden
+        if trend.drop <= self.drop and self._warming(vitals):
+            return "the learning rate still rises: the loss need not have moved yet"
         if trend.drop <= self.drop < self.drop_possible < trend.drop_most and not risen and not noted:
             return f"the rows scatter by {trend.noise:.0%} of the level: too much to tell whether the loss has moved"
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -84,7 +84,7 @@ class LossSpike(Detector):
         if loss is None or not vitals.loss_tells or vitals.repeated or curve.rows <= self.rows:
             return None
         if self._up:
-            return self._follow(loss, vitals)
+            return None if self._broken(loss, vitals) else self._follow(loss, vitals)
         if vitals.step - vitals.restarted < 4 * vitals.window:
             return None  # a restarted run: see resume-jump
         base = curve.recent_before
@@ -102,6 +102,10 @@ class LossSpike(Detector):
         self._last_step = vitals.step
         self._symptom = self._state(vitals, self.says_now)
         return self._symptom
+
+    def _broken(self, loss: float, vitals: Vitals) -> bool:
+        """Whether the row is NaN, or a zero that is no way back: then the episode stays as it was."""
+        return loss != loss or (loss == 0.0 and abs(self._base) > 100 * vitals.loss_resolution)
 
     def _follow(self, loss: float, vitals: Vitals) -> Symptom | None:
         """One more row of an open episode."""
@@ -182,6 +186,7 @@ class LossSpike(Detector):
             before, high = max(losses[:place]), self.jump_in_excerpt * max(losses[:place])
             if before > 0 and losses[place] >= max(high, self.least_in_excerpt) and min(losses[place:]) >= 0.6 * high:
                 evidence: dict[str, Any] = {"before": before, "peak": max(losses), "now": losses[-1], "excerpt": 1.0}
+                evidence["logged"] = float(len(losses))
                 onset = max(1, int(steps[place]) - vitals.usual_window + 1)
                 yield self.symptom("info", onset, vitals.step, says=self.says_excerpt, **evidence)
                 return
@@ -190,5 +195,5 @@ class LossSpike(Detector):
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
         if vitals.curve.rows <= self.rows:
-            return f"{vitals.curve.rows} rows with a loss: too few to tell a jump from noise"
+            return f"{counted(vitals.curve.rows, 'row')} with a loss: too few to tell a jump from noise"
         return None

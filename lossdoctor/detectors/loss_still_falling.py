@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -34,6 +34,8 @@ class LossStillFalling(Detector):
     deviations: float = 3.0
     late: float = 0.02
     epochs: float = 1.5
+    #: A level that lies by this share above the first rows has climbed before it fell.
+    climbed: float = 0.1
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
@@ -49,9 +51,11 @@ class LossStillFalling(Detector):
             return
         if vitals.epoch is not None and vitals.epoch > self.epochs and not vitals.eval_improving:
             return
+        if trend.level - vitals.curve.start > max(self.climbed, 2 * trend.noise) * abs(trend.level):
+            return  # it comes down from a climb, and is not yet where it began
         evidence: dict[str, Any] = {
             "half": min(1.0, trend.second_half),
-            "late": -trend.late_change,
+            "late": -trend.late_change / (1 - trend.late_change),  # of the level before, so that it is below 1
             "level": trend.level,
             "rate_left": trend.rate_left,
         }
@@ -60,4 +64,4 @@ class LossStillFalling(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
             return LOSS_TELLS_NOTHING
-        return f"{vitals.curve.rows} rows with a loss: too few for a trend" if vitals.curve.rows < self.rows else None
+        return f"{counted(vitals.curve.rows, 'row')} with a loss: too few for a trend" if vitals.curve.rows < self.rows else None

@@ -25,7 +25,7 @@ class PreferenceStartOffset(Detector):
     checkpoint, an adapter was loaded for only one of the two, or they run in different precision.
 
     ## What it misses
-    Logs whose first row averages many steps, and references that differ only a little.
+    Logs that leave out the first steps or whose first row averages many, and references that differ only a little.
     """
 
     series = "rewards/chosen"
@@ -35,6 +35,8 @@ class PreferenceStartOffset(Detector):
     )
     reward: float = 1.0
     steps: int = 25
+    #: Where the log has no steps, a first row from after this epoch is not that of the first step.
+    epoch: float = 0.05
     #: How alike reward / log probability must be for both answers to say that there is no reference model.
     alike: float = 0.05
 
@@ -52,6 +54,8 @@ class PreferenceStartOffset(Detector):
         values = record.values
         chosen, rejected = values.get("rewards/chosen"), values.get("rewards/rejected")
         if chosen is None or rejected is None or vitals.step > self.steps or any(name in values for name in REFERENCE_FREE):
+            return None
+        if vitals.begins_late or (vitals.run.numbered and (vitals.first_epoch or 0.0) > self.epoch):
             return None
         if not max(abs(chosen), abs(rejected)) > self.reward:  # also where one is NaN
             return None

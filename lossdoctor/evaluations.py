@@ -1,0 +1,43 @@
+"""Remedies that have to do with evaluation: to have one, to keep its best checkpoint, and to stop there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lossdoctor.metrics import less_is_better
+from lossdoctor.model import Chart, Remedy
+
+LEARNING_JUMPS = "https://www.fast.ai/posts/2023-09-04-learning-jumps/"
+#: With 1,000 examples and 15 epochs the likelihood got worse while answers got better.
+LIMA = "https://arxiv.org/abs/2305.11206"
+#: Share by which a metric must be better than at the lowest loss.
+GAIN = 0.005
+
+
+def as_often(chart: Chart) -> dict[str, Any]:
+    """Settings that evaluate and save as often as the run evaluated; every epoch where it did not."""
+    outline, every = chart.outline, chart.run.get("eval_steps")
+    strategy = chart.run.get("eval_strategy")
+    if strategy == "epoch" or outline.evals < 2 or outline.numbered or not outline.last_step:
+        return {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    steps = int(every) if isinstance(every, (int, float)) and every >= 1 else max(1, round(outline.last_step / outline.evals))
+    return {"eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps", "save_steps": steps}
+
+
+def hold_out() -> Remedy:
+    """For a run without evaluation."""
+    why = "the training loss no longer tells how good the model is; a tenth of the rows, kept apart, does"
+    change = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    return Remedy("Hold out some rows and evaluate on them", why, change, "low", (LEARNING_JUMPS,))
+
+
+def better_metric(chart: Chart) -> str | None:
+    """The metric that has gained most since the evaluation loss was at its lowest; None where none has."""
+    gains = {name: _gain(name, *values) for name, values in chart.outline.metrics.items()}
+    name = max(gains, key=gains.__getitem__, default=None)
+    return name if name and gains[name] > GAIN else None
+
+
+def _gain(name: str, at_best: float, now: float) -> float:
+    change = at_best - now if less_is_better(name) else now - at_best
+    return change / max(abs(at_best), 0.01)
