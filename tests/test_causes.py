@@ -206,3 +206,68 @@ def test_the_log_is_believed_more_than_a_configuration(asked: float, told: bool)
     report = examine(records(rows)[0], run(learning_rate=asked))
     assert [c.name for c in report.run.conflicts] == ["learning_rate"] * told
     assert report.run.get("learning_rate") == (pytest.approx(4.88e-5, rel=1e-3) if told else asked)
+
+
+def test_without_a_known_accumulation_no_examples_are_counted() -> None:
+    """A batch guessed at gives too few examples by a factor that nobody sees."""
+    assert budgets.effective_batch(run(per_device_train_batch_size=4)) is None
+    assert budgets.effective_batch(run(total_train_batch_size=32)) == 32
+
+
+def test_a_new_rate_is_not_resumed_into() -> None:
+    """A resume would bring the old learning rate back, so the remedy starts a new run from the weights."""
+    rows = [{"step": s, "loss": 2.0 - s / 200 if s < 60 else 9.0, "learning_rate": 5e-3, "grad_norm": 1.0} for s in range(1, 101)]
+    known = {**run(lora_r=8, save_steps=20).facts}
+    report = examine(records(rows)[0], Run(facts=known))
+    (diagnosis,) = [d for d in report.diagnoses if d.slug == "learning-rate-too-high"]
+    words = [remedy.do for remedy in diagnosis.remedies]
+    assert any("new run from the weights" in do for do in words) and not any(do.startswith("Resume") for do in words)
+    assert report.suggestions["learning_rate"].value < 5e-3
+
+
+def test_what_explains_the_worst_comes_first() -> None:
+    """A cause of a note does not stand before one of the critical symptom, however many points it has."""
+    chart = Chart(Run(), (symptom("loss-noise", "info"), symptom("loss-divergence")))
+
+    class Beside(Strong):
+        """Explains the note."""
+
+    class Worst(Weak):
+        """Explains what is critical."""
+
+        def weigh(self, chart: Chart) -> Opinion:
+            opinion = Opinion(chart.symptoms[1:], explanation="so it is")
+            opinion.add(1, "a little")
+            return opinion
+
+    found, _ = diagnose([Beside(), Worst(1)], chart)
+    assert [d.title for d in found] == ["weak", "strong"]
+
+
+def test_a_metric_that_gains_is_the_one_to_keep() -> None:
+    """Where accuracy is better than at the lowest evaluation loss, neither epochs are cut nor the loss kept."""
+    rows: list[dict[str, Any]] = []
+    for epoch in range(1, 9):
+        rows += [
+            {"step": 100 * epoch - 100 + s, "epoch": epoch - 1 + s / 100, "loss": 1.5 / (epoch + s / 100)}
+            for s in range(10, 101, 10)
+        ]
+        rows.append(
+            {"step": 100 * epoch, "epoch": epoch, "eval_loss": 1.0 + 0.1 * abs(epoch - 3), "eval_accuracy": 0.6 + 0.03 * epoch}
+        )
+    report = examine(records(rows)[0], run(task="supervised"))
+    (diagnosis,) = [d for d in report.diagnoses if d.slug == "overfitting"]
+    settings = {name: value for remedy in diagnosis.remedies for name, value in remedy.settings.items()}
+    assert settings["metric_for_best_model"] == "eval_accuracy" and settings["greater_is_better"] is True
+    assert "num_train_epochs" not in settings and diagnosis.confidence != "high"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "wanted"),
+    [("T4", "Qwen2.5-7B", "load_in_4bit"), ("T4", "gpt2", "gradient_checkpointing"), ("A100", "Qwen2.5-7B", "bf16")],
+)
+def test_precision_is_advised_that_the_gpu_has_room_for(gpu: str, model: str, wanted: str) -> None:
+    """fp32 where it fits, four bits where it does not, bf16 where the GPU computes it."""
+    from lossdoctor.remedies import wider_precision
+
+    assert wider_precision(run(gpu=gpu, model_name_or_path=model, fp16=True)).settings[wanted] is True

@@ -17,7 +17,8 @@ from conftest import CASES, diagnose, rows_of, write_state
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossdoctor.model import Fact
+from lossdoctor.explain import markdown, pages
+from lossdoctor.model import Fact, Remedy
 from lossdoctor.reports.json import render as as_json
 from lossdoctor.reports.json import schema
 from lossdoctor.reports.spark import sparkline
@@ -178,3 +179,54 @@ def test_a_pipe_that_closes_early_is_no_error(tmp_path: Path) -> None:
     line = f"'{sys.executable}' -m lossdoctor analyze '{state}' '{state}' | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_too_few_rows_with_something_in_them_say_so() -> None:
+    """The words "nothing broken" are said only where nothing was seen."""
+    broken = [{"loss": 2.0, "grad_norm": 1.0, "step": 1}, {"loss": 2.0, "grad_norm": math.nan, "step": 2}]
+    report = diagnose(broken)
+    assert report.verdict == "insufficient" and any(symptom.open for symptom in report.symptoms)
+    assert "see what was seen in them" in as_text([report], color=False)
+    assert "nothing broken in them" in as_text([diagnose(broken[:1])], color=False)
+
+
+def test_what_two_candidates_advise_is_printed_once() -> None:
+    """The same settings in other words are the same advice; advice without settings is told by its words."""
+    report = diagnose(BROKEN, fp16=True)
+    first, second = report.diagnoses[0], report.diagnoses[1]
+    remedies = [Remedy(f"Do {word}", "because", settings) for word, settings in (("one", {"bf16": True}), ("two", {}))]
+    again = [replace(remedies[0], do="Do the same"), replace(remedies[1], do="Do more")]
+    pair = (replace(first, remedies=tuple(remedies)), replace(second, remedies=tuple(again), confidence="medium", normal=False))
+    text = as_text([replace(report, diagnoses=tuple(replace(d, mechanism=False) for d in pair))], color=False)
+    assert text.count("bf16: true") == 1 and "Do the same" not in text and "Do more" in text
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"), [(0.5, "epoch 0.5"), (99.9, "epoch 99.9"), (99.99, "epoch 100"), (1234.5, "epoch 1,234")]
+)
+def test_many_epochs_are_a_plain_number(epochs: float, told: str) -> None:
+    """From 100 on they are whole, with separators."""
+    assert as_text([replace(diagnose(BROKEN), epochs=epochs)], color=False).partition("\n")[0].endswith(told)
+
+
+def test_a_single_row_is_one_row() -> None:
+    """What is not judged says "1 row", not "1 rows"."""
+    reasons = " ".join(item.why for item in diagnose([{"loss": 2.0, "step": 1}, {"eval_loss": 2.0, "step": 1}]).not_judged)
+    assert "1 row with a loss" in reasons and "1 evaluation:" in reasons
+    assert "1 rows" not in reasons and "1 evaluations" not in reasons
+
+
+@pytest.mark.parametrize("name", ["run/trainer_state.json", "a-folder/" * 7 + "trainer_state.json", "folder/" * 20 + "log.jsonl"])
+def test_a_path_is_broken_after_its_separators_only(name: str) -> None:
+    """Where path and numbers do not fit into one line, the path has its own."""
+    report = replace(diagnose(BROKEN), run=replace(diagnose(BROKEN).run, path=name))
+    head = as_text([report], color=False, width=80).partition("\n✖")[0].splitlines()
+    path, rest = head[0].split("  ") if len(head) == 1 else ("".join(head[:-1]), head[-1].strip())
+    assert path == name and rest == "11 rows, steps 1 to 11"
+    assert all(line.endswith("/") for line in head[:-2])
+
+
+def test_a_check_that_is_a_question_ends_as_one() -> None:
+    """No period follows the question mark."""
+    texts = [markdown(slug) for slug in pages()]
+    assert not any("?." in text for text in texts) and any("?\n" in text for text in texts)

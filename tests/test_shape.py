@@ -334,3 +334,114 @@ def test_other_losses_have_no_chance(run: Run) -> None:
     """A regression and a CTC model have no loss of guessing, whatever their vocabulary."""
     assert known_chance(run, SUPERVISED) is None
     assert nearest_chance(math.log(2), run) is None
+
+
+def rewards(values: NDArray[Any], **facts: Any) -> tuple[Report, Told]:
+    """What is said of a GRPO run with these rewards."""
+    log = [{"loss": 0.01, "reward": float(value), "step": step} for step, value in enumerate(values, 1)]
+    return listen(records(log)[0], known(trainer="GRPOTrainer", **facts))
+
+
+def collapsed(report: Report) -> list[Symptom]:
+    return [s for s in report.symptoms if s.slug == "reward-collapse"]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("ends", [(0.45, 0.7, 0.02), (-5.0, -1.0, -5.2), (0.3, 0.8, -0.6)])
+def test_a_reward_that_falls_for_good_is_critical_in_any_unit(scale: float, ends: tuple[float, float, float]) -> None:
+    """It is told once, dated to where it left its best level, and the share that is lost is at most all of it."""
+    values = scale * (np.interp(np.arange(200), [0, 80, 120, 140, 200], [*ends[:2], ends[1], ends[2], ends[2]]))
+    report, told = rewards(values + 0.05 * scale * noise(0, 200))
+    assert [(s.severity, s.open) for s in collapsed(report)] == [("critical", True)]
+    assert 120 <= collapsed(report)[0].onset <= 132 and 0.8 < collapsed(report)[0].evidence["lost"] <= 1
+    assert told_once(told)
+
+
+def test_a_reward_that_loses_half_is_a_warning_and_heals() -> None:
+    """Half of the level is lost and later made good: a warning that opens once and closes once."""
+    values = np.interp(np.arange(260), [0, 60, 100, 110, 170, 190, 260], [0.7, 0.8, 0.8, 0.32, 0.32, 0.78, 0.8])
+    report, told = rewards(values + 0.03 * noise(1, 260))
+    assert [(s.severity, s.open) for s in collapsed(report)] == [("warning", False)]
+    assert [how for how, s, _ in told if s.slug == "reward-collapse"] == ["opened", "closed"]
+
+
+def test_noise_in_the_reward_is_no_collapse() -> None:
+    """White and slow noise, heavy tails, single bad rows and sparse rewards are told in none of 160 runs."""
+    for seed in range(40):
+        draw, slow = np.random.default_rng(seed), np.zeros(150)
+        for place in range(1, 150):
+            slow[place] = 0.9 * slow[place - 1] + 0.04 * draw.standard_normal()
+        white = draw.standard_normal(150)
+        bad = np.where(draw.random(150) < 0.1, 0.0, 0.7 + 0.05 * white)
+        for values in (0.6 + slow + 0.05 * white, 0.5 + 0.05 * draw.standard_cauchy(150), bad, draw.binomial(8, 0.1, 150) / 8):
+            assert not collapsed(rewards(values)[0])
+
+
+@pytest.mark.parametrize(("first", "told"), [({"epoch": 0.0}, True), ({"epoch": 0.18}, False), ({"step": 10}, True)])
+def test_rewards_are_held_against_0_at_the_first_step_only(first: dict[str, Any], told: bool) -> None:
+    """Rows without steps that begin in the midst of the first epoch say nothing of the first step."""
+    row = {"loss": 0.3, "rewards/chosen": 5.0, "rewards/rejected": -4.0, **first}
+    report = examine(records([row])[0], Run(numbered="step" not in first))
+    assert ("preference-start-offset" in slugs(report)) is told
+
+
+def climb_and_rest(top: float, end: float) -> NDArray[Any]:
+    """From 4.7 up to `top` within six rows, and from there down to `end`."""
+    t = np.arange(300)
+    climb = np.interp(t, [0, 3, 8], [4.7, 4.7, top])
+    return (climb - (top - end) * (1 - np.exp(-np.clip(t - 8, 0, None) / 60))) * (1 + 0.005 * noise(0, 300))
+
+
+@pytest.mark.parametrize(("top", "end"), [(12.0, 6.0), (600.0, 60.0), (7.3, 6.9)])
+def test_a_loss_that_climbed_above_its_start_neither_fell_nor_stood_still(top: float, end: float) -> None:
+    """What comes down from a climb, and ends above where it began, is only a climb."""
+    found = slugs(diagnose(rows(climb_and_rest(top, end))))
+    assert "loss-divergence" in found and not found & {"loss-converged", "loss-still-falling", "loss-plateau"}
+
+
+def test_a_fall_is_less_than_the_whole() -> None:
+    """A loss that falls to next to nothing fell by less than 100 %, however steeply."""
+    losses = 0.2 + 5 * (1 - np.arange(100) / 100) ** 2 + 0.01 * noise(3, 100)
+    found = [s for s in diagnose(rows(losses)).symptoms if s.slug == "loss-still-falling"]
+    assert found and all(0 < s.evidence["late"] < 1 for s in found)
+
+
+@pytest.mark.parametrize(("total", "flat"), [(40, True), (4000, False)])
+def test_a_warm_up_that_goes_on_has_no_plateau(total: int, flat: bool) -> None:
+    """While the learning rate still rises the loss need not have moved; at the end of the run it is a plateau."""
+    log = [row | {"learning_rate": 1e-6 * row["step"]} for row in rows(2 * (1 + 0.004 * noise(0, 40)))]
+    report = diagnose(log, max_steps=total)
+    assert ("loss-plateau" in slugs(report)) is flat
+    assert flat or any("still rises" in item.why for item in report.not_judged)
+
+
+def test_a_climb_in_few_rows_begins_after_the_last_low_row() -> None:
+    """The lowest row may lie well before the climb."""
+    losses = [0.8591, 0.8486, 0.8645, 0.8846, 0.8712, 0.8781, 6.3279, 2.9985, 1.7053, 1.4118]
+    log = [{"loss": loss, "step": 350 + 10 * place} for place, loss in enumerate(losses)]
+    assert [s.onset for s in diagnose(log).symptoms if s.slug == "loss-divergence"] == [401]
+
+
+@pytest.mark.parametrize("after", [0.0, math.nan])
+def test_zeros_and_nan_heal_no_spike(after: float) -> None:
+    """A loss that jumped and stayed up has not come back because the numbers are lost."""
+    losses = np.concatenate([1 + 0.01 * noise(0, 40), 5 + 0.05 * noise(1, 12), np.full(8, after)])
+    spikes = [s for s in diagnose(rows(losses)).symptoms if s.slug == "loss-spike"]
+    assert [(s.open, s.last) for s in spikes] == [(True, 52)] and spikes[0].evidence["lasting"]
+
+
+@pytest.mark.parametrize(("evals", "train", "severity", "both"), [
+    ([2.0, 1.0, 1.2, 1.4], [2.0, 1.5, 1.2, 1.0], "warning", 0.0),
+    ([2.0, 1.0, 1.2, 1.4, 1.9], [2.0, 1.5, 1.2, 1.0, 4.0], "warning", 1.0),
+    ([3.0, 0.08, 0.083, 0.086], [2.0, 1.5, 1.2, 1.0], "info", 0.0),
+])  # fmt: skip
+def test_a_rise_of_the_evaluation_says_whether_training_rises_too(
+    evals: list[float], train: list[float], severity: str, both: float
+) -> None:
+    """It is in the evidence; a rise that is next to nothing of the first evaluation is a note."""
+    log: list[dict[str, Any]] = []
+    for place, (loss, value) in enumerate(zip(train, evals, strict=True)):
+        log += [{"loss": loss + row / 100, "step": 10 * place + row} for row in range(1, 10)]
+        log.append({"eval_loss": value, "step": 10 * place + 10})
+    found = [s for s in diagnose(log).symptoms if s.slug == "eval-loss-rising"]
+    assert [(s.severity, s.evidence["both"]) for s in found] == [(severity, both)]

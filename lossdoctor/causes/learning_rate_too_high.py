@@ -103,7 +103,7 @@ class LearningRateTooHigh(Cause):
         at, peak = chart.outline.rate_at(climb.onset), chart.outline.peak_rate
         if at is not None and peak:
             if at >= self.near_peak * peak:
-                opinion.add(1, f"it began at step {climb.onset:,}, at a rate of {short(at)}{_of_peak(at, peak)}")
+                opinion.add(1, f"it began at step {climb.onset:,}, at a rate of {short(at)}, {at / peak:.0%} of its peak")
             elif at < self.decayed * peak and chart.outline.rate_at(0) != at:
                 opinion.add(-2, f"the rate had decayed to {short(at)} when it began")
 
@@ -178,6 +178,8 @@ class LearningRateTooHigh(Cause):
 
     @staticmethod
     def _explain(chart: Chart, climbs: list[Symptom]) -> str:
+        if chart.seen("reward-collapse"):
+            return "Each update moves the policy further from where its answers were sampled than the reward can vouch for."
         lost = any(s.severity == "critical" and s.open for s in climbs) or chart.seen("loss-at-chance")
         words = "Each step goes further than the loss is smooth, so it lands higher than it began"
         if lost:
@@ -187,6 +189,8 @@ class LearningRateTooHigh(Cause):
     def check(self, chart: Chart) -> str:
         if any(chart.seen(slug) for slug in CLIMBS):
             return self.decide_by
+        if chart.seen("reward-collapse"):
+            return "go on from before the fall at a third of the learning rate: the reward must hold"
         return "run 100 steps from the base model at a tenth of the learning rate: the loss must begin to fall"
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -194,7 +198,3 @@ class LearningRateTooHigh(Cause):
         classifier = chance is not None and chance.evidence["answers"] <= MOST_CLASSES
         rate = lowered(chart, onset, CLASSIFIER / 2 if classifier else None)
         return (rate, *gentler_start(chart, onset), *start_again(chart, anew=True))
-
-
-def _of_peak(rate: float, peak: float) -> str:
-    return ", its peak" if rate >= 0.98 * peak else f", {rate / peak:.0%} of its peak"

@@ -107,6 +107,11 @@ class Overfitting(Cause):
         """Whether so low a loss means anything: a classifier reaches it by being right."""
         return Signs(chart).text_model is True and not chart.run.get("num_labels")
 
+    def check(self, chart: Chart) -> str:
+        if better_metric(chart):
+            return "read the answers of the checkpoint at the lowest eval_loss and of the last one: which would you ship?"
+        return self.decide_by
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         rising = next((s for s in chart.all("eval-loss-rising") if s.open), None)
         if rising is None:

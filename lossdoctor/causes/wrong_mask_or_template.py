@@ -38,6 +38,8 @@ class WrongMaskOrTemplate(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
+        if Signs(chart).broken:
+            return None
         if opening is None:
             return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))

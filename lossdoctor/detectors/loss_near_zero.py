@@ -55,4 +55,5 @@ class LossNearZero(Detector):
         if vitals.epoch is None:
             yield self.symptom(severity, onset, vitals.step, says=self.says_without_epoch, **evidence)
         else:
-            yield self.symptom(severity, onset, vitals.step, epoch=vitals.epoch, **evidence)
+            says = self.says if vitals.epoch < 99.95 else self.says.replace("{epoch:.3g}", "{epoch:,.0f}")
+            yield self.symptom(severity, onset, vitals.step, says=says, epoch=vitals.epoch, **evidence)

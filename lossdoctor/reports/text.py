@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -77,7 +79,7 @@ def _comparable(reports: Sequence[Report]) -> bool:
 
 
 def _print(console: Console, report: Report) -> None:
-    console.print(_headline(report))
+    console.print(_headline(report, console.width))
     console.print(_verdict(report))
     for line in _curve(report, console.width):
         console.print(line, no_wrap=True, overflow="crop")
@@ -113,13 +115,26 @@ def _print(console: Console, report: Report) -> None:
             _bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
 
 
-def _headline(report: Report) -> Text:
+def _headline(report: Report, width: int) -> Text:
+    """The path and what is in it; on lines of their own where one line is too short for both."""
     parts = [f"{report.rows:,} row" + "s" * (report.rows != 1)]
     if report.first_step is not None and report.last_step is not None:
         parts.append(f"steps {report.first_step:,} to {report.last_step:,}")
     if report.epochs:
-        parts.append(f"epoch {report.epochs:.3g}")
-    return Text.assemble((report.run.path or "this run", "bold"), ("  " + ", ".join(parts), "dim"))
+        parts.append(f"epoch {report.epochs:.3g}" if report.epochs < 99.95 else f"epoch {report.epochs:,.0f}")
+    path, rest = report.run.path or "this run", ", ".join(parts)
+    fits = cell_len(path) + 2 + len(rest) <= width
+    return Text.assemble((path if fits else _folded(path, width), "bold"), "  " if fits else "\n  ", (rest, "dim"))
+
+
+def _folded(path: str, width: int) -> str:
+    """A path in as many lines as it needs, each of them broken after a separator."""
+    lines = [""]
+    for part in re.split(r"(?<=[/\\])", path):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _verdict(report: Report) -> Text:
@@ -140,6 +155,10 @@ def _verdict(report: Report) -> Text:
             words = "Nothing wrong at the end of this log; what was seen on the way has healed."
     else:
         words = "Too few rows to judge; nothing broken in them."
+        if any(symptom.open for symptom in report.symptoms):
+            words = "Too few rows to judge; see what was seen in them."
+        elif cause and cause.confidence != "low":
+            words = f"Too few rows to judge. Worth knowing: {cause.title}."
     return Text.assemble((f"{MARKS[report.verdict]} {report.verdict.upper()}  ", style), words)
 
 
@@ -184,12 +203,17 @@ def _diagnosis(console: Console, place: int, diagnosis: Diagnosis, told: list[Re
         console.print(Padding(Text(_explanation(diagnosis)), (0, 0, 0, 5)))
     if diagnosis.decide_by:
         _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
-    fresh = [remedy for remedy in diagnosis.remedies if remedy not in told]
+    fresh = [remedy for remedy in diagnosis.remedies if not _told(remedy, told)]
     if fresh and (place == 1 or diagnosis.confidence != "low"):
         console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
         told += fresh
         for remedy in fresh:
             _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, run), indent=5)
+
+
+def _told(remedy: Remedy, told: Sequence[Remedy]) -> bool:
+    """Whether a candidate before this one has said to change the same, in whatever words."""
+    return any(remedy == other or (remedy.settings and remedy.settings == other.settings) for other in told)
 
 
 def _title(diagnosis: Diagnosis) -> str:
