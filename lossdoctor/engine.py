@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from lossdoctor.base import Cause, Detector, Page
+from lossdoctor.base import Cause, Detector, Page, counted
 from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
 from lossdoctor.learning_rates import another_rate
@@ -317,10 +317,12 @@ class Engine:
                 reasons.setdefault(reason, []).append(detector.slug)
         blind = []
         if self.vitals.rows < ENOUGH_ROWS:
-            blind.append(NotJudged("health of the run", f"{self.vitals.rows} training rows: too few for a verdict of health"))
+            blind.append(
+                NotJudged("health of the run", f"{counted(self.vitals.rows, 'training row')}: too few for a verdict of health")
+            )
         blind += [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
         if not self.vitals.loss_tells:
-            blind.append(NotJudged("reward and KL divergence", "this version does not watch them: look at their curves yourself"))
+            blind.append(NotJudged("KL divergence", "this version does not watch it: look at its curve yourself"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]
         return blind
 

@@ -133,6 +133,12 @@ def short(value: Any) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def in_epochs(epochs: float | None) -> str:
+    """A number of epochs to three digits: 0.05, 2.5, 1,000."""
+    epochs = epochs or 0.0
+    return f"{epochs:.3g}" if epochs < 99.95 else f"{epochs:,.0f}"
+
+
 def plain(value: Any) -> str:
     """A number in both notations where they differ: "2e-4 (0.0002)"."""
     words = short(value)

@@ -186,7 +186,7 @@ class Vitals:
             numbered=self.run.numbered,
             table=self.history.columns(),
             ends=self.columns.ends(),
-            metrics={name: (value, self._metrics.get(name, value)) for name, value in self._metrics_at_best.items()},
+            metrics={name: (self._metrics_at_best.get(name, value), value) for name, value in self._metrics.items()},
             last_eval_step=self.eval_finite_step,
             reward_nan=self.reward_nan,
         )
@@ -298,9 +298,9 @@ class Vitals:
         self.evals += 1
         for name, value in record.values.items():
             if is_eval_loss(name):
+                self._metrics = metrics_of(record.values, name) or self._metrics
                 if isfinite(value):
                     self.eval_finite_step, self.eval_loss = record.step, value
-                    self._metrics = metrics_of(record.values, name) or self._metrics
                     if self.eval_first is None:
                         self.eval_first = self.eval_best = value
                         self._metrics_at_best = self._metrics

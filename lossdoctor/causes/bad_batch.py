@@ -49,7 +49,8 @@ class BadBatch(Cause):
             return None
         opinion, worst = Opinion(tuple(spikes)), max(spikes, key=lambda s: s.evidence["peak"])
         if worst.evidence.get("excerpt"):
-            opinion.add(1, "a single row is far above the others")
+            pair = worst.evidence.get("logged") == 2
+            opinion.add(1, "the second of two rows is far above the first" if pair else "a row is far above the others")
             opinion.explanation = "One extreme batch can throw the loss up; in a sound run it comes down again within a few rows."
             return opinion
         times = max([len(spikes), *(int(s.evidence.get("spikes", 1)) for s in spikes)])

@@ -97,9 +97,9 @@ class LearningRateTooHigh(Cause):
             self._weigh_spikes(opinion, climb, chart)
         elif climb.open:
             points = 3 if climb.severity == "critical" else 2
-            opinion.add(points, "the loss climbed and stayed up, with finite numbers throughout")
+            opinion.add(points, "the loss climbed and stayed up, with finite numbers")
         else:
-            opinion.add(1, "the loss climbed for many rows, with finite numbers throughout")
+            opinion.add(1, "the loss climbed for many rows, with finite numbers")
         at, peak = chart.outline.rate_at(climb.onset), chart.outline.peak_rate
         if at is not None and peak:
             if at >= self.near_peak * peak:

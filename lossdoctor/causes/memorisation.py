@@ -8,6 +8,7 @@ from lossdoctor.evaluations import hold_out
 from lossdoctor.learning_rates import GUIDE
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
+from lossdoctor.slips import in_epochs
 
 
 @dataclass(eq=False, repr=False)
@@ -51,9 +52,11 @@ class Memorisation(Cause):
                 f"the loss drops by {stairs.evidence['drop']:.0%} where an epoch ends and the examples come again",
             )
         if near and (outline.epochs or 0) > 1.5:
-            opinion.add(3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {outline.epochs:.3g}")
+            opinion.add(
+                3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {in_epochs(outline.epochs)}"
+            )
         elif not stairs and self._faint(chart):
-            opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {outline.epochs:.3g}")
+            opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {in_epochs(outline.epochs)}")
         if not opinion.points:
             return None
         if outline.best_eval is not None and outline.first_eval and outline.last_eval is not None:
@@ -86,6 +89,6 @@ class Memorisation(Cause):
                 f"1 to {EPOCHS} epochs are usual for instruction tuning; more help only where a metric of the task says so, as "
                 "for few long reasoning traces"
             )
-            do = f"as long as there is no evaluation, train for {EPOCHS} epochs rather than {epochs:.3g}"
+            do = f"as long as there is no evaluation, train for {EPOCHS} epochs rather than {in_epochs(epochs)}"
             remedies.append(Remedy(do, why, {"num_train_epochs": EPOCHS}, "none", (GUIDE, LONG_EPOCHS), alternative=True))
         return tuple(remedies)

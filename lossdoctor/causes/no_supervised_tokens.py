@@ -8,6 +8,16 @@ from lossdoctor.model import Chart, Remedy, Rule
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE
 
+NO_LABELS = (
+    "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut off by max_length, the "
+    "response template was not found in the tokens, or the chat template marks nothing as the assistant's. The mean over nothing "
+    "is NaN, its gradient 0, and the log shows 0.0."
+)
+SOME_BATCHES = (
+    "A mean over no labelled tokens is NaN. One evaluation batch whose answers were all cut off by max_length, or whose template "
+    "was not found, makes the whole evaluation loss NaN; the training is not touched by it."
+)
+
 
 @dataclass(eq=False, repr=False)
 class NoSupervisedTokens(Cause):
@@ -69,11 +79,7 @@ class NoSupervisedTokens(Cause):
             opinion.add(1, "the trainer masks prompts, and masks everything when it finds no answer")
         if signs.precision == "fp16" and not masked:
             opinion.add(-1, "fp16 is on: an overflow looks the same without a gradient norm")
-        opinion.explanation = (
-            "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut off by max_length, "
-            "the response template was not found in the tokens, or the chat template marks nothing as the assistant's. The mean "
-            "over nothing is NaN, its gradient 0, and the log shows 0.0."
-        )
+        opinion.explanation = SOME_BATCHES if signs.eval_not_finite and not signs.broken else NO_LABELS
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

@@ -9,6 +9,7 @@ from lossdoctor.learning_rates import GUIDE, LORA, band_of, change, lower, rate_
 from lossdoctor.metrics import less_is_better
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
+from lossdoctor.slips import in_epochs
 
 FROM_THE_MINIMUM = (
     "From the minimum of the evaluation loss on, each step teaches the training examples themselves rather than what "
@@ -96,7 +97,7 @@ class Overfitting(Cause):
             return None
         opinion = Opinion((near,) if near else ())
         opinion.add(
-            2, f"the training loss is {outline.level:.2g} at epoch {outline.epochs:.3g}: every example was seen that often"
+            2, f"the training loss is {outline.level:.2g} at epoch {in_epochs(outline.epochs)}: every example was seen that often"
         )
         opinion.add(-1, "no evaluation loss was logged, so what the model does with new examples is not known")
         opinion.points += 1
@@ -131,7 +132,7 @@ class Overfitting(Cause):
         remedies = [Remedy(do, why, keep | as_often(chart), "none", (LEARNING_JUMPS,))]
         epochs = ceil(best / each - 0.25) if each else None
         if epochs and chart.outline.epochs and each and 1 <= epochs < chart.outline.epochs - 0.5:
-            why = f"the evaluation loss had its minimum after {best / each:.2g} of {chart.outline.epochs:.3g} epochs"
+            why = f"the evaluation loss had its minimum after {best / each:.2g} of {in_epochs(chart.outline.epochs)} epochs"
             do = f"Train for {epochs} epoch{'s' * (epochs > 1)}"
             remedies.append(Remedy(do, why, {"num_train_epochs": epochs}, "none", (LEARNING_JUMPS, GUIDE)))
         if rate and epochs is not None and epochs <= 1:

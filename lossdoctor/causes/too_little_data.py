@@ -7,6 +7,7 @@ from lossdoctor.budgets import examples, small_set
 from lossdoctor.evaluations import LEARNING_JUMPS, hold_out
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
+from lossdoctor.slips import in_epochs
 
 
 @dataclass(eq=False, repr=False)
@@ -46,7 +47,7 @@ class TooLittleData(Cause):
         elif rows is not None:
             opinion.add(-2, f"there are about {rows:,} training examples")
         if epochs >= self.often:
-            opinion.add(1, f"each was shown {epochs:.3g} times")
+            opinion.add(1, f"each was shown {in_epochs(epochs)} times")
         if opinion.points <= 0:
             return None
         opinion.explanation = (

@@ -6,14 +6,10 @@ from math import isfinite
 from typing import Any
 
 from lossdoctor.base import Detector, counted
+from lossdoctor.metrics import less_is_better, metrics_of
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.vitals import Vitals, is_eval_loss
-
-#: Metrics of which less is better; of all others more is.
-LESS_IS_BETTER = ("wer", "cer", "perplexity", "ppl", "error", "mse", "rmse", "mae", "ter")
-#: Columns of an evaluation that measure the machine.
-NO_METRIC = ("runtime", "_per_second", "samples", "_loss", "epoch", "gen_len", "jit", "entropy", "num_tokens", "_time", "memory")
 
 
 @dataclass
@@ -118,12 +114,8 @@ class EvalLossRising(Detector):
     @staticmethod
     def _metrics(series: str, record: Record) -> dict[str, float]:
         """The metrics of this set, turned so that more is better."""
-        prefix = series[: -len("loss")]
-        return {
-            name: -value if any(word in name.lower() for word in LESS_IS_BETTER) else value
-            for name, value in record.values.items()
-            if name.startswith(prefix) and isfinite(value) and not any(word in name for word in NO_METRIC) and name != series
-        }
+        found = metrics_of(record.values, series)
+        return {name: -value if less_is_better(name) else value for name, value in found.items()}
 
     def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
         needed = self.evaluations_of_many if seen.count >= self.many else self.evaluations

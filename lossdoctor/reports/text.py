@@ -121,7 +121,7 @@ def _headline(report: Report, width: int) -> Text:
     if report.first_step is not None and report.last_step is not None:
         parts.append(f"steps {report.first_step:,} to {report.last_step:,}")
     if report.epochs:
-        parts.append(f"epoch {report.epochs:.3g}" if report.epochs < 99.95 else f"epoch {report.epochs:,.0f}")
+        parts.append(f"epoch {slips.in_epochs(report.epochs)}")
     path, rest = report.run.path or "this run", ", ".join(parts)
     fits = cell_len(path) + 2 + len(rest) <= width
     return Text.assemble((path if fits else _folded(path, width), "bold"), "  " if fits else "\n  ", (rest, "dim"))
