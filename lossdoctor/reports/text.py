@@ -237,8 +237,13 @@ def _remedy(remedy: Remedy, run: Run) -> Text:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
+    """As YAML writes it, so that it can be pasted."""
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_value(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
     return slips.short(value) if isinstance(value, float) else str(value)
 
 
