@@ -45,7 +45,8 @@ def language_model(run: Run) -> bool:
     generates = any(name in words for name in ("sft", "llama", "axolotl", "swift", "causal"))
     if generates or run.get("num_labels") is not None:
         return generates
-    return vocabulary_of(run) is not None or (adapter(run) is True and (billions(run) or 0.0) >= 1)
+    size = billions(run) or 0.0
+    return vocabulary_of(run) is not None or size >= (1.0 if adapter(run) else 0.1 if run.get("vocab_size") else 1e9)
 
 
 def known_chance(run: Run, task: str) -> Chance | None:

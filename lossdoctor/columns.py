@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import isfinite
 
 from lossdoctor.model import Ends
@@ -22,6 +22,7 @@ class Columns:
         self._first: dict[str, list[float]] = {}
         self._last: dict[str, deque[float]] = {}
         self._rows: dict[str, int] = {}
+        self._highest: dict[str, float] = {}
 
     def see(self, values: Mapping[str, float]) -> None:
         """Takes the values of the next row; those that are not finite are passed over."""
@@ -36,10 +37,15 @@ class Columns:
             if len(self._first[name]) < FIRST:
                 self._first[name].append(value)
             self._last[name].append(value)
+            self._highest[name] = max(value, self._highest.get(name, value))
 
     def ends(self) -> dict[str, Ends]:
         """The means of the first and of the last rows, by column."""
         return {
-            name: Ends(rows, sum(self._first[name]) / len(self._first[name]), sum(self._last[name]) / len(self._last[name]))
+            name: Ends(rows, _mean(self._first[name]), _mean(self._last[name]), self._highest[name])
             for name, rows in self._rows.items()
         }
+
+
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values)

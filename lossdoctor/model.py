@@ -193,11 +193,12 @@ class NotJudged:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """How one column began and ended: the means of its first three and its last five rows."""
+    """How one column began and ended: the means of its first three and its last five rows; and the highest row."""
 
     rows: int
     first: float
     last: float
+    highest: float
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,12 @@ class Outline:
         """The middle one of all gradient norms; None where none was logged."""
         norms = sorted(self.there("norm"))
         return norms[len(norms) // 2] if norms else None
+
+    def rate_begun_anew(self, step: int, times: float) -> tuple[float, float] | None:
+        """The last learning rate before `step` and the highest of the five rows after it, if that is so many times higher."""
+        rows = [(s, r) for s, r in zip(self.table.get("step", ()), self.table.get("rate", ()), strict=True) if r == r]
+        before, after = [rate for at, rate in rows if at < step], [rate for at, rate in rows if at >= step][:5]
+        return (before[-1], max(after)) if before and after and max(after) >= times * before[-1] else None
 
     def rate_at(self, step: int) -> float | None:
         """The learning rate of the first row at or after `step`; None where none was logged."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from lossdoctor import hardware
+from lossdoctor.chance import language_model
 from lossdoctor.model import Chart, Symptom
 
 Gradient = Literal["not finite", "zero", "constant", "finite", "absent"]
@@ -179,6 +180,7 @@ class Signs:
         words = f"{self.framework} {self.run.get('model_name_or_path') or ''}".lower()
         if any(w in words for w in ("diffus", "kohya", "sd-scripts", "flux", "sdxl", "video", "dino", "mmcv", "cogkit", "repa")):
             return False
-        if any(w in words for w in ("sft", "trl", "llama", "hf trainer", "axolotl", "swift", "fastchat", "gpt", "qwen", "bert")):
+        trainers = ("sft", "trl", "unsloth", "llama", "hf trainer", "axolotl", "swift", "fastchat", "gpt", "qwen", "bert")
+        if language_model(self.run) or any(w in words for w in trainers):
             return True
         return None

@@ -194,7 +194,7 @@ def test_the_outline_tells_how_the_columns_of_rewards_began_and_ended() -> None:
         for record in records([row])[0]:
             vitals.observe(record)
     found = vitals.outline()
-    assert found.ends == {"rewards/margins": Ends(8, pytest.approx(0.1), 1.0)}
+    assert found.ends == {"rewards/margins": Ends(8, pytest.approx(0.1), 1.0, 1.0)}
     assert found.peak_rate == pytest.approx(9e-6) and found.typical_norm == 2.0
     assert found.rate_at(4) == pytest.approx(4e-6) and found.rate_at(10) is None
 

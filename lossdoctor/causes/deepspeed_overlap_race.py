@@ -41,6 +41,8 @@ class DeepspeedOverlapRace(Cause):
         stage = hardware.zero_stage(run)
         constant = signs.gradient == "constant"
         weak = chart.seen("gradient-not-finite") if hardware.uses_deepspeed(run) else None
+        if not signs.broken and stage in (1, 2) and (doubled := self._doubled(chart)):
+            return doubled
         if not (signs.broken or weak) or not (hardware.uses_deepspeed(run) or constant):
             return None
         if stage in (0, 3) or run.get("overlap_comm") is False or hardware.gpus(run) == 1 or signs.gradient == "zero":
@@ -69,6 +71,18 @@ class DeepspeedOverlapRace(Cause):
             "Which GPU, bucket size and model loses the race is chance, so the same configuration works elsewhere; what "
             "arrives is garbage or NaN, and the next step puts it into the weights."
         )
+        return opinion
+
+    @staticmethod
+    def _doubled(chart: Chart) -> Opinion | None:
+        """A first loss of exactly twice the second, without a step that could have halved it."""
+        losses, run = chart.outline.there("loss"), chart.run
+        begins = chart.outline.first_step == 1 and not chart.outline.begins_late and chart.outline.window == 1
+        if len(losses) < 2 or not begins or run.get("overlap_comm") is False or not 1.98 < losses[0] / losses[1] < 2.02:
+            return None
+        opinion = Opinion(())
+        opinion.add(3, f"the first loss, {losses[0]:.4g}, is twice the second: the two do not come from the same sums")
+        opinion.explanation = "With overlap_comm, ZeRO-1 and ZeRO-2 may reduce buffers that are not filled yet, or twice."
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

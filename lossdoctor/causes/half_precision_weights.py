@@ -85,7 +85,7 @@ class HalfPrecisionWeights(Cause):
         opinion.add(1, still.words)
         opinion.add(2, f"the weights are {'fp16, like all else' if pure else dtype}")
         if rate and rate < self.last_digit:
-            opinion.add(1, f"at a rate of {short(rate)} an update is smaller than the last digit of a typical weight of 0.02")
+            opinion.add(2, f"at a rate of {short(rate)} an update is smaller than the last digit of a typical weight of 0.02")
         if adapter(chart.run):
             opinion.add(-1, "an adapter is trained, and PEFT keeps its weights in 32 bits unless told otherwise")
         opinion.explanation = LOST

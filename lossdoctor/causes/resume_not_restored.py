@@ -70,10 +70,14 @@ class ResumeNotRestored(Cause):
             every, saved = chart.run.get("save_steps"), back.onset - 1
             if isinstance(every, (int, float)) and every > 1 and saved % every == 0:
                 opinion.add(2, f"it does so right after step {saved:,}, where a checkpoint was due (save_steps {every:.0f})")
-            if anew := self._rate_anew(chart, back):
+            if anew := chart.outline.rate_begun_anew(back.onset, self.rate_anew):
                 opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
             if opinion.points < 2:
                 return None  # a jump alone has likelier causes
+        elif at_new_rate := self._climb_at_new_rate(chart):
+            climb, (before, after) = at_new_rate
+            opinion.because = (climb,)
+            opinion.add(3, f"the loss climbs where the learning rate went from {short(before)} to {short(after)}: it began anew")
         elif resumed and self._rose(chart):
             opinion.add(1, f"the loss is {losses[-1]:.3g}, and was {losses[0]:.3g}")
         if not opinion.points:
@@ -94,6 +98,15 @@ class ResumeNotRestored(Cause):
         climbs = chart.all("loss-spike", "loss-divergence")
         return next((s for s in climbs if 0 < s.onset - int(found[1]) <= max(2, chart.outline.window)), None)
 
+    def _climb_at_new_rate(self, chart: Chart) -> tuple[Symptom, tuple[float, float]] | None:
+        """A climb that begins where a rate that was falling starts again."""
+        if "restart" in str(chart.run.get("lr_scheduler_type") or ""):
+            return None
+        for climb in chart.all("loss-spike", "loss-divergence"):
+            if climb.severity != "info" and (rates := chart.outline.rate_begun_anew(climb.onset, self.rate_anew)):
+                return climb, rates
+        return None
+
     def _rose(self, chart: Chart) -> bool:
         losses = chart.outline.there("loss")
         return 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0
@@ -112,7 +125,7 @@ class ResumeNotRestored(Cause):
     def _weigh_jump(self, chart: Chart, jump: Symptom) -> Opinion:
         opinion = Opinion((jump,))
         before, after, start = (jump.evidence[name] for name in ("before", "after", "start"))
-        anew = self._rate_anew(chart, jump)
+        anew = chart.outline.rate_begun_anew(jump.onset, self.rate_anew)
         if after < before:
             opinion.add(2, f"the loss drops from {before:.3g} to {after:.3g} at once: the model has just seen these examples")
             if chart.run.get("ignore_data_skip"):
@@ -145,16 +158,6 @@ class ResumeNotRestored(Cause):
         if hardware.precision(chart.run) == "fp16":
             opinion.explanation += " Under fp16 the loss scale starts at 65,536 again and skips some steps unless it was saved."
         return opinion
-
-    def _rate_anew(self, chart: Chart, jump: Symptom) -> tuple[float, float] | None:
-        """The last rate before the restart and the highest soon after, where the schedule began again."""
-        table = chart.outline.table
-        rows = [(s, r) for s, r in zip(table.get("step", ()), table.get("rate", ()), strict=True) if r == r]
-        before = [rate for step, rate in rows if step < jump.onset]
-        after = [rate for step, rate in rows if step >= jump.onset][:5]
-        if not before or not after or max(after) < self.rate_anew * before[-1]:
-            return None
-        return before[-1], max(after)
 
     def check(self, chart: Chart) -> str:
         jump = chart.seen("resume-jump")

@@ -51,6 +51,9 @@ class RlLossNotMeaningful(Cause):
             return None  # margins that shrink are not expected
         opinion = Opinion(())
         opinion.add(6, f"the columns or the trainer say {task}")
+        kl = chart.outline.ends.get("kl")
+        if kl and kl.highest > KL_HIGH:
+            opinion.add(-2, f"the KL divergence reached {kl.highest:.3g}, which is far from the reference and not expected")
         opinion.explanation = (
             "GRPO and PPO start at a loss of 0, because the policy equals its reference, and rise with the divergence or go "
             f"below 0: neither is an error. What counts is the reward.{_reward(chart)}"
@@ -61,6 +64,8 @@ class RlLossNotMeaningful(Cause):
         return opinion
 
 
+#: A KL divergence from which on the policy is far from its reference.
+KL_HIGH = 10.0
 #: Rows from which the first and the last ones tell a change.
 ROWS = 8
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lossdoctor.base import MEDIUM, Cause, Opinion
 from lossdoctor.families import vocabulary_of
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.signs import Signs
+
+ROWS = (
+    "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The new rows "
+    "are random, and their logits outweigh those of all other tokens until they are trained."
+)
+SETTLED = " The loss came down, so they are: nothing has to be changed in this run."
 
 
 @dataclass(eq=False, repr=False)
@@ -30,15 +37,19 @@ class UntrainedEmbeddings(Cause):
     confirmed = 1
     decide_by = "compare len(tokenizer) with the rows of model.get_input_embeddings() in the base model: were tokens added?"
 
+    #: No pretrained model starts there on text.
+    high: float = 6.0
+
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
-        if opening is None or opening.evidence["answers"] < 100 or Signs(chart).broken:
+        if Signs(chart).broken:
             return None
+        if opening is None or opening.evidence["answers"] < 100:
+            return self._added(chart)
         opinion = Opinion((opening,))
         opinion.add(2, "a model that gives wrong answers with confidence does worse than guessing, and new rows do that")
-        vocabulary, family = chart.run.get("vocab_size"), vocabulary_of(chart.run)
-        if isinstance(vocabulary, int) and family and vocabulary > family + 64:
-            opinion.add(2, f"the vocabulary has {vocabulary:,} tokens, and that of this family {family:,}: rows were added")
+        if added := _tokens_added(chart.run):
+            opinion.add(2, added)
         if not opening.open:
             opinion.add(2, f"the loss was below guessing again by step {opening.last:,}: new rows learn that fast")
         elif chart.run.get("use_lora") or chart.run.get("lora_r"):
@@ -46,12 +57,18 @@ class UntrainedEmbeddings(Cause):
         if opening.severity == "info":
             opinion.add(-1, "nothing says that a language model is trained: a loss of another kind may begin anywhere")
             opinion.points = min(opinion.points, MEDIUM - 1)
-        opinion.explanation = (
-            "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The "
-            "new rows are random, and their logits outweigh those of all other tokens until they are trained."
-        )
-        if not opening.open:
-            opinion.explanation += " The loss came down, so they are: nothing has to be changed in this run."
+        opinion.explanation = ROWS + ("" if opening.open else SETTLED)
+        return opinion
+
+    def _added(self, chart: Chart) -> Opinion | None:
+        """A high first loss of a model to which tokens were added, below that of guessing."""
+        outline, added = chart.outline, _tokens_added(chart.run)
+        if not added or outline.begins_late or not outline.first_loss or outline.first_loss < self.high:
+            return None
+        opinion = Opinion(())
+        opinion.add(2, added)
+        opinion.add(1, f"the first loss is {outline.first_loss:.3g}; a pretrained model starts between 0.5 and 3")
+        opinion.explanation = ROWS + (SETTLED if (outline.level or self.high) < 0.5 * outline.first_loss else "")
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -74,3 +91,11 @@ class UntrainedEmbeddings(Cause):
                 ("https://huggingface.co/docs/peft/developer_guides/lora",),
             ),
         )
+
+
+def _tokens_added(run: Run) -> str | None:
+    """How we know that the vocabulary was extended; None where nothing says so."""
+    vocabulary, family, name = run.get("vocab_size"), vocabulary_of(run), str(run.get("model_name_or_path") or "")
+    if isinstance(vocabulary, int) and family and vocabulary > family + 64:
+        return f"the vocabulary has {vocabulary:,} tokens, and that of this family {family:,}: rows were added"
+    return f"the model is called {name}: rows were added" if re.search(r"\+.*\btokens?\b", name.lower()) else None

@@ -3,6 +3,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
 from lossdoctor.model import Severity, Symptom
@@ -25,7 +27,7 @@ class EpochStaircase(Detector):
     good the model is on anything new; only an evaluation set does.
 
     ## What it misses
-    Epochs of fewer than eight rows, and logs without an epoch column.
+    Epochs of fewer than eight rows, unless the steps are plain, and logs without an epoch column.
     """
 
     says = "the loss drops by {drop:.0%} at each of {boundaries:.0f} epoch boundaries, the first at step {onset:,}"
@@ -34,15 +36,19 @@ class EpochStaircase(Detector):
     drop_to_note: float = 0.05
     drop_to_warn: float = 0.15
     drop_at_one: float = 0.25
+    #: With three to eight rows per epoch, and rows that hardly move between.
+    drop_of_few: float = 0.10
     deviations: float = 4.0
     #: A single boundary must stand out further.
     deviations_of_one: float = 6.0
     rows_for_one: int = 24
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if self.blind(vitals) or (vitals.epoch or 0) < 1.1:
-            return
         columns = vitals.history.columns()
+        if few := self._few(vitals):
+            yield few
+        if few or self.blind(vitals) or (vitals.epoch or 0) < 1.1:
+            return
         loss, epoch = columns["loss"], columns["epoch"]
         rows_per_epoch = (len(loss) - 1) / max(1e-9, epoch[-1] - epoch[0])
         side = int(min(12, max(3, rows_per_epoch // 3)))
@@ -77,6 +83,29 @@ class EpochStaircase(Detector):
             epoch=float(round(epoch[place])),
             level=vitals.curve.recent,
         )
+
+    def _few(self, vitals: Vitals) -> Symptom | None:
+        """Three to eight rows per epoch: every boundary is a step down, and the rows between them hardly move."""
+        columns, last = vitals.history.columns(), int((vitals.epoch or 0.0) + 1e-9)
+        loss, epoch = columns["loss"], columns["epoch"]
+        if last < 2 or not vitals.loss_tells or not 3 <= vitals.history.rows / last < self.rows_per_epoch or epoch[0] != epoch[0]:
+            return None
+        epochs = [[value for value, at in zip(loss, epoch, strict=True) if n < at <= n + 1 + 1e-9] for n in range(last)]
+        if min(map(len, epochs)) < 3 or min(map(min, epochs)) <= 0:
+            return None
+        within = [abs(sum(rows[:2]) - sum(rows[-2:])) / sum(rows[:2]) for rows in epochs]
+        drops = [(sum(a[-2:]) - sum(b[:2])) / sum(a[-2:]) for a, b in pairwise(epochs)]
+        if min(drops) < self.drop_of_few or max(within) > 0.5 * min(drops):
+            return None
+        mean, place = sum(drops) / len(drops), len(epochs[0])
+        evidence: dict[str, Any] = {
+            "drop": mean,
+            "excess": mean,
+            "boundaries": float(len(drops)),
+            "epoch": 1.0,
+            "level": vitals.curve.recent,
+        }
+        return self.symptom("info", int(columns["step"][place]), vitals.step, **evidence)
 
     def blind(self, vitals: Vitals) -> str | None:
         epoch = vitals.epoch

@@ -116,5 +116,7 @@ class LossAtChance(Detector):
             return off <= self.near_known or frozen
         if chance.kind == "classes":  # a descent may end near the logarithm of some small number by accident
             near = self.near_two_or_three if chance.answers <= 3 else self.near_classes
+            if abs(vitals.curve.start - chance.loss) > 2 * near * chance.loss:
+                return False  # it came from elsewhere
             return off <= near and from_start and scatter <= self.scatter
         return frozen or (off <= self.near_tokens and scatter <= (self.scatter if from_start else self.scatter_after_drop))

@@ -40,6 +40,8 @@ class LossDivergence(Detector):
     deviations: float = 5.0
     rows_running: int = 5
     rows: int = 7
+    #: In a log of so few rows the first of them may tell data of two kinds.
+    rows_of_excerpt: int = 60
     #: Lost beyond repair: this many times the best level, once it stays there.
     lost: float = 2.0
     #: In a log of fewer rows, this many above all of the four before.
@@ -92,6 +94,8 @@ class LossDivergence(Detector):
             return None
         if self._streak.add(vitals.step - vitals.window + 1, vitals.step) < self.rows_running:
             return None
+        if curve.rows <= self.rows_of_excerpt and max(curve.first) > 0.9 * recent and min(curve.first) < 1.2 * best:
+            return None  # the first rows lie on both levels already: data of two kinds
         if curve.standing(min(15, curve.rows // 4)) - best < 0.4 * risen:
             return None  # data of two kinds: rows of the lower kind are still there
         self._best = best
@@ -125,7 +129,8 @@ class LossDivergence(Detector):
         foot = low + min(self.foot * risen, self.above_best * vitals.curve.scale_at(low))
         if all(a < b for a, b in pairwise(rows[-late - 1 :])) and min(rows) in rows[-late - 1 : -late]:
             bar = min(bar, (self.lost - 1) * abs(low))  # each row above the one before since the best: no noise does that twice
-        if len(rows) >= late + 3 and risen > bar:
+        kinds = vitals.usual_window < 5 and max(rows[:-late]) > 0.9 * min(rows[-late:])  # single batches of two kinds
+        if len(rows) >= late + 3 and risen > bar and not kinds:
             place = min(range(len(rows) - late), key=rows.__getitem__)
             self._best, self._best_step = rows[place], self._all[place][0]
             low_rows = [step for step, loss in list(self._all)[place:-late] if loss <= foot]
