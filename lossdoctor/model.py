@@ -259,10 +259,11 @@ class Outline:
         return norms[len(norms) // 2] if norms else None
 
     def rate_begun_anew(self, step: int, times: float) -> tuple[float, float] | None:
-        """The last learning rate before `step` and the highest of the five rows after it, if that is so many times higher."""
+        """The learning rate before `step`, fallen from its peak, and the highest of the next five rows, if so many times it."""
         rows = [(s, r) for s, r in zip(self.table.get("step", ()), self.table.get("rate", ()), strict=True) if r == r]
         before, after = [rate for at, rate in rows if at < step], [rate for at, rate in rows if at >= step][:5]
-        return (before[-1], max(after)) if before and after and max(after) >= times * before[-1] else None
+        fell = bool(before and after) and before[-1] < 0.98 * max(before)
+        return (before[-1], max(after)) if fell and max(after) >= times * before[-1] else None
 
     def rate_at(self, step: int) -> float | None:
         """The learning rate of the first row at or after `step`; None where none was logged."""
