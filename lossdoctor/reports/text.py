@@ -187,7 +187,7 @@ def _seen(symptom: Symptom) -> Text:
 
 def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
     """Why the log looks as it does; in full only where no cause tells it already."""
-    _bullet(console, "·", "cyan", Text.assemble((diagnosis.title, "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}"))
+    _bullet(console, "·", "cyan", Text.assemble((_title(diagnosis), "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}"))
     if alone and diagnosis.decide_by:
         _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
 
