@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import family_of
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.remedies import quantised_compute, show_nan, start_again, wider_precision
 from lossdoctor.signs import Signs
 
+KERNEL = ("https://github.com/QwenLM/Qwen3/issues/670",)
 SKIPPED = (
     "Gradients grow beyond 65,504, the largest fp16 value, again and again, and the loss scaler throws each of these steps "
     "away. The run goes on with the others: it learns less than its step counter says, and it is close to standing still."
@@ -115,4 +116,15 @@ class Fp16Overflow(Cause):
         return " ".join(parts)
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (wider_precision(chart.run), *quantised_compute(chart.run), *start_again(chart), show_nan())
+        run = chart.run
+        return (wider_precision(run), *self._kernel(run), *quantised_compute(run), *start_again(chart), show_nan())
+
+    @staticmethod
+    def _kernel(run: Run) -> tuple[Remedy, ...]:
+        """For families whose scores overflow in the plain kernel alone: another kernel, if fp16 has to stay."""
+        family, used = family_of(run), str(run.get("attn_implementation") or "")
+        if family is None or "sdpa" not in family.attention or (used and used in family.attention):
+            return ()
+        why = f"it is the eager kernel of {family.name} that overflows: fused kernels keep the scores in fp32"
+        do = "if fp16 has to stay, load the model with the fused attention kernel"
+        return (Remedy(do, why, {"attn_implementation": "sdpa"}, "low", KERNEL, alternative=True),)
