@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-from lossdoctor.slips import differ
+from lossdoctor.agreement import agree, number
 
 Kind = Literal["train", "eval", "summary"]
 Severity = Literal["critical", "warning", "info"]
@@ -92,11 +92,20 @@ class Run:
                 continue  # the steps decide, and the epochs beside them are a default that nobody chose
             known = told.pop(name, (self.facts[name],))
             used, *others = (facts[name], *known) if first else (*known, facts[name])
-            differing = [fact for fact in others if differ(name, used, fact)]
+            differing = [fact for fact in others if _differ(name, used, fact)]
             if differing:
                 told[name] = (used, *differing)
         conflicts = tuple(Conflict(name, stated) for name, stated in sorted(told.items()))
         return replace(self, facts=merged, conflicts=conflicts)
+
+
+def _differ(name: str, one: Fact, other: Fact) -> bool:
+    """Whether two sources disagree; the batch size in a trainer_state counts all GPUs of its one process."""
+    if name == "per_device_train_batch_size" and "trainer_state" in (one.source, other.source):
+        first, second = (number(fact.value) or 0 for fact in sorted((one, other), key=lambda f: f.source != "trainer_state"))
+        if second and first > second and first % second == 0:
+            return False
+    return not agree(name, one.value, other.value)
 
 
 @dataclass(frozen=True)
@@ -336,7 +345,7 @@ class Report:
         Raises:
             LossDoctorError: `args` is no such object, or its class refuses a suggestion.
         """
-        from lossdoctor.settings import changed
+        from lossdoctor.arguments import changed
 
         try:
             return changed(args, {name: suggestion.value for name, suggestion in self.suggestions.items()})

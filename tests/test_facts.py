@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from lossdoctor import facts, hardware, slips
+from lossdoctor import agreement, disagreements, facts, hardware, slips
 from lossdoctor.analysis import analyze
 from lossdoctor.facts import adapter_config, config_file, live, model_config, training_args
 from lossdoctor.facts.canonical import ALIASES, NAMES, canonical, fact, translate
@@ -1121,7 +1121,7 @@ def test_no_reader_trusts_what_recognised_the_file(name, content, depth):
 )
 def test_what_says_the_same_is_no_conflict(name, one, other, same):
     """Rounding, spelling, silence and a path for a name are no disagreement; another value is."""
-    assert slips.agree(name, one, other) is slips.agree(name, other, one) is same
+    assert agreement.agree(name, one, other) is agreement.agree(name, other, one) is same
 
 
 def test_a_conflict_has_the_winner_first():
@@ -1230,7 +1230,7 @@ def test_a_history_tells_every_change():
     stated = [
         {"learning_rate": Fact(value, name)} for name, value in (("a", 5e-5), ("b", 2e-4), ("c", 2e-4), ("d", 5e-5), ("e", 6e-5))
     ]
-    told = list(slips.history_of("learning_rate", [*stated[:2], {"seed": Fact(1, "x")}, *stated[2:]]))
+    told = list(disagreements.history_of("learning_rate", [*stated[:2], {"seed": Fact(1, "x")}, *stated[2:]]))
     assert [line.partition(":")[0] for line in told] == [
         "5e-5 (a), then 2e-4 (b)",
         "2e-4 (c), then 5e-5 (d)",
@@ -1238,7 +1238,7 @@ def test_a_history_tells_every_change():
     ]
     assert ["the exponent decides" in line for line in told] == [True, True, False]
     run = Run(facts=stated[3], configurations=tuple(stated[:4]))
-    assert [line.partition(":")[0] for line in slips.told(run)] == ["learning_rate over the configurations"] * 2
+    assert [line.partition(":")[0] for line in disagreements.told(run)] == ["learning_rate over the configurations"] * 2
 
 
 @given(st.floats(1e-8, 1.0), st.floats(1e-8, 1.0))

@@ -15,7 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lossdoctor import slips
+from lossdoctor import disagreements, slips
 from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Symptom
 from lossdoctor.reports.spark import sparkline
 
@@ -105,9 +105,9 @@ def _print(console: Console, report: Report) -> None:
             _bullet(console, "·", "cyan", Text(f"{_title(diagnosis)}. {diagnosis.explanation}"))
     if report.verdict == "critical":
         _bullet(console, "↺", "bold", _good(report), before=1)
-    if disagreements := slips.told(report.run):
+    if told_apart := disagreements.told(report.run):
         _heading(console, "Sources that disagree")
-        for words in disagreements:
+        for words in told_apart:
             _bullet(console, "≠", "yellow", Text(words))
     if report.not_judged:
         _heading(console, "Not judged")

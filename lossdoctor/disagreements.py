@@ -1,0 +1,62 @@
+"""Sources that disagree and settings that changed, in words: one line each, with what is used and how much it is more or less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from lossdoctor.agreement import agree, number, silent
+from lossdoctor.model import Conflict, Fact, Run
+from lossdoctor.slips import NO_SIZE, both_ways, change_in_words, in_times, misleads, short
+
+#: More of a value does not fit into a line.
+LONGEST = 60
+
+
+def history_of(name: str, configurations: Sequence[Mapping[str, Fact]]) -> Iterator[str]:
+    """What each change of a setting amounts to, over configurations in the order they were written."""
+    stated = [facts[name] for facts in configurations if name in facts and not silent(facts[name].value)]
+    for before, after in pairwise(stated):
+        if agree(name, before.value, after.value):
+            continue
+        words = change_in_words(name, before.value, after.value)
+        if misleads(before.value, after.value):
+            words += " (the exponent decides, not the digit before the e)"
+        yield f"{short(before.value)} ({before.source}), then {short(after.value)} ({after.source}): {words}"
+
+
+def told(run: Run) -> list[str]:
+    """One line for every fact of which sources disagree, and for every change of the rate over the configurations."""
+    history = [f"learning_rate over the configurations: {change}" for change in history_of("learning_rate", run.configurations)]
+    lines: list[str] = []
+    for conflict in run.conflicts:
+        changes = history if conflict.name == "learning_rate" else []
+        lines += [_conflict(conflict, with_change=not changes), *changes]
+    return lines if set(history) <= set(lines) else [*history, *lines]
+
+
+def _conflict(conflict: Conflict, with_change: bool) -> str:
+    used, *others = conflict.facts
+    sources: dict[str, list[str]] = {}
+    for fact in others:
+        sources.setdefault(_clipped(fact.value), []).append(fact.source)
+    said = " and ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in sources.items())
+    says = "says" if len(others) == 1 else "say"
+    line = f"{conflict.name}: {_clipped(used.value)} ({used.source}) is used; {said} {says} otherwise"
+    return line + (_compared(conflict.name, others[0].value, used.value) if with_change and len(sources) == 1 else "")
+
+
+def _compared(name: str, other: Any, used: Any) -> str:
+    """How much more or less the value in use is, where that can be said."""
+    one, two = number(other), number(used)
+    if one is None or two is None or name in NO_SIZE or one <= 0 or two <= 0:
+        return ""
+    factor = in_times(max(one / two, two / one))
+    words = f": {short(two)} is {factor} as much" if two > one else f": {short(one)} is {factor} as much"
+    return f"{words} ({both_ways(one, two)})" if misleads(one, two) else words
+
+
+def _clipped(value: Any) -> str:
+    words = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else short(value)
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 2]} …"
