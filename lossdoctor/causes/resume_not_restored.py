@@ -9,6 +9,7 @@ from lossdoctor.learning_rates import WARM_UP, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import last_checkpoint_before
 from lossdoctor.signs import Signs
+from lossdoctor.stats import median
 from lossdoctor.tasks import adapter
 
 ADAPTER_NOT_LOADED = "https://github.com/tloen/alpaca-lora/issues/72"
@@ -46,6 +47,7 @@ class ResumeNotRestored(Cause):
     #: In a log of up to so many rows that is known to be resumed, a loss that is higher by this share is looked at.
     few: int = 5
     higher: float = 0.1
+    somewhat: float = 1.04
     #: How close to the first loss of the log a jump must lead at once, to say that it is back there.
     back: float = 0.15
 
@@ -74,11 +76,11 @@ class ResumeNotRestored(Cause):
                 opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
             if opinion.points < 2:
                 return None  # a jump alone has likelier causes
-        elif at_new_rate := self._climb_at_new_rate(chart):
-            climb, (before, after) = at_new_rate
-            opinion.because = (climb,)
-            opinion.add(3, f"the loss climbs where the learning rate went from {short(before)} to {short(after)}: it began anew")
-        elif resumed and self._rose(chart):
+        elif higher := self._higher_at_new_rate(chart):
+            near = 2 * chart.outline.window
+            opinion.because = tuple(s for s in chart.all("loss-spike", "loss-divergence") if abs(s.onset - higher[0]) <= near)
+            opinion.add(3, higher[1])
+        elif resumed and 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0:
             opinion.add(1, f"the loss is {losses[-1]:.3g}, and was {losses[0]:.3g}")
         if not opinion.points:
             return None
@@ -98,18 +100,18 @@ class ResumeNotRestored(Cause):
         climbs = chart.all("loss-spike", "loss-divergence")
         return next((s for s in climbs if 0 < s.onset - int(found[1]) <= max(2, chart.outline.window)), None)
 
-    def _climb_at_new_rate(self, chart: Chart) -> tuple[Symptom, tuple[float, float]] | None:
-        """A climb that begins where a rate that was falling starts again."""
-        if "restart" in str(chart.run.get("lr_scheduler_type") or ""):
-            return None
-        for climb in chart.all("loss-spike", "loss-divergence"):
-            if climb.severity != "info" and (rates := chart.outline.rate_begun_anew(climb.onset, self.rate_anew)):
-                return climb, rates
+    def _higher_at_new_rate(self, chart: Chart) -> tuple[int, str] | None:
+        """The row at which a rate that was falling starts again and the loss is higher from then on, in words."""
+        steps, losses, rates = (chart.outline.table.get(name, ()) for name in ("step", "loss", "rate"))
+        for place in range(3, len(steps) - 4):
+            before, after = losses[max(0, place - 5) : place], losses[place : place + 5]
+            anew = rates[place] >= self.rate_anew * rates[place - 1] > 0 and rates[place - 1] < 0.98 * max(rates[:place])
+            if anew and median(after) > self.somewhat * median(before) > 0 and min(after) > median(before):
+                loss = f"the loss from {median(before):.3g} to {median(after):.3g}"
+                return int(
+                    steps[place]
+                ), f"the learning rate goes from {short(rates[place - 1])} to {short(rates[place])}, and {loss}"
         return None
-
-    def _rose(self, chart: Chart) -> bool:
-        losses = chart.outline.there("loss")
-        return 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0
 
     def _back_at_once(self, chart: Chart) -> Symptom | None:
         """A jump that lasts, and whose first row is already as high as the first of the log."""
