@@ -16,11 +16,10 @@ GAIN = 0.005
 
 def as_often(chart: Chart) -> dict[str, Any]:
     """Settings that evaluate and save as often as the run evaluated; every epoch where it did not."""
-    outline, every = chart.outline, chart.run.get("eval_steps")
-    strategy = chart.run.get("eval_strategy")
-    if strategy == "epoch" or outline.evals < 2 or outline.numbered or not outline.last_step:
+    steps, outline = chart.outline.eval_gap, chart.outline
+    by_epoch = outline.steps_per_epoch and steps and abs(steps / outline.steps_per_epoch - 1) < 0.05
+    if chart.run.get("eval_strategy") == "epoch" or outline.numbered or not steps or steps == 1 or by_epoch:
         return {"eval_strategy": "epoch", "save_strategy": "epoch"}
-    steps = int(every) if isinstance(every, (int, float)) and every >= 1 else max(1, round(outline.last_step / outline.evals))
     return {"eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps", "save_steps": steps}
 
 

@@ -23,6 +23,8 @@ HIGHEST_STABLE = "https://arxiv.org/abs/2405.09673"
 WARM_UP = "https://ar5iv.labs.arxiv.org/html/2309.14322"
 DPO = "https://github.com/huggingface/alignment-handbook/issues/25"
 
+#: Times the highest usual rate from which on an unknown optimizer is hardly AdamW.
+OTHER_OPTIMIZER = 20
 #: Rows with a learning rate from which on their peak says more than a configuration.
 ROWS_TO_CONTRADICT = 10
 #: Optimizers whose rate is on another scale.
@@ -124,6 +126,8 @@ def lower(rate: float, band: Band | None, failed: float | None = None, ceiling: 
     goal = rate / 3
     if failed:
         goal = min(goal, failed / 2)
+    if band and not band.known and rate > OTHER_OPTIMIZER * band.high:
+        return rounded(rate / 10)  # so high that it may be the rate of another optimizer
     if band and rate > band.high:
         goal = min(goal, band.usual if band.known else band.high / 3)
     if ceiling and rate > 2 * ceiling:

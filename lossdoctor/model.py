@@ -236,6 +236,7 @@ class Outline:
     ends: Mapping[str, Ends] = field(default_factory=dict)
     metrics: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # at the lowest evaluation loss, and at the end
     last_eval_step: int | None = None  # the last one with a finite loss
+    eval_gap: int | None = None  # steps between the last two evaluations
     reward_nan: bool = False  # rewards, log probabilities or KL divergence of the last row are NaN
 
     def there(self, name: str) -> list[float]:

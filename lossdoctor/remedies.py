@@ -83,6 +83,8 @@ def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:
     return max((c for c in run.checkpoints if c.step < step), key=lambda c: c.step, default=None)
 
 
+#: Sound rows after the last failure that show that it did not reach the weights.
+SOUND_ROWS = 2
 #: Symptoms that say, already as a warning, that weights or steps may be lost.
 _POISON = ("loss-collapse-to-zero", "loss-not-finite", "gradient-not-finite", "gradient-constant")
 
@@ -93,7 +95,7 @@ def first_bad_step(chart: Chart) -> int | None:
     The row of the first bad gradient norm spans a whole logging window. Where the loss collapsed, the step was solved for.
     """
     bad = [s for s in chart.symptoms if s.open and (s.severity == "critical" or (s.severity == "warning" and s.slug in _POISON))]
-    if any(s.slug == "loss-collapse-to-zero" for s in bad):
+    if any(s.slug == "loss-collapse-to-zero" for s in bad) and chart.outline.window > 1:
         bad = [s for s in bad if s.slug != "gradient-not-finite"]
     return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in bad), default=None)
 
@@ -120,6 +122,10 @@ def start_again(chart: Chart, *, anew: bool = False) -> tuple[Remedy, ...]:
     poison = [s for s in chart.symptoms if s.open and s.slug in ("loss-not-finite", "loss-collapse-to-zero")]
     if evaluated is not None and poison and evaluated >= max(s.last for s in poison):
         why = f"the evaluation at step {evaluated:,} is finite, and NaN weights would give NaN"
+        return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
+    lost = [s for s in chart.symptoms if s.open and s.slug in (*_POISON, "loss-intermittent-zero")]
+    if lost and sum(at > max(s.last for s in lost) for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
+        why = "the rows after the last failure are as sound as those before it, and NaN weights would give NaN"
         return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
     found = last_checkpoint_before(chart.run, step)
     every = chart.run.get("save_steps")

@@ -21,6 +21,8 @@ SURELY_FLAT, FLAT_EXCERPT, FLAT_SHORT = 0.07, 0.02, 0.05
 SHORT_ROWS, LONG_ROWS, LONG_STEPS = 8, 20, 50
 #: A loss at that of guessing among more answers is that of a language model.
 MOST_CLASSES = 1000
+#: Without a word on the number of classes, so few answers are classes.
+FEW = 6
 _SCATTERED = ("loss-intermittent-zero", "hidden-nan-steps")
 
 
@@ -184,3 +186,11 @@ class Signs:
         if language_model(self.run) or any(w in words for w in trainers):
             return True
         return None
+
+
+def few_answers(chart: Chart) -> bool:
+    """Whether the loss stands at that of guessing among classes rather than tokens."""
+    chance, run = chart.seen("loss-at-chance"), chart.run
+    if chance is None:
+        return False
+    return chance.evidence["answers"] <= MOST_CLASSES if run.get("num_labels") else chance.evidence["answers"] <= FEW

@@ -63,6 +63,8 @@ class Vitals:
         self.sound_step = 0  # the last row with a finite, non-zero loss and no sign of NaN in its gradient
         # Evaluation.
         self.eval_finite_step: int | None = None
+        self.eval_gap: int | None = None
+        self._eval_step = 0
         self.eval_loss: float | None = None  # the last finite one
         self.eval_first: float | None = None
         self.eval_best = 0.0
@@ -188,6 +190,7 @@ class Vitals:
             ends=self.columns.ends(),
             metrics={name: (self._metrics_at_best.get(name, value), value) for name, value in self._metrics.items()},
             last_eval_step=self.eval_finite_step,
+            eval_gap=self.eval_gap,
             reward_nan=self.reward_nan,
         )
 
@@ -296,6 +299,9 @@ class Vitals:
 
     def _observe_eval(self, record: Record) -> None:
         self.evals += 1
+        if record.step > self._eval_step:
+            self.eval_gap = record.step - self._eval_step if self._eval_step else None
+            self._eval_step = record.step
         for name, value in record.values.items():
             if is_eval_loss(name):
                 self._metrics = metrics_of(record.values, name) or self._metrics

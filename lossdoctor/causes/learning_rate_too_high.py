@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import HIGH, Cause, Opinion
+from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
 from lossdoctor.budgets import gentler_start
 from lossdoctor.chance import language_model
 from lossdoctor.learning_rates import Band, against, band_of, lowered, rate_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
-from lossdoctor.signs import MOST_CLASSES, Signs
+from lossdoctor.signs import Signs, few_answers
 from lossdoctor.tasks import PREFERENCE, SUPERVISED
 
 #: The highest of the rates that BERT was fine-tuned with.
@@ -77,10 +77,10 @@ class LearningRateTooHigh(Cause):
         self._weigh_rate(opinion, rate, band)
         if broken is not None:
             opinion.add(-1, "the loss is NaN or 0 afterwards, which a climb alone seldom leads to")
-        if chart.seen("resume-jump"):
-            opinion.add(-3, "the jump is where the run was resumed")
-        if not climbs and not chart.seen("loss-at-chance"):
-            opinion.points = min(opinion.points, HIGH - 1)
+        if chart.seen("resume-jump") or chart.run.resumed_at or chart.run.get("resume_from_checkpoint"):
+            opinion.add(-3, "the run was resumed, and a resume that lost something looks the same")
+        if not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
+            opinion.points = min(opinion.points, HIGH - 1 if not climbs else MEDIUM - 1)  # it may have healed by itself
         opinion.explanation = self._explain(chart, climbs)
         return opinion
 
@@ -153,7 +153,7 @@ class LearningRateTooHigh(Cause):
     def _weigh_constant_answer(opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         """A classifier that gives every input the same answer: a few long first steps are enough for that."""
         chance = chart.seen("loss-at-chance")
-        if chance is None or chance.evidence["answers"] > MOST_CLASSES or chart.run.get("task") != SUPERVISED:
+        if chance is None or not few_answers(chart) or chart.run.get("task") != SUPERVISED:
             return
         opinion.because = (chance,)
         opinion.add(2, "the classifier gives every input the same answer, as after first steps that were too long")
@@ -195,6 +195,5 @@ class LearningRateTooHigh(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         chance, onset = chart.seen("loss-at-chance"), first_bad_step(chart)
-        classifier = chance is not None and chance.evidence["answers"] <= MOST_CLASSES
-        rate = lowered(chart, onset, CLASSIFIER / 2 if classifier else None)
+        rate = lowered(chart, onset, CLASSIFIER / 2 if chance and few_answers(chart) else None)
         return (rate, *gentler_start(chart, onset), *start_again(chart, anew=True))

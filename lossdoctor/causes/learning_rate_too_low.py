@@ -40,6 +40,8 @@ class LearningRateTooLow(Cause):
     #: AdamW moves a weight at most by about the sum of the rates; typical weights are a few hundredths.
     no_way: float = 1e-4
     short_way: float = 1e-2
+    #: A loss below this is that of a model that knows the data.
+    learned: float = 0.3
     #: Times below the lowest usual rate from which it is sure; up to there other models may want just that.
     clearly_below: float = 3.0
     #: Times below the lowest usual rate from which a rate speaks for itself.
@@ -68,10 +70,11 @@ class LearningRateTooLow(Cause):
         opinion.explanation = ADAPTER if adapter(chart.run) else SLOW
         return opinion
 
-    @staticmethod
-    def _excluded(chart: Chart) -> bool:
+    def _excluded(self, chart: Chart) -> bool:
         """Whether something else is known to hold the loss where it is."""
-        rates = chart.outline.there("rate")
+        rates, asked = chart.outline.there("rate"), chart.run.get("learning_rate")
+        if (chart.outline.level or 0.0) < self.learned or (chart.outline.begins_late and asked is None):
+            return True  # nothing is left to learn, or the rate that was set is not in the log
         if len(rates) > 2 and rates[0] < 0.5 * rates[-1] >= 0.49 * max(rates):
             return True  # the warm-up is not over
         others = ("gradient-zero", "learning-rate-zero", "loss-divergence")
@@ -80,7 +83,7 @@ class LearningRateTooLow(Cause):
     def _weigh_rate(self, opinion: Opinion, rate: float, band: Band) -> None:
         """The rate against those that are usual."""
         words = against(rate, band)
-        if rate < band.low:
+        if rate < 0.9 * band.low:
             opinion.add(4 if rate < band.low / self.far_below else 3, words)
         elif rate <= self.full_rate and not band.known:
             opinion.add(1, f"the learning rate is {short(rate)}: enough for all weights, ten times too low for an adapter")

@@ -37,6 +37,9 @@ class LossScaleWarmup(Cause):
         if signs.broken or signs.precision == "bf16" or chart.seen("learning-rate-zero"):
             return None
         seen = tuple(s for s in chart.all("gradient-not-finite", "skipped-steps") if self._expected(s))
+        rates = chart.outline.there("rate")
+        if seen and chart.outline.rows > self.pasted and (chart.outline.typical_norm is None or (rates and not any(rates))):
+            seen = tuple(s for s in seen if s.slug == "skipped-steps" and any(rates))  # no step was ever made
         if not seen:
             return self._warm_up(chart)
         opinion = Opinion(seen)

@@ -84,7 +84,7 @@ class Memorisation(Cause):
         if few := small_set(chart):
             return (*remedies, *few)
         epochs = chart.outline.epochs or 0.0
-        if epochs > EPOCHS + 0.5 and not chart.outline.evals:
+        if epochs > 2 * EPOCHS and not chart.outline.evals:
             why = (
                 f"1 to {EPOCHS} epochs are usual for instruction tuning; more help only where a metric of the task says so, as "
                 "for few long reasoning traces"

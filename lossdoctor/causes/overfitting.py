@@ -81,6 +81,8 @@ class Overfitting(Cause):
             opinion.add(1, "that is more than a wobble")
         if outline.level and outline.level > 0 and seen["now"] > self.gap * outline.level:
             opinion.add(1, f"it is now {seen['now'] / outline.level:.2g} times the training loss of {outline.level:.3g}")
+        if sum(not s.open for s in chart.all("eval-loss-rising")) > 1:
+            opinion.add(-3, "it has risen before in this run, and came down again")
         if name := better_metric(chart):
             then, now = outline.metrics[name]
             opinion.add(-3, f"{name} is better now ({now:.3g}) than at that minimum ({then:.3g})")

@@ -93,12 +93,12 @@ class ResumeNotRestored(Cause):
         return opinion
 
     def _at_named_checkpoint(self, chart: Chart) -> Symptom | None:
-        """A climb that begins right after the checkpoint that the facts name."""
+        """A climb that begins right after the checkpoint that the facts name, or where the steps of the log go back."""
         found = re.search(r"(\d+)/?$", str(chart.run.get("resume_from_checkpoint") or ""))
-        if not found or chart.outline.numbered:
-            return None
+        places = [*([int(found[1]) + 1] if found and not chart.outline.numbered else []), *chart.run.resumed_at]
+        near = max(2, chart.outline.window)
         climbs = chart.all("loss-spike", "loss-divergence")
-        return next((s for s in climbs if 0 < s.onset - int(found[1]) <= max(2, chart.outline.window)), None)
+        return next((s for s in climbs if any(abs(s.onset - place) <= near for place in places)), None)
 
     def _higher_at_new_rate(self, chart: Chart) -> tuple[int, str] | None:
         """The row at which a rate that was falling starts again and the loss is higher from then on, in words."""
@@ -176,7 +176,7 @@ class ResumeNotRestored(Cause):
         if jump and jump.evidence["after"] < jump.evidence["before"]:
             why = "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and GPUs as they were"
             return (Remedy("Let the resume skip the data that was seen", why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),)
-        at = jump or self._back_at_once(chart) or chart.seen("loss-spike")
+        at = jump or self._at_named_checkpoint(chart) or self._back_at_once(chart) or chart.seen("loss-spike")
         lost = bool(jump.evidence.get("back_at_start")) if jump else at is not None
         found = last_checkpoint_before(chart.run, at.onset) if at else None
         path = found.path if found else True

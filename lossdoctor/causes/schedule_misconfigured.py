@@ -135,8 +135,7 @@ class ScheduleMisconfigured(Cause):
         if finished and name in ("linear", "cosine") and self.left * peak < rates[-1] < rates[len(rates) // 2]:
             return _Fault("no decay", outline.last_step or 1, flat)
         if name in ("linear", "cosine") and 0 < self._done(chart) < self.half and rates[-1] < self.faint * peak:
-            begun = next(step for step, rate in rows if rate < self.faint * peak)
-            return _Fault("died early", int(begun), flat)
+            return _Fault("died early", max(int(step) for step, rate in rows if rate >= self.faint * peak) + 1, flat)
         quiet = [step for step, rate in rows if rate >= (self.faint if flat else self.dead) * peak]
         if quiet and outline.last_step and outline.last_step - quiet[-1] > self.idle * outline.last_step:
             return _Fault("died early", int(quiet[-1]) + 1, flat)
@@ -149,6 +148,8 @@ class ScheduleMisconfigured(Cause):
     def _done(chart: Chart) -> float:
         """Share of the planned epochs that the log covers; 0.0 where no plan is known."""
         planned = chart.run.get("num_train_epochs")
+        if chart.run.get("max_steps"):
+            return 0.0  # the steps decide, and the epochs beside them are a default
         return (chart.outline.epochs or 0.0) / planned if isinstance(planned, (int, float)) and planned > 0 else 0.0
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -159,7 +160,7 @@ class ScheduleMisconfigured(Cause):
         warm_up = Remedy(
             f"Warm up over {warm:,} steps", f"5 % of {total:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP)
         )
-        steps = max(total, chart.outline.last_step or 1)
+        steps = round(max(total, chart.outline.last_step or 1) / min(1.0, self._done(chart) or 1.0))
         if fault.kind == "never":
             if self._asked(chart):
                 why = "print scheduler.get_last_lr() after each of the first steps: it must leave 0"
@@ -189,7 +190,7 @@ class ScheduleMisconfigured(Cause):
             why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
             return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none", (SCHEDULES,)),)
         lost = "" if fault.kind == "no decay" else f"; the steps after {fault.step - 1:,} did next to nothing"
-        if chart.run.get("max_steps") == steps:  # so the Trainer's own schedule would fit
+        if chart.run.get("max_steps") == steps or 0 < self._done(chart) < self.half:  # so the Trainer's own schedule would fit
             do = f"Build the scheduler for {steps:,} steps, or leave it to the Trainer"
             why = f"one that is made by hand needs the steps of the whole run, after accumulation and over all epochs{lost}"
             return (Remedy(do, why, {"num_training_steps": steps}, "none", (SCHEDULES,)),)

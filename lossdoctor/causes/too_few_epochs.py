@@ -55,7 +55,7 @@ class TooFewEpochs(Cause):
             opinion.add(points, f"{steps} optimizer steps in all, and the loss has hardly moved in them")
         elif not flat and not falling and steps <= self.handful and self._still(chart):
             opinion.add(MEDIUM, f"{steps} optimizer steps in all: the warm-up of a usual run is hardly longer")
-        elif (late := self._late(chart)) >= self.falling:
+        elif (late := self._late(chart)) >= self.falling and self._fresh(chart):
             opinion.add(2, f"the loss fell by {late:.0%} over the last 40 % of the rows")
             if steps <= FEW_STEPS:
                 opinion.add(2, f"{steps} optimizer steps in all")
@@ -70,6 +70,13 @@ class TooFewEpochs(Cause):
             else "The curve had not come to rest when the schedule ended. The weights are usable; more steps would help."
         )
         return opinion
+
+    @staticmethod
+    def _fresh(chart: Chart) -> bool:
+        """Whether the fall can be learning: the data was not seen often, and the evaluation, if there is one, falls as well."""
+        outline, known = chart.outline, chart.seen("epoch-staircase")
+        falls = outline.last_eval is None or outline.best_eval is None or outline.last_eval <= 1.005 * outline.best_eval
+        return known is None and (outline.epochs or 0.0) <= 2 and falls
 
     @staticmethod
     def _late(chart: Chart) -> float:

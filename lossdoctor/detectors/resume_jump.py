@@ -52,7 +52,7 @@ class ResumeJump(Detector):
         loss, curve = vitals.loss, vitals.curve
         if (not self._onset and vitals.restarted != vitals.step) or loss is None or not abs(loss) < float("inf"):
             return None
-        if vitals.restarted == vitals.step and curve.rows > 5 and vitals.loss_tells:
+        if vitals.restarted == vitals.step and curve.rows > 3 and vitals.loss_tells:
             self._base, self._noise, self._start = curve.recent_before, curve.noise, curve.start
             self._onset, self._rows, self._symptom = max(1, vitals.step - vitals.window + 1), [], None
         if self._onset and len(self._rows) < self.rows:

@@ -51,7 +51,7 @@ class TrainEvalScaleGap(Detector):
             if vitals.curve.rows < 3 and vitals.run.get("gradient_accumulation_steps") is None:
                 return None  # a first row is often far above the evaluation
             self._first = self._first or record.step
-            self._ratios.append(vitals.curve.recent / loss)
+            self._ratios.append(min(vitals.curve.recent / loss, 1e9))
         return None
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
