@@ -124,7 +124,8 @@ def start_again(chart: Chart, *, anew: bool = False) -> tuple[Remedy, ...]:
         why = f"the evaluation at step {evaluated:,} is finite, and NaN weights would give NaN"
         return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
     lost = [s for s in chart.symptoms if s.open and s.slug in (*_POISON, "loss-intermittent-zero")]
-    if lost and sum(at > max(s.last for s in lost) for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
+    ended = max((s.onset if s.evidence.get("finite_rows_after") else s.last for s in lost), default=0)
+    if lost and sum(at > ended for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
         why = "the rows after the last failure are as sound as those before it, and NaN weights would give NaN"
         return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
     found = last_checkpoint_before(chart.run, step)

@@ -271,3 +271,61 @@ def test_precision_is_advised_that_the_gpu_has_room_for(gpu: str, model: str, wa
     from lossdoctor.remedies import wider_precision
 
     assert wider_precision(run(gpu=gpu, model_name_or_path=model, fp16=True)).settings[wanted] is True
+
+
+def slugs_of(report: Report) -> set[str]:
+    return {d.slug for d in report.diagnoses}
+
+
+def test_a_warm_up_and_a_decay_are_no_fault_of_the_schedule() -> None:
+    """A first row at rate 0 and a last one near 0 are what a linear schedule with warm-up looks like."""
+    rows = [
+        {"step": s, "epoch": s / 300, "loss": 3 - s / 200, "learning_rate": 1e-4 * min(s - 1, 301 - s) / 299}
+        for s in range(1, 301)
+    ]
+    known = {"max_steps": 300, "num_train_epochs": 3.0, "lr_scheduler_type": "linear", "learning_rate": 1e-4}
+    assert "schedule-misconfigured" not in slugs_of(examine(records(rows)[0], run(**known)))
+
+
+def test_a_memorised_set_does_not_ask_for_more_steps() -> None:
+    """A loss that falls because the examples come again is no reason to show them more often."""
+    rows = [
+        {"step": s, "epoch": s / 13, "loss": 0.75 * 0.6 ** (s // 13) + 0.01 * (s % 2), "learning_rate": 1e-4}
+        for s in range(1, 61)
+    ]
+    assert "too-few-epochs" not in slugs_of(examine(records(rows)[0], run(max_steps=60, per_device_train_batch_size=2)))
+
+
+def test_weights_that_go_on_soundly_are_kept() -> None:
+    """Normal rows after the last NaN say that it did not reach the weights: nothing is started again."""
+    rows = [
+        {
+            "step": s,
+            "loss": 0.0 if s in (6, 7, 15, 16, 28) else 2.0 - s / 100,
+            "grad_norm": math.nan if s in (6, 7, 15, 16, 28) else 1.2,
+        }
+        for s in range(1, 31)
+    ]
+    words = [remedy.do for d in examine(records(rows)[0], run(bf16=True)).diagnoses for remedy in d.remedies]
+    assert not any("Start again" in do or "Resume" in do for do in words)
+
+
+def test_the_evaluation_is_kept_as_often_as_it_was() -> None:
+    """The gap between the logged evaluations counts, and not a default of the state that the log contradicts."""
+    from lossdoctor.evaluations import as_often
+
+    known = run(eval_steps=500.0, eval_strategy="steps")
+    assert as_often(Chart(known, (), outline(eval_gap=32)))["eval_steps"] == 32
+    assert as_often(Chart(known, (), outline(eval_gap=20)))["eval_strategy"] == "epoch"
+    assert as_often(Chart(known, (), outline()))["eval_strategy"] == "epoch"
+
+
+def test_a_climb_at_a_resume_is_laid_to_the_resume() -> None:
+    """Steps that go back, and a loss that is high from there on: the adapter was not loaded; the rate is not to blame."""
+    from lossdoctor.readers.rows import records as read
+
+    before = [{"step": s, "loss": 0.85, "learning_rate": 1e-4} for s in range(10, 210, 10)]
+    after = [{"step": s, "loss": 2.4 - s / 1000, "learning_rate": 1e-4} for s in range(160, 300, 10)]
+    found = read([*before, *after])
+    known = Run(facts=run(use_lora=True).facts, resumed_at=found.resumed_at)
+    assert examine(found.records, known).diagnoses[0].slug == "resume-not-restored"
