@@ -49,6 +49,7 @@ class LearningRateTooHigh(Cause):
     far_above: float = 10.0
     #: Times the usual highest rate from which on a loss that does not behave is laid to it.
     above: float = 3.0
+    wrong_way: float = 0.35
     #: Share of the peak at which the last row of an excerpt is still up.
     still_up: float = 0.7
     #: No fine-tune of a language model ends there by itself.
@@ -79,6 +80,9 @@ class LearningRateTooHigh(Cause):
             opinion.add(-1, "the loss is NaN or 0 afterwards, which a climb alone seldom leads to")
         if chart.seen("resume-jump") or chart.run.resumed_at or chart.run.get("resume_from_checkpoint"):
             opinion.add(-3, "the run was resumed, and a resume that lost something looks the same")
+        right = chart.outline.ends.get("rewards/accuracies")
+        if right and right.last < self.wrong_way:
+            opinion.add(-3, f"only {right.last:.0%} of the pairs are ranked right: it learns the opposite, at whatever rate")
         if not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
             opinion.points = min(opinion.points, HIGH - 1 if not climbs else MEDIUM - 1)  # it may have healed by itself
         opinion.explanation = self._explain(chart, climbs)
@@ -141,7 +145,8 @@ class LearningRateTooHigh(Cause):
             opinion.add(2, "a model thrown out of its valley by the first steps stands still afterwards")
         elif (outline.epochs or 0) >= 2 and outline.first_loss and outline.level and outline.rows > 2:
             fallen = (outline.first_loss - outline.level) / outline.first_loss
-            if fallen < self.moved and not self._fell(chart):
+            learned = outline.first_eval and outline.best_eval is not None and outline.best_eval < 0.95 * outline.first_eval
+            if fallen < self.moved and not learned:
                 opinion.add(1, f"in {outline.epochs:.3g} epochs the loss has fallen by {max(0.0, fallen):.1%}")
         if language_model(chart.run) and outline.rows > 3 and (outline.level or 0.0) > self.high_level:
             opinion.add(1, f"the loss stays at {outline.level:.2g}; fine-tunes of a language model end far below")
@@ -159,11 +164,6 @@ class LearningRateTooHigh(Cause):
         opinion.add(2, "the classifier gives every input the same answer, as after first steps that were too long")
         if rate and band and rate >= (0.5 * band.high if band.known else 2 * CLASSIFIER):
             opinion.add(1, f"the learning rate is {short(rate)}; classifiers are fine-tuned at 1e-5 to {short(CLASSIFIER)}")
-
-    @staticmethod
-    def _fell(chart: Chart) -> bool:
-        first, best = chart.outline.first_eval, chart.outline.best_eval
-        return first is not None and best is not None and best < 0.95 * first
 
     def _weigh_rate(self, opinion: Opinion, rate: float | None, band: Band | None) -> None:
         if not rate or not band:
