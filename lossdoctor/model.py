@@ -250,12 +250,16 @@ class Outline:
         return self.last_step / self.epochs if known else None  # type: ignore[operator]
 
     @property
+    def now(self) -> float | None:
+        """Where the loss is: its level, or the last row of a few."""
+        return self.last_loss if self.rows < 6 or self.level is None else self.level
+
+    @property
     def fallen(self) -> float | None:
-        """Share by which the loss is below its first row: its level, or the last row of a few; None with a single row."""
-        if not self.first_loss or self.last_loss is None or self.rows < 2:
+        """Share by which the loss is below its first row; None with a single row."""
+        if not self.first_loss or self.now is None or self.rows < 2:
             return None
-        last = self.last_loss if self.rows < 6 or self.level is None else self.level
-        return (self.first_loss - last) / abs(self.first_loss)
+        return (self.first_loss - self.now) / abs(self.first_loss)
 
     @property
     def peak_rate(self) -> float | None:

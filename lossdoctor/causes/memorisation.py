@@ -56,7 +56,7 @@ class Memorisation(Cause):
                 3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {in_epochs(outline.epochs)}"
             )
         elif not stairs and self._faint(chart):
-            opinion.add(2, f"the training loss is {outline.level:.2g} at epoch {in_epochs(outline.epochs)}")
+            opinion.add(2, f"the training loss is {outline.now:.2g} at epoch {in_epochs(outline.epochs)}")
         if not opinion.points:
             return None
         if outline.best_eval is not None and outline.first_eval and outline.last_eval is not None:
@@ -72,10 +72,10 @@ class Memorisation(Cause):
     def _faint(self, chart: Chart) -> bool:
         """A loss of next to nothing after many epochs: a small share of its start, or low for a text."""
         outline = chart.outline
-        if (outline.epochs or 0) < self.epochs or not outline.level or outline.level <= 0:
+        if (outline.epochs or 0) < self.epochs or not outline.now or outline.now <= 0:
             return False
-        text = Signs(chart).text_model is True and not chart.run.get("num_labels") and outline.level < self.faint
-        return text or (not outline.evals and outline.level < self.share * (outline.first_loss or 0.0))
+        text = Signs(chart).text_model is True and not chart.run.get("num_labels") and outline.now < self.faint
+        return text or (not outline.evals and outline.now < self.share * (outline.first_loss or 0.0))
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         if chart.seen("eval-loss-rising"):

@@ -94,12 +94,12 @@ class Overfitting(Cause):
         """Nearly no training loss after many epochs, and nothing that would show what it is worth."""
         outline, near = chart.outline, chart.seen("loss-near-zero")
         many = (outline.epochs or 0) >= self.epochs
-        faint = outline.level is not None and 0 <= outline.level < self.faint and many and chart.run.get("task") == "supervised"
+        faint = outline.now is not None and 0 <= outline.now < self.faint and many and chart.run.get("task") == "supervised"
         if outline.evals or not faint or not (near or self._text(chart)):
             return None
         opinion = Opinion((near,) if near else ())
         opinion.add(
-            2, f"the training loss is {outline.level:.2g} at epoch {in_epochs(outline.epochs)}: every example was seen that often"
+            2, f"the training loss is {outline.now:.2g} at epoch {in_epochs(outline.epochs)}: every example was seen that often"
         )
         opinion.add(-1, "no evaluation loss was logged, so what the model does with new examples is not known")
         opinion.points += 1
