@@ -42,7 +42,7 @@ def test_the_readme_shows_what_the_command_prints(name: str) -> None:
     if name == "demo":  # the verdict and the first remedy: the rest is for those who run it
         head, _, rest = shown.partition("\nSeen\n")
         why = rest[rest.index("\nWhy") :]
-        end = why.index("\n", why.index("\n       fp16: "))
+        end = why.index("\n", why.index("\n       fp16: ") + 1)
         shown = f"{head}\n…{why[:end]}\n       …"
     pattern = re.compile(rf"(<!-- output: {name} -->\n```text\n)(.*?)(```)", re.S)
     text = README.read_text(encoding="utf-8")
