@@ -23,7 +23,7 @@ def agree(name: str, one: Any, other: Any) -> bool:
         return True  # a path and what is in it
     first, second = number(one), number(other)
     if first is not None and second is not None:
-        return _samenumber(name, first, second)
+        return _same_number(name, first, second)
     if isinstance(one, (list, tuple, set)) or isinstance(other, (list, tuple, set)):
         return _same_names(one, other)
     return one == other if isinstance(one, dict) else _same_text(name, str(one), str(other))
@@ -41,14 +41,16 @@ def _truth(value: Any) -> bool | None:
 
 
 def number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
     try:
-        number = None if isinstance(value, bool) or not isinstance(value, (int, float, str)) else float(value)
+        found = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if number is not None and isfinite(number) else None
+    return found if isfinite(found) else None
 
 
-def _samenumber(name: str, one: float, other: float) -> bool:
+def _same_number(name: str, one: float, other: float) -> bool:
     if name == "num_train_epochs" and ceil(one) == ceil(other) and (one == ceil(one) or other == ceil(other)):
         return True  # the Trainer's state rounds epochs up
     if name in _STEPS and (0 < one < 1) != (0 < other < 1) and one and other:

@@ -100,7 +100,7 @@ class Opinion:
     explanation: str = ""
 
     def add(self, points: int, words: str) -> None:
-        """Evidence for (positive points) or against (negative)."""
+        """Evidence for (positive points) or against (negative, or 0 where it only rules out that one could be sure)."""
         self.points += points
         (self.supports if points > 0 else self.contradicts).append(words)
 

@@ -33,7 +33,7 @@ def effective_batch(run: Run) -> int | None:
     accumulation = run.get("gradient_accumulation_steps")
     if not isinstance(each, int) or each < 1 or not isinstance(accumulation, int):
         return None  # guessed at, the examples would be too few by a factor that nobody sees
-    return each * _whole(run.get("gradient_accumulation_steps")) * _whole(run.get("world_size"))
+    return each * _whole(accumulation) * _whole(run.get("world_size"))
 
 
 def _whole(value: object) -> int:

@@ -35,13 +35,13 @@ class Chance(NamedTuple):
 
 def cross_entropy(run: Run) -> bool:
     """Whether the loss may be a mean cross-entropy over the vocabulary or the classes."""
-    words = f"{run.get('model_type', '')} {run.get('model_name_or_path', '')} {run.get('problem_type', '')}".lower()
+    words = run.words("model_type", "model_name_or_path", "problem_type")
     return run.get("num_labels") != 1 and not any(name in words for name in (*NOT_CROSS_ENTROPY, "regression"))
 
 
 def language_model(run: Run) -> bool:
     """Whether the facts say that text is generated rather than classified."""
-    words = f"{run.get('trainer', '')} {run.get('framework', '')}".lower()
+    words = run.words("trainer", "framework")
     generates = any(name in words for name in ("sft", "llama", "axolotl", "swift", "causal"))
     if generates or run.get("num_labels") is not None:
         return generates

@@ -71,11 +71,11 @@ VOCABULARIES = (
 
 def vocabulary_of(run: Run) -> int | None:
     """The tokens that the model's family knows, told from its name; None where the name says nothing."""
-    name = str(run.get("model_name_or_path") or "").lower()
+    name = run.words("model_name_or_path")
     return next((size for pattern, size in VOCABULARIES if re.search(pattern, name)), None)
 
 
 def family_of(run: Run) -> Family | None:
     """The first family that matches the name or the type of the model."""
-    words = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    words = run.words("model_name_or_path", "model_type")
     return next((f for f in FAMILIES if re.search(f.pattern, words)), None)

@@ -98,7 +98,7 @@ _PLATFORMS = (
 
 def platform(run: Run) -> str | None:
     """The maker of an accelerator that is no NVIDIA GPU, told from `gpu`, `framework` and the version of torch."""
-    words = f"{run.get('gpu') or ''} {run.get('framework') or ''} {run.get('torch_version') or ''}".lower()
+    words = run.words("gpu", "framework", "torch_version")
     return next((name for name, pattern in _PLATFORMS if re.search(pattern, words)), None)
 
 
@@ -117,5 +117,5 @@ def zero_stage(run: Run) -> int | None:
 
 def uses_deepspeed(run: Run) -> bool:
     """Whether any fact names DeepSpeed."""
-    words = str(run.get("framework") or "").lower()
+    words = run.words("framework")
     return bool(run.get("deepspeed")) or zero_stage(run) is not None or "deepspeed" in words

@@ -41,13 +41,17 @@ class Band(NamedTuple):
     known: bool  # whether the facts say how the run trains
     sources: tuple[str, ...]
 
+    @property
+    def words(self) -> str:
+        return f"{short(self.low)} to {short(self.high)} are usual for {self.method}"
+
 
 def band_of(run: Run) -> Band | None:
     """The usual learning rates for this run; None for an optimizer on another scale."""
     if any(name in str(run.get("optim") or "").lower() for name in OTHER_SCALE):
         return None
     lora, task = adapter(run), run.get("task")
-    name = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    name = run.words("model_name_or_path", "model_type")
     if task in (PREFERENCE, REINFORCEMENT):
         if lora is None:
             return Band(str(task), 5e-7, 1e-6, 5e-5, False, (GUIDE, DPO))
@@ -71,7 +75,7 @@ def band_of(run: Run) -> Band | None:
 
 def against(rate: float, band: Band) -> str:
     """A rate held against those that are usual, in words."""
-    return f"the learning rate is {short(rate)}: {short(band.low)} to {short(band.high)} are usual for {band.method}"
+    return f"the learning rate is {short(rate)}: {band.words}"
 
 
 def rate_of(chart: Chart) -> float | None:

@@ -83,6 +83,10 @@ class Run:
         fact = self.facts.get(name)
         return default if fact is None else fact.value
 
+    def words(self, *names: str) -> str:
+        """The values of these facts in one lower-case text, to look for names in; nothing for a fact that is not known."""
+        return " ".join(str(self.get(name) or "") for name in names).lower()
+
     def knowing(self, facts: Mapping[str, Fact], *, first: bool = False) -> Run:
         """This run with more facts; what is known already wins, unless the new ones come `first`. Conflicts are kept."""
         merged = {**self.facts, **facts} if first else {**facts, **self.facts}

@@ -19,7 +19,7 @@ RESTART_SOURCE = "https://doraemonzzz.gitbook.io/transformer_evolution_paper/llm
 
 def quantised_compute(run: Run) -> tuple[Remedy, ...]:
     """For 4-bit weights: the format in which they are multiplied, which mixed precision does not change."""
-    words = str(run.get("quantization") or "").lower()
+    words = run.words("quantization")
     if "4" not in words:
         return ()
     capable = hardware.bf16_capable(run)
@@ -118,37 +118,45 @@ def start_again(chart: Chart, *, anew: bool = False) -> tuple[Remedy, ...]:
             f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step"
         )
         return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none", (SCALER_SOURCE,)),)
-    evaluated = chart.outline.last_eval_step
-    poison = [s for s in chart.symptoms if s.open and s.slug in ("loss-not-finite", "loss-collapse-to-zero")]
-    if evaluated is not None and poison and evaluated >= max(s.last for s in poison):
-        why = f"the evaluation at step {evaluated:,} is finite, and NaN weights would give NaN"
+    if sound := _what_shows_sound_weights(chart):
+        why = f"{sound}, and NaN weights would give NaN"
         return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
-    lost = [s for s in chart.symptoms if s.open and s.slug in (*_POISON, "loss-intermittent-zero")]
-    ended = max((s.onset if s.evidence.get("finite_rows_after") else s.last for s in lost), default=0)
-    if lost and sum(at > ended for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
-        why = "the rows after the last failure are as sound as those before it, and NaN weights would give NaN"
-        return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
-    found = last_checkpoint_before(chart.run, step)
-    every = chart.run.get("save_steps")
+    found, due = last_checkpoint_before(chart.run, step), _checkpoint_due(chart.run, step)
     if anew:
-        return (_from_weights(chart, step, found),)
+        return (_from_weights(step, found, due),)
     poisoned = any(s.slug in _POISON for s in chart.symptoms if s.open)
     later = "checkpoints written later may hold NaN weights" if poisoned else "later checkpoints were written after the climb"
     source = (POISON_SOURCE if poisoned else RESTART_SOURCE,)
     if found is not None:
         do = f"Resume from checkpoint-{found.step}, the last one written before step {step:,}"
         return (Remedy(do, later, {"resume_from_checkpoint": found.path}, "low", source),)
-    if isinstance(every, (int, float)) and every >= 1 and step > every:
-        last = int((step - 1) // every * every)
-        do = f"Resume from checkpoint-{last} if it still exists, the last one due before step {step:,}"
-        return (Remedy(do, later, {"resume_from_checkpoint": Rule(f"checkpoint-{last}")}, "low", source),)
+    if due:
+        do = f"Resume from checkpoint-{due} if it still exists, the last one due before step {step:,}"
+        return (Remedy(do, later, {"resume_from_checkpoint": Rule(f"checkpoint-{due}")}, "low", source),)
     why = f"no checkpoint is known from before step {step:,}; {later}"
     return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium", source),)
 
 
-def _from_weights(chart: Chart, step: int, found: Checkpoint | None) -> Remedy:
-    every = chart.run.get("save_steps")
-    due = int((step - 1) // every * every) if isinstance(every, (int, float)) and every >= 1 else 0
+def _what_shows_sound_weights(chart: Chart) -> str | None:
+    """An evaluation or rows after the last failure that are finite, in words; None where there are none."""
+    evaluated = chart.outline.last_eval_step
+    poison = [s for s in chart.symptoms if s.open and s.slug in ("loss-not-finite", "loss-collapse-to-zero")]
+    if evaluated is not None and poison and evaluated >= max(s.last for s in poison):
+        return f"the evaluation at step {evaluated:,} is finite"
+    lost = [s for s in chart.symptoms if s.open and s.slug in (*_POISON, "loss-intermittent-zero")]
+    ended = max((s.onset if s.evidence.get("finite_rows_after") else s.last for s in lost), default=0)
+    if lost and sum(at > ended for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
+        return "the rows after the last failure are as sound as those before it"
+    return None
+
+
+def _checkpoint_due(run: Run, step: int) -> int:
+    """The last step before `step` at which `save_steps` writes a checkpoint; 0 where there is none, or nothing says."""
+    every = run.get("save_steps")
+    return int((step - 1) // every * every) if isinstance(every, (int, float)) and every >= 1 else 0
+
+
+def _from_weights(step: int, found: Checkpoint | None, due: int) -> Remedy:
     change = {"resume_from_checkpoint": False}
     if found is None and not due:
         why = f"no checkpoint is known from before step {step:,}; later ones were written after the climb"

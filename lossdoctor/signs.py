@@ -174,12 +174,12 @@ class Signs:
 
     @cached_property
     def framework(self) -> str:
-        return f"{self.run.get('framework') or ''} {self.run.get('trainer') or ''}".lower()
+        return self.run.words("framework", "trainer")
 
     @cached_property
     def text_model(self) -> bool | None:
         """Whether tokens with labels are trained; None where neither model nor framework tells."""
-        words = f"{self.framework} {self.run.get('model_name_or_path') or ''}".lower()
+        words = self.run.words("framework", "trainer", "model_name_or_path")
         if any(w in words for w in ("diffus", "kohya", "sd-scripts", "flux", "sdxl", "video", "dino", "mmcv", "cogkit", "repa")):
             return False
         trainers = ("sft", "trl", "unsloth", "llama", "hf trainer", "axolotl", "swift", "fastchat", "gpt", "qwen", "bert")

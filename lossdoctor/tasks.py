@@ -21,7 +21,7 @@ SMALL_MODELS = ("bert", "electra", "bart", "pegasus", "gpt2", "whisper", "vit", 
 
 def task_of_run(run: Run) -> str:
     """From the facts `trainer` and `framework`; supervised where they say nothing."""
-    words = f"{run.get('trainer', '')} {run.get('framework', '')}".lower()
+    words = run.words("trainer", "framework")
     if any(name in words for name in _REINFORCEMENT_TRAINERS):
         return REINFORCEMENT
     if any(name in words for name in _PREFERENCE_TRAINERS):
@@ -49,11 +49,11 @@ def adapter(run: Run) -> bool | None:
     for name in ("use_lora", "lora_r", "lora_alpha", "lora_target_modules"):
         if (value := run.get(name)) is not None:
             return bool(value)
-    method = str(run.get("finetuning_type") or "").lower()
+    method = run.words("finetuning_type")
     if method:
         return "lora" in method
-    words = str(run.get("quantization") or "").lower()
+    words = run.words("quantization")
     if any(word in words for word in ("4", "8", "nf", "int", "gptq", "awq")):
         return True  # quantised weights are not trained themselves
-    name = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    name = run.words("model_name_or_path", "model_type")
     return False if any(word in name for word in SMALL_MODELS) else None

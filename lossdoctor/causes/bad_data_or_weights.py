@@ -85,7 +85,7 @@ class BadDataOrWeights(Cause):
     @staticmethod
     def _ctc(chart: Chart) -> bool:
         """Whether speech is trained with a CTC loss."""
-        words = f"{chart.run.get('model_type') or ''} {chart.run.get('model_name_or_path') or ''}".lower()
+        words = chart.run.words("model_type", "model_name_or_path")
         return any("wer" in name for name in chart.outline.metrics) or any(name in words for name in CTC_MODELS)
 
     @staticmethod

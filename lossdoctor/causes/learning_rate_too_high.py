@@ -49,6 +49,7 @@ class LearningRateTooHigh(Cause):
     far_above: float = 10.0
     #: Times the usual highest rate from which on a loss that does not behave is laid to it.
     above: float = 3.0
+    #: Share of preference pairs that are ranked right, below which the opposite is learned.
     wrong_way: float = 0.35
     #: Share of the peak at which the last row of an excerpt is still up.
     still_up: float = 0.7

@@ -109,7 +109,7 @@ class LearningRateTooLow(Cause):
         if not rate:
             return ()
         new = higher(rate, band)
-        usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}; " if band else ""
+        usual = f"{band.words}; " if band else ""
         return (
             Remedy(
                 f"Raise the learning rate {change(rate, new)}",

@@ -50,7 +50,7 @@ class LowPrecisionRope(Cause):
         opinion = Opinion(seen)
         words = "the weights are stored in bf16" if stored else "ZeRO-3 casts all tables to bf16"
         opinion.add(1, f"{words}, and the context has {length:,} tokens")
-        name = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+        name = run.words("model_name_or_path", "model_type")
         if re.search(_LARGE_BASE, name):
             opinion.add(1, "this family has a large rotary base, which needs more digits than most")
         opinion.points = min(opinion.points, MEDIUM - 1)  # the log alone never shows it

@@ -101,8 +101,7 @@ class Overfitting(Cause):
         opinion.add(
             2, f"the training loss is {outline.now:.2g} at epoch {in_epochs(outline.epochs)}: every example was seen that often"
         )
-        opinion.add(-1, "no evaluation loss was logged, so what the model does with new examples is not known")
-        opinion.points += 1
+        opinion.add(0, "no evaluation loss was logged, so what the model does with new examples is not known")
         return opinion
 
     @staticmethod

@@ -64,7 +64,7 @@ class PreferenceSetup(Cause):
     near: float = 0.03
 
     def _kind(self, chart: Chart) -> Kind | None:
-        words = f"{chart.run.get('trainer') or ''} {chart.run.get('framework') or ''}".lower()
+        words = chart.run.words("trainer", "framework")
         spread = chart.seen("reward-variance-zero")
         if chart.seen("preference-start-offset"):
             return "reference"
@@ -141,8 +141,7 @@ class PreferenceSetup(Cause):
             ranked = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
             opinion.add(1 if outline.rows <= FEW else 2, found + ranked)
         if rate and band and rate < band.low:
-            usual = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
-            opinion.add(1, f"the learning rate is {short(rate)}; {usual}")
+            opinion.add(1, f"the learning rate is {short(rate)}; {band.words}")
         opinion.explanation = f" {outline.rows} rows are too few to say that it stays." if outline.rows <= FEW else ""
         return opinion
 
@@ -178,8 +177,7 @@ class PreferenceSetup(Cause):
         if rate and band and wrong:
             new = lower(rate, band) if rate > band.high else band.usual
             do = f"{'Lower' if new < rate else 'Raise'} the learning rate {change(rate, new)}"
-            why = f"{short(band.low)} to {short(band.high)} are usual for {band.method}"
-            remedies.append(Remedy(do, why, {"learning_rate": new}, "none", band.sources))
+            remedies.append(Remedy(do, band.words, {"learning_rate": new}, "none", band.sources))
         return tuple(remedies)
 
     @staticmethod

@@ -104,13 +104,13 @@ class ResumeNotRestored(Cause):
         """The row at which a rate that was falling starts again and the loss is higher from then on, in words."""
         steps, losses, rates = (chart.outline.table.get(name, ()) for name in ("step", "loss", "rate"))
         for place in range(3, len(steps) - 4):
-            before, after = losses[max(0, place - 5) : place], losses[place : place + 5]
-            anew = rates[place] >= self.rate_anew * rates[place - 1] > 0 and rates[place - 1] < 0.98 * max(rates[:place])
-            if anew and median(after) > self.somewhat * median(before) > 0 and min(after) > median(before):
-                loss = f"the loss from {median(before):.3g} to {median(after):.3g}"
-                return int(
-                    steps[place]
-                ), f"the learning rate goes from {short(rates[place - 1])} to {short(rates[place])}, and {loss}"
+            old, new, after = rates[place - 1], rates[place], losses[place : place + 5]
+            if not (new >= self.rate_anew * old > 0 and old < 0.98 * max(rates[:place])):
+                continue
+            was, now = median(losses[max(0, place - 5) : place]), median(after)
+            if now > self.somewhat * was > 0 and min(after) > was:
+                words = f"the learning rate goes from {short(old)} to {short(new)}, and the loss from {was:.3g} to {now:.3g}"
+                return int(steps[place]), words
         return None
 
     def _back_at_once(self, chart: Chart) -> Symptom | None:
@@ -188,10 +188,8 @@ class ResumeNotRestored(Cause):
             do, sources = f"Build the model from the base model, {whole}, and call {how}", (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED)
             return (Remedy(do, why + wasted, {"resume_from_checkpoint": path}, "low", sources),)
         warm = int(max(10, 0.02 * (chart.outline.last_step or 500), chart.run.get("warmup_steps") or 0))
-        save, again = (
-            "Save the state of the optimizer with each checkpoint",
-            f"if that state is gone, warm up again over {warm} steps",
-        )
+        save = "Save the state of the optimizer with each checkpoint"
+        again = f"if that state is gone, warm up again over {warm} steps"
         empty = "AdamW's averages are empty, and its first steps are its longest"
         return (
             Remedy(f"Resume with {how}", why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,)),

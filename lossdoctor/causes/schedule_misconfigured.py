@@ -83,7 +83,8 @@ class ScheduleMisconfigured(Cause):
             )
         elif fault.kind == "warm-up":
             opinion.add(5, f"the rate still rises in the last row, at step {outline.last_step:,} of {total:,}")
-            opinion.add(1, f"the warm-up takes {step:,} steps") if step > 0 else None
+            if step > 0:
+                opinion.add(1, f"the warm-up takes {step:,} steps")
             why = f"The run ends before its warm-up does: the rate{self._asked(chart)} that was asked for was never reached"
         elif fault.kind == "no decay":
             last = (outline.there("rate") or [0.0])[-1]

@@ -100,6 +100,6 @@ class OpeningLossAboveChance(Detector):
 
 def language_model(run: Run) -> bool:
     """Whether the facts say that the next token is what is learned."""
-    words = f"{run.get('framework') or ''} {run.get('trainer') or ''} {run.get('model_type') or ''}".lower()
-    model = f"{run.get('model_name_or_path') or ''} {run.get('model_type') or ''}".lower()
+    words = run.words("framework", "trainer", "model_type")
+    model = run.words("model_name_or_path", "model_type")
     return family_of(run) is not None or bool(re.search(_LANGUAGE, words) or re.search(_MODELS, model))
