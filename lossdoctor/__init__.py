@@ -30,12 +30,13 @@ __all__ = [
     "Vitals",
     "__version__",
     "analyze",
+    "attach",
 ]
 
 if TYPE_CHECKING:
     from lossdoctor.analysis import analyze
     from lossdoctor.base import Cause, Detector, Opinion, Streak
-    from lossdoctor.callback import LossDoctorCallback
+    from lossdoctor.callback import LossDoctorCallback, attach
     from lossdoctor.engine import Engine
     from lossdoctor.model import (
         Chart,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analyze": "lossdoctor.analysis",
-    "LossDoctorCallback": "lossdoctor.callback",
+    **dict.fromkeys(("LossDoctorCallback", "attach"), "lossdoctor.callback"),
     "Engine": "lossdoctor.engine",
     "Vitals": "lossdoctor.vitals",
     **dict.fromkeys(("Cause", "Detector", "Opinion", "Streak"), "lossdoctor.base"),

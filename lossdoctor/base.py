@@ -25,8 +25,9 @@ HIGH, MEDIUM = 6, 3
 
 
 def counted(number: int, what: str) -> str:
-    """`1 row`, `2 rows`, `12,000 rows`."""
-    return f"{number:,} {what}" + "s" * (number != 1)
+    """`1 row`, `2 rows`, `12,000 batches`."""
+    plural = "es" if what.endswith(("ch", "sh", "s", "x")) else "s"
+    return f"{number:,} {what}" + plural * (number != 1)
 
 
 def slug_of(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -105,7 +105,7 @@ class Engine:
 
     def _listen(self) -> None:
         """Who is to be told of which kind of record."""
-        for kind in ("train", "eval", "summary"):
+        for kind in ("train", "eval", "summary", "probe"):
             hear = [d for d in self.detectors if kind in d.kinds and type(d).update is not Detector.update]
             self._listeners[kind] = hear
         self._awake = self._listeners["train"]
@@ -125,7 +125,7 @@ class Engine:
 
     def observe(self, record: Record) -> tuple[Symptom, ...]:
         """Takes the next record; returns the symptoms that opened, got worse or closed in it."""
-        if record.kind != "summary":
+        if record.kind in ("train", "eval"):
             self.rows += 1
             self._last_step = record.step
             if self._first_step is None:
@@ -233,6 +233,10 @@ class Engine:
         """Replaces what is known of checkpoints: they come and go while a run goes on."""
         self.run = replace(self.run, checkpoints=tuple(checkpoints))
 
+    def learn(self, facts: Mapping[str, Fact], unseen: Iterable[NotJudged] = ()) -> None:
+        """Adds facts that only showed while the run went on, instead of those known before, and what instruments do not see."""
+        self.run = self.vitals.run = replace(self.run, facts={**self.run.facts, **facts}, unseen=tuple(unseen))
+
     def _switch_off(self, detector: Detector, step: int, error: Exception) -> None:
         if self.strict:
             raise error
@@ -257,7 +261,7 @@ class Engine:
         chart = Chart(run, symptoms, outline)
         diagnoses, failed = diagnose(self.causes, chart, self.strict)
         bad = first_bad_step(chart)
-        last_good = self._last_step if bad is None else bad - 1 if bad > (self.vitals.first_step or 1) else None
+        last_good = self._last_step if bad is None else bad - 1 if bad > self.vitals.begin else None
         checkpoint = last_checkpoint_before(run, (last_good or 0) + 1)
         epochs = self.vitals.epoch
         return Report(
@@ -321,6 +325,7 @@ class Engine:
                 NotJudged("health of the run", f"{counted(self.vitals.rows, 'training row')}: too few for a verdict of health")
             )
         blind += [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
+        blind += self.run.unseen
         if not self.vitals.loss_tells:
             blind.append(NotJudged("KL divergence", "this version does not watch it: look at its curve yourself"))
         blind += [NotJudged("part of the input", note) for note in self.run.notes]

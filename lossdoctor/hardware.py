@@ -50,7 +50,9 @@ def compute_capability(run: Run) -> float | None:
 
 def bf16_capable(run: Run) -> bool | None:
     """Whether the GPU computes bf16 in hardware; None where the GPU is not known."""
-    capability = compute_capability(run)
+    known, capability = run.get("bf16_in_hardware"), compute_capability(run)
+    if isinstance(known, bool):
+        return known
     return None if capability is None else capability >= BF16_CAPABILITY
 
 

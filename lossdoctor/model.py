@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from lossdoctor.agreement import agree, number
 
-Kind = Literal["train", "eval", "summary"]
+Kind = Literal["train", "eval", "summary", "probe"]
 Severity = Literal["critical", "warning", "info"]
 Confidence = Literal["high", "medium", "low"]
 Verdict = Literal["critical", "warning", "healthy", "insufficient"]
@@ -32,7 +32,10 @@ class NothingToAnalyse(LossDoctorError):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One logged row: `step` counts optimizer steps from 1, `values` holds every number of the row by its own name."""
+    """One logged row: `step` counts optimizer steps from 1, `values` holds every number of the row by its own name.
+
+    A `probe` record is not from the log: it is what an instrument inside the training saw in that very step.
+    """
 
     step: int
     epoch: float | None
@@ -77,6 +80,8 @@ class Run:
     resumed_at: tuple[int, ...] = ()  # where the rows go on from an earlier checkpoint: the first step of each new branch
     conflicts: tuple[Conflict, ...] = ()
     configurations: tuple[Mapping[str, Fact], ...] = ()  # what each configuration that the user named states, the oldest first
+    watched: Mapping[str, int] = field(default_factory=dict)  # what live instruments see, from which step on: see `probe_columns`
+    unseen: tuple[NotJudged, ...] = ()  # what they could not see, and why
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a fact by its canonical name, or `default` where it is not known."""

@@ -92,10 +92,12 @@ _POISON = ("loss-collapse-to-zero", "loss-not-finite", "gradient-not-finite", "g
 def first_bad_step(chart: Chart) -> int | None:
     """The earliest step at which a failure may have begun; None where there is none.
 
-    The row of the first bad gradient norm spans a whole logging window. Where the loss collapsed, the step was solved for.
+    The row of the first bad gradient norm spans a whole logging window. Where the loss collapsed, the step was solved for, and
+    where an instrument saw the loss, it is known.
     """
     bad = [s for s in chart.symptoms if s.open and (s.severity == "critical" or (s.severity == "warning" and s.slug in _POISON))]
-    if any(s.slug == "loss-collapse-to-zero" for s in bad) and chart.outline.window > 1:
+    known = any(s.slug == "loss-collapse-to-zero" or s.evidence.get("seen_live") for s in bad)
+    if known and chart.outline.window > 1:
         bad = [s for s in bad if s.slug != "gradient-not-finite"]
     return min((int(s.evidence.get("first_nan_earliest", s.onset)) for s in bad), default=None)
 

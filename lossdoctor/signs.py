@@ -109,6 +109,24 @@ class Signs:
         return tuple(self.chart.all(*_SCATTERED))
 
     @cached_property
+    def first_tensor(self) -> tuple[str, str]:
+        """Where live instruments saw the NaN begin: ("output", "model.layers.3.self_attn"); two empty words where they did not.
+
+        Of weights it is told only from the first step: later on they may be what the NaN did rather than where it began.
+        """
+        seen = self.chart.seen("tensor-not-finite")
+        if seen is None or not seen.evidence:
+            return "", ""
+        what, _, name = next(iter(seen.evidence)).partition("/")
+        return ("", "") if what == "parameter" and seen.onset > 1 else (what, name)
+
+    @cached_property
+    def labels_there(self) -> bool:
+        """Whether every micro-batch with a NaN loss was seen to have labels."""
+        live = self.chart.seen("hidden-nan-steps")
+        return bool(live and live.evidence.get("labels_seen") and not live.evidence.get("unlabelled"))
+
+    @cached_property
     def collapse(self) -> Symptom | None:
         return self.chart.seen("loss-collapse-to-zero")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from math import isfinite
 
+from lossdoctor import probe_columns
 from lossdoctor.columns import Columns
 from lossdoctor.curve import Curve
 from lossdoctor.history import History
@@ -25,6 +26,9 @@ FULL_PRECISION = 1e-7
 #: NaN in one of these says that the model gives NaN; a reward function may give NaN for tasks that are not its own.
 REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/", "kl")
 NOTHING = float("nan")
+#: Steps running without one finite loss after which the run does not come back by itself: a batch without labels or an
+#: overflow is single, a scaler in fp16 may skip a few more.
+FOR_GOOD, FOR_GOOD_IN_FP16 = 4, 8
 #: A row that many times its level is looked at closely.
 STRIKING = 1.5
 
@@ -39,6 +43,7 @@ class Vitals:
         self.rows = 0  # training rows
         self.evals = 0
         self.first_step: int | None = None
+        self.begin = 1  # the first step that the first row covers
         self.step = 0
         self.previous_step = 0
         self.window = 1  # optimizer steps that the row averages over
@@ -60,6 +65,11 @@ class Vitals:
         self.finite_gradients = 0  # rows with a finite, non-zero gradient norm
         self.norms: deque[float] = deque(maxlen=10)  # the last that were finite and above 0
         self.rates = Rates(run.get("lr_scheduler_type"))
+        # The last stretch of steps running in which a probe saw NaN losses: where it began and ended, how many steps it has,
+        # and whether all micro-batches of them were NaN.
+        self.nonfinite_since: int | None = None
+        self.nonfinite_last = self.nonfinite_steps = 0
+        self.nonfinite_throughout = True
         self.sound_step = 0  # the last row with a finite, non-zero loss and no sign of NaN in its gradient
         # Evaluation.
         self.eval_finite_step: int | None = None
@@ -207,6 +217,9 @@ class Vitals:
     def observe(self, record: Record) -> None:
         """Takes the next row."""
         values, kind, step, epoch = record.values, record.kind, record.step, record.epoch
+        if kind == "probe":
+            self._observe_probe(record)
+            return
         if self.rows < 20 and self.supervised:
             self._know_task(task_of_columns(values) or self.task)
         if epoch is not None:
@@ -278,6 +291,27 @@ class Vitals:
             )
             self.history.push(row)  # type: ignore[arg-type]
 
+    @property
+    def nonfinite_for_good(self) -> bool:
+        """Whether a probe has seen no finite loss for so many steps running that the run is lost."""
+        needed = FOR_GOOD_IN_FP16 if self.run.get("fp16") is True else FOR_GOOD
+        return self.nonfinite_throughout and self.nonfinite_steps >= needed
+
+    def watches(self, what: str) -> bool:
+        """Whether an instrument saw that in the steps of the row just observed."""
+        since = self.run.watched.get(what)
+        return since is not None and self.step >= since
+
+    def _observe_probe(self, record: Record) -> None:
+        bad = record.values.get(probe_columns.NONFINITE_LOSSES)
+        if not bad or record.step <= self.nonfinite_last:
+            return  # nothing new: other processes tell of the same step
+        if record.step > self.nonfinite_last + 1 or self.nonfinite_since is None:
+            self.nonfinite_since, self.nonfinite_steps, self.nonfinite_throughout = record.step, 0, True
+        self.nonfinite_last = record.step
+        self.nonfinite_steps += 1
+        self.nonfinite_throughout &= bad >= record.values.get(probe_columns.MICRO_BATCHES, 1.0)
+
     def _know_task(self, task: str) -> None:
         self.task = task
         self.supervised = task == SUPERVISED
@@ -290,6 +324,7 @@ class Vitals:
         every = self.run.get("logging_steps")
         if isinstance(every, float) and 1 <= every < step:
             self.step = step - int(every)
+        self.begin = self.step + 1
 
     def _observe_distance(self, distance: int) -> None:
         self._same_windows = self._same_windows + 1 if distance == self.window else 0

@@ -107,6 +107,9 @@ class ZeroRun:
         off the level. Without a known accumulation that row may be inflated as well as depressed: any step of it is possible.
         """
         before, last = self.before, self.last_clean
+        seen = vitals.nonfinite_since
+        if seen is not None and seen <= self.first and (before is None or seen > before.step - before.window):
+            return seen, seen, seen  # an instrument saw it
         if before is None or last is None or before.window == 1 or (vitals.has_grad_norm and not before.broken):
             return self.first, self.first, self.first
         start = before.step - before.window + 1

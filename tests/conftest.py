@@ -44,3 +44,11 @@ def write_state(folder: Path, rows: Iterable[Mapping[str, Any]], **state: Any) -
     path = folder / "trainer_state.json"
     path.write_text(json.dumps({"log_history": list(rows), **state}, indent=2, sort_keys=True), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Any:
+    """Trains a tiny model in `tmp_path / "out"`, see `trainers.trains_in`."""
+    from trainers import trains_in
+
+    return trains_in(tmp_path / "out")

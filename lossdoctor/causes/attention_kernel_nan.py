@@ -66,6 +66,13 @@ class AttentionKernelNan(Cause):
         if family and family.attention and (wrong or not used):
             but = f", and {used} is used" if wrong else ""
             opinion.add(3 if wrong else 1, f"{family.name} is known to need {family.attention} attention{but}")
+        what, name = signs.first_tensor
+        if what == "output" and "att" in name.rpartition("layers.")[2].lower():
+            opinion.add(4, f"the first tensor that is not finite is the output of {name}")
+        elif what:
+            opinion.add(
+                -2, "the forward pass is finite in every attention module" if what != "output" else f"it begins in {name}"
+            )
         if str(run.get("torch_version") or "").startswith("2.5"):
             opinion.add(1, "torch 2.5 has a broken cuDNN attention backward")
         if signs.survived:

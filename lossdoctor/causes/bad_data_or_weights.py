@@ -52,6 +52,13 @@ class BadDataOrWeights(Cause):
             opinion.add(1, "there was never a good row")
         if signs.scattered and not signs.broken:
             opinion.add(2, "single steps fail and the run goes on: it depends on the batch")
+        what, name = signs.first_tensor
+        if what == "input":
+            opinion.add(6, f"the input {name} of the first bad batch is not finite before any module has seen it")
+        elif what == "parameter":
+            opinion.add(6, f"the weights of {name} were not finite in the first step")
+        elif what:
+            opinion.add(-2, "inputs and weights of the first bad batch are finite")
         if signs.text_model is False:
             opinion.add(1, "images and audio are normalised by hand more often than text")
         if not opinion.points:

@@ -76,6 +76,10 @@ class Fp16Overflow(Cause):
             opinion.add(2, "the loss stays sound beside NaN norms, as when a loss scaler skips these steps")
         if signs.infinite_gradient:
             opinion.add(1, "the gradient norm is infinite rather than NaN")
+        if signs.first_tensor[0] == "output":
+            opinion.add(2, f"the first number to be lost is in the output of {signs.first_tensor[1]}")
+        elif signs.first_tensor[0] == "input":
+            opinion.add(-3, "the batch itself holds a number that is not finite")
         if (family := family_of(chart.run)) and family.fp16:
             opinion.add(1, f"{family.name}: {family.fp16}")
         if signs.eval_not_finite and opinion.points:

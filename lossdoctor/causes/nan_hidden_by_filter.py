@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Cause, Opinion
+from lossdoctor.base import Cause, Opinion, counted
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import show_nan, start_again
 from lossdoctor.signs import Signs
@@ -43,6 +43,8 @@ class NanHiddenByFilter(Cause):
         inflated = chart.seen("hidden-nan-steps")
         if inflated and inflated.evidence.get("inflated_rows"):
             opinion.add(3, "rows jump up while the gradient norm falls: that is the filter under gradient accumulation")
+        if inflated and (lost := inflated.evidence.get("nonfinite_losses")):
+            opinion.add(3, f"the loss of {counted(int(lost), 'micro-batch')} was NaN, and no row shows it")
         zeros = chart.seen("loss-intermittent-zero")
         if zeros and zeros.evidence.get("gradient_not_finite_rows"):
             opinion.add(2, "single rows of 0.0 have a NaN gradient")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.chance import cross_entropy
-from lossdoctor.model import Chart, Remedy, Rule
+from lossdoctor.model import Chart, Remedy, Rule, Symptom
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE
 
@@ -12,6 +12,11 @@ NO_LABELS = (
     "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut off by max_length, the "
     "response template was not found in the tokens, or the chat template marks nothing as the assistant's. The mean over nothing "
     "is NaN, its gradient 0, and the log shows 0.0."
+)
+SOME_LABELS = (
+    "The loss is averaged over the tokens that have a label, and some batches have none: their answers were cut off by "
+    "max_length, or their template was not found. The mean over nothing is NaN or 0, the log hides it, and such a batch "
+    "teaches nothing."
 )
 SOME_BATCHES = (
     "A mean over no labelled tokens is NaN. One evaluation batch whose answers were all cut off by max_length, or whose template "
@@ -51,10 +56,12 @@ class NoSupervisedTokens(Cause):
             if not (chart.outline.reward_nan and chart.run.get("task") == PREFERENCE):
                 return None
         masked = chart.seen("labels-all-masked")
+        if signs.labels_there and not masked:
+            return None
         opinion = Opinion(tuple(signs.witnesses) + tuple(signs.scattered))
         if masked and masked.open:
             opinion.because = (masked, *opinion.because)
-            opinion.add(6, "loss and gradient are exactly 0 from the first row on")
+            self._masked(masked, chart.seen("hidden-nan-steps"), opinion)
         elif signs.collapse and signs.from_first_row and signs.gradient == "absent":
             opinion.add(2, "the loss is 0.0 from the first row on")
         elif any(s.evidence.get("gradient_zero_rows") for s in signs.scattered):
@@ -79,8 +86,20 @@ class NoSupervisedTokens(Cause):
             opinion.add(1, "the trainer masks prompts, and masks everything when it finds no answer")
         if signs.precision == "fp16" and not masked:
             opinion.add(-1, "fp16 is on: an overflow looks the same without a gradient norm")
-        opinion.explanation = SOME_BATCHES if signs.eval_not_finite and not signs.broken else NO_LABELS
+        some = masked and masked.evidence.get("batches", 0.0) < masked.evidence.get("batches_so_far", 0.0)
+        opinion.explanation = SOME_LABELS if some else SOME_BATCHES if signs.eval_not_finite and not signs.broken else NO_LABELS
         return opinion
+
+    @staticmethod
+    def _masked(masked: Symptom, nan: Symptom | None, opinion: Opinion) -> None:
+        """What the labels themselves say, or the zeros that follow from them."""
+        if "batches" not in masked.evidence:
+            opinion.add(6, "loss and gradient are exactly 0 from the first row on")
+            return
+        batches, of = masked.evidence["batches"], masked.evidence["batches_so_far"]
+        opinion.add(6 if masked.severity == "critical" else 4, f"no token has a label in {batches:.0f} of {of:.0f} micro-batches")
+        if nan and nan.evidence.get("unlabelled") == nan.evidence.get("nonfinite_losses", 0.0) > 0:
+            opinion.add(3, "and each micro-batch with a NaN loss is one of them")
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         length = chart.run.get("max_length")

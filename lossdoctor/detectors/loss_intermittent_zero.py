@@ -6,6 +6,7 @@ from math import isfinite
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.probe_columns import LOSSES
 from lossdoctor.vitals import Vitals
 from lossdoctor.zeros import faded, telling_gradient
 
@@ -25,7 +26,8 @@ class LossIntermittentZero(Detector):
 
     ## What it misses
     With several steps per row such a step only lowers the average a little. In reinforcement learning and preference
-    tuning, and for losses with a margin, a zero is an ordinary value.
+    tuning, and for losses with a margin, a zero is an ordinary value. Live, the losses themselves are seen, and
+    `hidden-nan-steps` names the steps.
     """
 
     says = "the loss is exactly 0.0 in {zero_rows:.0f} of {rows:.0f} rows, between normal ones"
@@ -45,7 +47,7 @@ class LossIntermittentZero(Detector):
         self._done = False
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        if vitals.loss is None or not vitals.supervised or self._done:
+        if vitals.loss is None or not vitals.supervised or self._done or vitals.watches(LOSSES):
             return None
         if vitals.loss == 0.0:
             self._zero(vitals)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from lossdoctor.base import Detector
@@ -15,7 +15,9 @@ class LossNotFinite(Detector):
     """The training loss is NaN or infinite.
 
     ## What it watches
-    `loss` of every training row, and the average `train_loss` at the end.
+    `loss` of every training row, and the average `train_loss` at the end. Live, also the loss of every micro-batch before the
+    Trainer filters it: four steps running without a finite one (eight in fp16, where a scaler may skip some) are enough,
+    however long it is until the next row.
 
     ## Why it matters
     A NaN loss gives NaN gradients, and unless a loss scaler skips the step they turn every weight into NaN.
@@ -26,7 +28,7 @@ class LossNotFinite(Detector):
     gradient norms in the rows that follow then lower this to a warning.
     """
 
-    kinds = ("train", "summary")
+    kinds = ("train", "summary", "probe")
     says = "the loss is {value} from step {onset:,} on"
     says_log_only = (
         "the logged loss is {value} from step {onset:,} on, while the gradient norm stays finite: "
@@ -40,6 +42,7 @@ class LossNotFinite(Detector):
         self._symptom: Symptom | None = None
         self._rows = self._finite_again = self._between = self._finite_gradients = self._bad_gradients = 0
         self._summary: tuple[int, float] | None = None
+        self._live = self._frozen = False  # the symptom is one that the micro-batches showed; the rate stood still in it
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         if record.kind == "summary":
@@ -47,11 +50,46 @@ class LossNotFinite(Detector):
             if not isfinite(average):
                 self._summary = (record.step, average)
             return None
+        if record.kind == "probe":
+            return self._seen_inside(record, vitals)
+        if self._live:
+            return self._row_of_live(vitals)
         if vitals.loss is None:
             return None
         if isfinite(vitals.loss):
             return self._finite(vitals)
         return self._not_finite(vitals)
+
+    def _seen_inside(self, record: Record, vitals: Vitals) -> Symptom | None:
+        """The losses of one step, as an instrument saw them: what the log makes of them does not count."""
+        if self._symptom is not None or not vitals.nonfinite_for_good or record.step != vitals.nonfinite_last:
+            return None
+        self._live, self._rows, onset = True, vitals.nonfinite_steps, vitals.nonfinite_since or record.step
+        self._symptom = self.symptom(
+            "critical",
+            onset,
+            record.step,
+            value=nan,
+            not_finite_rows=float(self._rows),
+            from_first_row=float(onset <= 1),
+            level_before=vitals.level,
+            learning_rate_frozen=0.0,
+            seen_live=1.0,
+        )
+        return self._symptom
+
+    def _row_of_live(self, vitals: Vitals) -> Symptom | None:
+        """A row of the log while the symptom stands: witness of the gradient, or of steps that are well again."""
+        norm = vitals.grad_norm
+        if norm is not None and vitals.step <= vitals.nonfinite_last:
+            self._bad_gradients += not isfinite(norm)
+            self._frozen = self._frozen or vitals.rate_frozen(moves=1)
+        if self._symptom is None or vitals.step - vitals.nonfinite_last < self.rows_to_heal:
+            return None
+        closed = replace(self._symptom, open=False, last=vitals.nonfinite_last)
+        self._symptom, self._live, self._frozen = None, False, False
+        self._rows = self._bad_gradients = self._finite_gradients = 0
+        return closed
 
     def _not_finite(self, vitals: Vitals) -> Symptom | None:
         self._rows += 1
@@ -108,7 +146,11 @@ class LossNotFinite(Detector):
         if self._symptom is not None:
             rows = float(self._rows)
             more = {"not_finite_rows": rows, "finite_rows_after": float(self._between)}
-            yield replace(self._symptom, last=vitals.step, evidence={**self._symptom.evidence, **more})
+            if self._live:
+                more |= {"not_finite_rows": float(vitals.nonfinite_steps), "learning_rate_frozen": float(self._frozen)}
+                more["gradient_not_finite_rows"] = float(self._bad_gradients)
+            last = max(vitals.step, vitals.nonfinite_last if self._live else 0)
+            yield replace(self._symptom, last=last, evidence={**self._symptom.evidence, **more})
         elif self._summary is not None and not vitals.clean_rows:
             step, value = self._summary
             yield self.symptom("critical", step, step, says=self.says_average, series="train_loss", value=value)

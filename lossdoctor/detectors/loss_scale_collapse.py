@@ -7,6 +7,7 @@ from math import inf, log2
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.probe_columns import LOSS_SCALE
 from lossdoctor.vitals import Vitals
 
 
@@ -15,18 +16,19 @@ class LossScaleCollapse(Detector):
     """The loss scale of fp16 training falls and falls.
 
     ## What it watches
-    `loss_scale` where a trainer logs it: below 1 it is critical; four halvings net within 200 steps, after the first 40
-    steps, are a warning.
+    `loss_scale` where a trainer logs it, and live the scale of the GradScaler or of DeepSpeed in every step: below 1 it is
+    critical; four halvings net within 200 steps, after the first 40 steps, are a warning.
 
     ## Why it matters
     The scaler halves its scale on every overflow. Finding its level at the start costs about log2(65536 / level) steps; a
     scale that falls later, and below 1, says that every step overflows and no step is made.
 
     ## What it misses
-    The Trainer does not log the scale itself.
+    The Trainer does not log the scale itself: afterwards there is nothing to see.
     """
 
     series = "loss_scale"
+    kinds = ("train", "probe")
     says = "the loss scale fell to {value:.4g} by step {last:,}: every step overflows"
     says_falling = "the loss scale was halved {halvings:.0f} times within {steps} steps, down to {value:.6g}"
     floor: float = 1.0
@@ -39,30 +41,33 @@ class LossScaleCollapse(Detector):
         self._recent: deque[tuple[int, float]] = deque(maxlen=256)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
-        scale = record.values.get("loss_scale", record.values.get("grad_scale"))
+        values, step = record.values, record.step
+        scale = values.get(LOSS_SCALE, values.get("loss_scale", values.get("grad_scale")))
         if scale is None or not 0 <= scale < inf:
             return None
         if scale < self.floor:
-            return self._see("critical", scale, 0.0, vitals)
-        if vitals.step <= self.startup_steps:
+            return self._see("critical", scale, 0.0, record, vitals)
+        if step <= self.startup_steps:
             return None
-        while self._recent and self._recent[0][0] < vitals.step - self.steps:
+        while self._recent and self._recent[0][0] < step - self.steps:
             self._recent.popleft()
-        self._recent.append((vitals.step, scale))
+        self._recent.append((step, scale))
         halvings = log2(self._recent[0][1] / scale)
         if halvings >= self.halvings_to_warn:
-            return self._see("warning", scale, halvings, vitals)
+            return self._see("warning", scale, halvings, record, vitals)
         if self._symptom and len(self._recent) > 1 and halvings <= 0:
             closed, self._symptom = self._symptom, None
-            return replace(closed, open=False, last=vitals.step)
+            return replace(closed, open=False, last=step)
         return None
 
-    def _see(self, severity: Severity, scale: float, halvings: float, vitals: Vitals) -> Symptom | None:
+    def _see(self, severity: Severity, scale: float, halvings: float, record: Record, vitals: Vitals) -> Symptom | None:
         known = self._symptom
         if known is None or RANK[severity] > RANK[known.severity]:
             says = (self.says if severity == "critical" else self.says_falling).replace("{steps}", str(self.steps))
-            onset = known.onset if known else vitals.step - vitals.window + 1
-            self._symptom = self.symptom(severity, onset, vitals.step, says=says, value=scale, halvings=halvings)
+            first = record.step if record.kind == "probe" else vitals.step - vitals.window + 1
+            self._symptom = self.symptom(
+                severity, known.onset if known else first, record.step, says=says, value=scale, halvings=halvings
+            )
             return self._symptom
         return None
 
@@ -72,4 +77,4 @@ class LossScaleCollapse(Detector):
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:
-            yield replace(self._symptom, last=vitals.step)
+            yield replace(self._symptom, last=max(self._symptom.last, vitals.step))

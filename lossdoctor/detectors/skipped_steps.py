@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
+from lossdoctor.probe_columns import SCALE, SKIPPED
 from lossdoctor.schedules import Schedule
 from lossdoctor.vitals import Vitals
 
@@ -14,22 +15,24 @@ class SkippedSteps(Detector):
     """The learning rate lags behind its schedule: optimizer steps were skipped.
 
     ## What it watches
-    `learning_rate`, turned back into scheduler steps row by row: a row of ten steps that moved the schedule by seven skipped
-    three. The schedule comes from the facts (linear, cosine, polynomial, and the warm-up of constant ones), or, where it
-    falls in equal steps towards 0 at `max_steps`, from the log itself. Skipped steps are whole: where the numbers give
-    fractions the schedule is another one, and nothing is said.
+    Live, the loss scaler itself: each step that it threw away. Afterwards `learning_rate`, turned back into scheduler steps
+    row by row: a row of ten steps that moved the schedule by seven skipped three. The schedule comes from the facts (linear,
+    cosine, polynomial, and the warm-up of constant ones), or, where it falls in equal steps towards 0 at `max_steps`, from the
+    log itself. Skipped steps are whole: where the numbers give fractions the schedule is another one, and nothing is said.
 
     ## Why it matters
     A few skipped steps are how the loss scaler works: some at the start, then about one in 2,000. Many say that fp16
     overflows again and again, and that the run learns less than its step counter says.
 
     ## What it misses
-    Fused optimizers advance the schedule even when the step is skipped. A constant schedule tells nothing after its warm-up,
-    and rates printed with few digits tell too little.
+    In a log: fused optimizers advance the schedule even when the step is skipped. A constant schedule tells nothing after its
+    warm-up, and rates printed with few digits tell too little.
     """
 
     series = "learning_rate"
+    kinds = ("train", "probe")
     says = "the learning rate lags {skipped:.0f} steps behind its schedule at step {last:,}: that many were skipped"
+    says_live = "the loss scaler skipped {skipped:.0f} steps, the last of them at step {last:,}"
     says_startup = "the learning rate stays at 0 for the first {skipped_rows:.0f} rows: steps skipped at the start"
     steps_to_note: float = 0.8
     steps_to_warn: float = 25.0
@@ -55,8 +58,13 @@ class SkippedSteps(Detector):
         self._skipped = 0.0
         self._zero_rows = self._zero_last = self._onset = self._last = 0
         self._told: Severity | None = None
+        self._live = False  # the scaler itself was watched
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        if record.kind == "probe":
+            return self._see(record) if record.values.get(SKIPPED) else None
+        if vitals.watches(SCALE):
+            return None
         rate = vitals.learning_rate
         if rate is None or self._foreign:
             return None
@@ -80,6 +88,14 @@ class SkippedSteps(Detector):
             return None
         return self._count(vitals.window - (behind - before), vitals)
 
+    def _see(self, record: Record) -> Symptom | None:
+        """The steps that an instrument saw the scaler throw away."""
+        self._live, self._last = True, record.step
+        self._onset = self._onset or record.step
+        self._skipped += record.values[SKIPPED]
+        self._rows += 1
+        return self._worse(record.step)
+
     def _count(self, skipped: float, vitals: Vitals) -> Symptom | None:
         """Adds the steps that this row skipped, if they are whole and no more than there were."""
         whole = round(skipped)
@@ -93,7 +109,11 @@ class SkippedSteps(Detector):
         self._skipped += whole
         self._rows += 1
         self._last = vitals.step
-        severity = self._severity(vitals)
+        return self._worse(vitals.step)
+
+    def _worse(self, step: int) -> Symptom | None:
+        """The symptom, if it is worse than it was told."""
+        severity = self._severity(step)
         if severity and RANK[severity] > RANK.get(self._told or "", -1):
             self._told = severity
             return self._state(severity)
@@ -116,22 +136,23 @@ class SkippedSteps(Detector):
         total = vitals.run.get("max_steps") or 0
         return float(total) - rate / abs(self._slope) if total > 0 and self._slope else None
 
-    def _severity(self, vitals: Vitals) -> Severity | None:
-        if self._foreign or self._skipped < self.steps_to_note:
+    def _severity(self, step: int) -> Severity | None:
+        if (self._foreign and not self._live) or self._skipped < self.steps_to_note:
             return None
-        many = self._skipped > self.steps_to_warn and self._skipped > self.share_to_warn * vitals.step
+        many = self._skipped > self.steps_to_warn and self._skipped > self.share_to_warn * step
         return "warning" if many and self._rows >= self.rows_to_warn else "info"
 
     def _state(self, severity: Severity) -> Symptom:
-        skipped, start = self._skipped, float(self._zero_rows > 1)
-        return self.symptom(severity, self._onset, self._last, skipped=skipped, at_start=start)
+        says, series = (self.says_live, "loss_scale") if self._live else (self.says, self.series)
+        start = float(self._last <= self.startup_steps if self._live else self._zero_rows > 1)
+        return self.symptom(severity, self._onset, self._last, says=says, series=series, skipped=self._skipped, at_start=start)
 
     @property
     def settled(self) -> bool:
         return self._foreign
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if severity := self._severity(vitals):
+        if severity := self._severity(max(vitals.step, self._last)):
             yield self._state(severity)
         elif self._zero_rows >= self.rows_at_zero and self._zero_last <= self.startup_steps:
             rows = float(self._zero_rows)

@@ -6,6 +6,7 @@ Imports neither torch nor transformers: what is in use is loaded already, and no
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,10 +17,18 @@ from lossdoctor.model import Fact
 SOURCE = "live"
 
 
-def gather(args: Any, state: Any = None, model: Any = None) -> dict[str, Fact]:
+def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: Any = None) -> dict[str, Fact]:
     """What TrainingArguments, TrainerState and the model say; an object that does not answer is passed over."""
     values: dict[str, Any] = {}
-    for part in (_state(state), _arguments(args), _deepspeed(args), _adapter(model), _model(model), _machine(args)):
+    for part in (
+        _state(state),
+        _arguments(args),
+        _deepspeed(args),
+        _adapter(model),
+        _model(model),
+        _data(train_dataloader),
+        _machine(args),
+    ):
         with suppress(Exception):  # a fact is never worth an error in somebody's training
             for name, value in part:
                 if value is not None:
@@ -65,10 +74,15 @@ def _adapter(model: Any) -> Iterator[tuple[str, Any]]:
 def _model(model: Any) -> Iterator[tuple[str, Any]]:
     if model is None:
         return
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    yield "trainable_parameters", sum(p.numel() for p in trainable)
-    if trainable:
-        yield "torch_dtype", str(trainable[0].dtype).removeprefix("torch.")
+    dtypes: Counter[str] = Counter()
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # ZeRO-3 leaves empty ones behind, with their size beside them
+            dtypes[str(parameter.dtype).removeprefix("torch.")] += getattr(parameter, "ds_numel", 0) or parameter.numel()
+    yield "trainable_parameters", sum(dtypes.values())
+    if dtypes:
+        yield "torch_dtype", dtypes.most_common(1)[0][0]
+    if len(dtypes) > 1:
+        yield "trainable_dtypes", dict(dtypes.most_common())
     config = getattr(model, "config", None)
     yield "model_name_or_path", getattr(config, "_name_or_path", None) or None
     yield "model_type", getattr(config, "model_type", None)
@@ -78,11 +92,30 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
         yield "num_labels", getattr(config, "num_labels", None)
 
 
+def _data(loader: Any) -> Iterator[tuple[str, Any]]:
+    data: Any = getattr(loader, "dataset", None)
+    if hasattr(data, "__len__"):
+        yield "dataset_size", len(data)
+
+
 def _machine(args: Any) -> Iterator[tuple[str, Any]]:
     for name in ("transformers", "torch", "peft", "trl", "deepspeed", "flash_attn"):
         yield f"{name}_version", getattr(sys.modules.get(name), "__version__", None)
     yield "world_size", getattr(args, "world_size", None)
+    device = getattr(getattr(args, "device", None), "type", None)
+    yield "device", device
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch is not None and device == "cuda" and torch.cuda.is_initialized():
         yield "gpu", torch.cuda.get_device_name()
-        yield "compute_capability", ".".join(map(str, torch.cuda.get_device_capability()))
+        yield "bf16_in_hardware", _bf16(torch)
+        if not torch.version.hip:  # what ROCm calls a capability is none of NVIDIA's
+            yield "compute_capability", ".".join(map(str, torch.cuda.get_device_capability()))
+
+
+def _bf16(torch: Any) -> bool:
+    """Whether the GPU has bf16 matrix units. `torch.cuda.is_bf16_supported()` says yes where it is emulated, as on a T4."""
+    if torch.version.hip:  # CDNA and RDNA 3 have them
+        return str(torch.cuda.get_device_properties(0).gcnArchName).startswith(
+            ("gfx908", "gfx90a", "gfx94", "gfx95", "gfx11", "gfx12")
+        )
+    return bool(torch.cuda.get_device_capability() >= (8, 0))

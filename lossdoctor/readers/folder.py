@@ -6,17 +6,19 @@ import re
 from pathlib import Path
 
 from lossdoctor.model import Checkpoint, LossDoctorError
+from lossdoctor.rotation import ASIDE
 
 STATE = "trainer_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
+_KEPT = re.compile(rf"(?:{ASIDE})?checkpoint-(\d+)$")
 
 
 def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
-    """The `checkpoint-N` folders in an output folder, by step."""
+    """The `checkpoint-N` folders in an output folder, by step; also one that the callback has put aside."""
     found = []
     try:
         for entry in folder.iterdir():
-            match = _CHECKPOINT.match(entry.name)
+            match = _KEPT.match(entry.name)
             if match and entry.is_dir():
                 found.append(Checkpoint(int(match[1]), str(entry)))
     except OSError:

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from lossdoctor.model import Kind, Record
+from lossdoctor.probe_columns import PREFIX
 
 #: Columns that say where a row belongs rather than what was measured.
 POSITION = frozenset({"step", "epoch", "global_step", "current_steps", "_step"})
@@ -160,6 +161,8 @@ def _parts(names: tuple[str, ...]) -> Mapping[Kind, tuple[str, ...] | None]:
     """Which records a row with these measurements becomes, and the names that each gets; None where it gets all."""
     evaluated = tuple(name for name in names if name.startswith("eval_"))
     rest = tuple(name for name in names if not name.startswith("eval_"))
+    if any(name.startswith(PREFIX) for name in names):
+        return {"probe": None}
     if any(name.startswith("predict_") for name in names):
         return {"summary": None}
     if evaluated and not any(name in rest for name in (*TRAINING, *SUMMARY)):

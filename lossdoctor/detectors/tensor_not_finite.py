@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor.base import Detector
+from lossdoctor.model import Record, Symptom
+from lossdoctor.probe_columns import FIRST_TENSOR, PROCESS
+from lossdoctor.vitals import Vitals
+
+#: What is said of the place that the forward pass was followed to.
+WORDS = {
+    "output": "the output of {name} is the first tensor that is not finite, when the batch of step {onset:,} is run again",
+    "parameter": "the weights of {name} are not finite, when the batch of step {onset:,} is run again",
+    "input": "the input {name} of the batch of step {onset:,} is not finite before any module has seen it",
+    "nothing": "run again, the batch of step {onset:,} gives finite numbers: the NaN came from outside the forward pass",
+    "loss": "every module gives finite numbers for the batch of step {onset:,}: it is the loss made of them that is not finite",
+}
+
+
+@dataclass(eq=False, repr=False)
+class TensorNotFinite(Detector):
+    """The first tensor that is NaN or infinite is known by name.
+
+    ## What it watches
+    Live, once: after the first NaN loss that batch is run forward again under hooks, without gradients and without touching
+    weights or random numbers. The first module whose output is not finite is named, or the parameter or input that was not
+    finite before. `lossdoctor/forensics-<step>.json` in the output folder has the batch, its lengths and the largest
+    activations.
+
+    ## Why it matters
+    It decides where to look: an attention kernel, an overflow in one layer, broken weights, or the data.
+
+    ## What it misses
+    What only the backward pass makes. Where losses are only read when the Trainer logs (on a GPU), weights may have moved
+    since, and a batch that was long ago may be gone. Sharded models are not run again: that would take all processes.
+    """
+
+    series = "tensors"
+    kinds = ("probe",)
+    says = WORDS["output"]
+
+    def __post_init__(self) -> None:
+        self._symptom: Symptom | None = None
+
+    def update(self, record: Record, vitals: Vitals) -> Symptom | None:
+        place = next((name for name in record.values if name.startswith(FIRST_TENSOR)), None)
+        if place is None or self._symptom is not None:
+            return None
+        what, _, name = place.removeprefix(FIRST_TENSOR).partition("/")
+        rank = f"-rank{record.values[PROCESS]:.0f}" if record.values.get(PROCESS) else ""
+        words = WORDS.get(what, WORDS["output"]).replace("{name}", name.replace("{", "").replace("}", ""))
+        words += f" (lossdoctor/forensics-{record.step}{rank}.json)"
+        evidence: dict[str, Any] = {f"{what}/{name}": float(record.step)}
+        self._symptom = self.symptom("info", record.step, record.step, says=words, **evidence)
+        return self._symptom
+
+    @property
+    def settled(self) -> bool:
+        return True
+
+    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+        if self._symptom is not None:
+            yield self._symptom

@@ -1,0 +1,229 @@
+"""All instruments of one training behind one face; a probe that fails is switched off, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite, sqrt
+from typing import Any, TypeVar
+
+import torch
+
+from lossdoctor.model import Fact, NotJudged, Record
+from lossdoctor.probe_columns import (
+    FIRST_NONFINITE,
+    FIRST_TENSOR,
+    GRADIENT_NORM,
+    LABELS,
+    LOSSES,
+    NONFINITE_LOSSES,
+    NONFINITE_WEIGHTS,
+    PROCESS,
+    SCALE,
+    WEIGHTS,
+)
+from lossdoctor.probes import layers, weights
+from lossdoctor.probes.forensics import Forensics
+from lossdoctor.probes.loss_scale import LossScale
+from lossdoctor.probes.micro_batches import MicroBatches
+from lossdoctor.probes.ranks import Ranks
+from lossdoctor.probes.trainer import Calls, TrainingStep
+
+Result = TypeVar("Result")
+SOURCE = "seen live"
+
+
+class Instruments:
+    """Made when a training begins, closed when it ends.
+
+    Args:
+        args, state, model: what the Trainer hands to callbacks.
+        trainer: the Trainer; None where it is not known, and then the losses cannot be seen.
+        at_once: look at every loss as soon as it is there, also on a device, where that waits for it.
+        keep_batch: save the batch of the first NaN.
+    """
+
+    def __init__(self, args: Any, state: Any, model: Any, trainer: Any, *, at_once: bool, keep_batch: bool) -> None:
+        self.ranks = Ranks()
+        self.watched: dict[str, int] = {}
+        self._args, self._state, self._model, self._trainer = args, state, model, trainer
+        self._at_once = at_once
+        self._off: dict[str, str] = {}
+        self._batches, self._scale = MicroBatches(), LossScale()
+        self._forensics = Forensics(str(args.output_dir or "."), self.ranks.rank, keep_batch)
+        self._found: list[Record] = []
+        self._known = True  # the losses so far were known as soon as they were there
+        self._armed = False
+        self._norms: tuple[int, tuple[list[str], torch.Tensor]] | None = None
+        self._step_of: TrainingStep | None = None
+        self._calls: Calls | None = None
+        self._scaled: bool | None = None
+        self._no_labels = False
+        self._try("instruments", self._begin)
+
+    def _begin(self) -> None:
+        first = self._state.global_step + 1
+        if self._trainer is None:
+            self._off[LOSSES] = "the Trainer is not known to the callback: use lossdoctor.attach(trainer)"
+            return
+        self._step_of = TrainingStep(self._trainer, self._micro_batch)
+        self.watched |= {LOSSES: first, LABELS: first}
+        compiled = getattr(self._args, "torch_compile", False) or hasattr(self._model, "_orig_mod")
+        if isinstance(self._model, torch.nn.Module) and not compiled:  # a hook would be compiled as well
+            self._calls = Calls(self._model)
+
+    def close(self) -> None:
+        """Leaves Trainer and model as they were."""
+        for part in (self._step_of, self._calls):
+            if part is not None:
+                self._try("instruments", part.close)
+        self._step_of = self._calls = None
+        self._forensics.forget()
+
+    def _try(self, what: str, action: Callable[..., Result], *args: Any) -> Result | None:
+        """No error leaves an instrument: the first one switches it off."""
+        if what in self._off:
+            return None
+        try:
+            return action(*args)
+        except Exception as error:
+            self._off[what] = f"switched off: {type(error).__name__}: {error}"
+            self.watched.pop(what, None)
+            return None
+
+    def _micro_batch(self, inputs: Any, loss: Any) -> None:
+        self._try(LOSSES, self._see, inputs, loss)
+
+    def _see(self, inputs: Any, loss: Any) -> None:
+        """Called after every `training_step`: the hot path."""
+        call = None
+        if self._calls is not None:
+            call, self._calls.last = self._calls.last, None
+        if not isinstance(loss, torch.Tensor):
+            loss = torch.tensor(float(loss))
+        step = self._state.global_step + 1
+        finite = self._batches.see(step, inputs, loss)
+        if finite is None and self._at_once:
+            finite = isfinite(float(loss))
+        self._known = self._known and finite is not None
+        if finite or self._forensics.done:
+            return
+        place = self._batches.place[1]
+        self._forensics.keep(step, place, inputs, call)
+        if finite is False:
+            self._try("the first tensor that is not finite", self._look, step, place)
+
+    def _look(self, step: int, place: int) -> None:
+        found, path = self._forensics.look(
+            self._model, step, place, lambda: self._order(step, place), self._state.global_step + 1
+        )
+        if found.what != "unknown":
+            self._found.append(Record(step, None, "probe", {f"{FIRST_TENSOR}{found.what}/{found.name}": float(step)}))
+        self.scene = (found, str(path))
+
+    def _order(self, step: int, place: int) -> tuple[Any, int, int]:
+        """Data loader, epoch and number of that micro-batch in it, both from 0."""
+        loader = self._trainer.callback_handler.train_dataloader
+        accumulation = self._args.gradient_accumulation_steps
+        steps = -(-len(loader) // accumulation)
+        epoch, within = divmod(step - 1, steps)
+        return loader, epoch, within * accumulation + place - 1
+
+    def step_ended(self, optimizer: Any) -> list[Record]:
+        """After an optimizer step: what is known without waiting."""
+        step = self._state.global_step
+        if self._scaled is None:
+            self._scaled = LossScale.there(optimizer)
+            if self._scaled:
+                self.watched[SCALE] = step
+        if self._scaled:
+            self._try(SCALE, self._scale.see, step, optimizer)
+        return self._read() if self._known else []
+
+    def logged(self) -> list[Record]:
+        """When the Trainer logs, and has just waited for the device itself: everything since the last time."""
+        records = self._read()
+        notes = self._try("other processes", self.ranks.heard) if self.ranks.rank == 0 else None
+        return records + [Record(step, None, "probe", values) for step, values in notes or ()]
+
+    def _read(self) -> list[Record]:
+        found = self._try(LOSSES, self._batches.read) or {}
+        for step, values in (self._try(SCALE, self._scale.read) or {}).items() if self._scaled else ():
+            found[step] = {**found.get(step, {}), **values}
+        if not found and not self._found:
+            if not self._forensics.done:
+                self._forensics.forget()
+            return []
+        bad = next((step for step in sorted(found) if found[step].get(NONFINITE_LOSSES)), None)
+        if bad is not None and not self._forensics.done:
+            self._try("the first tensor that is not finite", self._look, bad, int(found[bad][FIRST_NONFINITE]))
+        records = [Record(step, None, "probe", values) for step, values in sorted(found.items())] + self._found
+        self._found = []
+        return [self._told(record) for record in records]
+
+    def _told(self, record: Record) -> Record:
+        """The record with the process that it is from, where there are several; the first one is told of it."""
+        if self.ranks.size == 1:
+            return record
+        values = {**record.values, PROCESS: float(self.ranks.rank)}
+        if self.ranks.rank:
+            self._try("other processes", self.ranks.tell, record.step, values)
+        return Record(record.step, None, "probe", values)
+
+    def weights(self) -> Record | None:
+        """Whether the weights are finite, as a record; waits for the device, so it is for moments of saving."""
+        counts = self._try("weights", weights.nonfinite, self._model)
+        if counts is None:
+            return None
+        bad, total = counts
+        values = {NONFINITE_WEIGHTS: float(bad), WEIGHTS: float(total)}
+        return Record(self._state.global_step, None, "probe", values)
+
+    def arm(self) -> None:
+        """Something is wrong: measure the gradient by layers in the next step that will be logged."""
+        self._armed = True
+
+    def optimizer_stepped(self) -> None:
+        """While the gradients are still there: measures them, if asked to."""
+        if self._armed and self._will_be_logged():
+            self._armed = False
+            norms = self._try("gradient by layer", layers.norms, self._model)
+            if norms is not None:
+                self._norms = (self._state.global_step + 1, norms)
+
+    def _will_be_logged(self) -> bool:
+        every = getattr(self._state, "logging_steps", 0) or 0
+        by_steps = str(getattr(self._args.logging_strategy, "value", self._args.logging_strategy)) == "steps"
+        return not by_steps or every < 1 or (self._state.global_step + 1) % every == 0
+
+    def by_layer(self, norm: float | None) -> Record | None:
+        """The norms that were measured, in units of the logged norm: gradients are clipped by the time they are measured."""
+        if self._norms is None:
+            return None
+        step, (names, values) = self._norms
+        self._norms = None
+        found: list[float] = self._try("gradient by layer", values.tolist) or []
+        total = sqrt(sum(value * value for value in found))
+        scale = norm / total if norm is not None and isfinite(norm) and isfinite(total) and total else 1.0
+        columns = {f"{GRADIENT_NORM}{name}": value * scale for name, value in zip(names, found, strict=False)}
+        return Record(step, None, "probe", columns) if columns else None
+
+    def facts(self) -> dict[str, Fact]:
+        """What only showed on the way."""
+        facts = {}
+        if self._batches.tokens and self._batches.supervised < self._batches.tokens:
+            share = self._batches.supervised / self._batches.tokens
+            facts["supervised_share"] = Fact(float(f"{share:.4g}"), SOURCE)
+        return facts
+
+    def unseen(self) -> tuple[NotJudged, ...]:
+        """What could not be seen, with the reasons."""
+        missing = [NotJudged(what, why) for what, why in self._off.items()]
+        if self.watched.get(LOSSES) and not self._batches.batches and self._state.global_step >= self.watched[LOSSES]:
+            why = (
+                "this trainer makes its steps without Trainer.training_step, so losses and labels of micro-batches were not seen"
+            )
+            missing.append(NotJudged(LOSSES, why))
+        elif self._batches.batches and not self._batches.labelled:
+            why = "the batches of this trainer have no labels"
+            missing.append(NotJudged("share of supervised tokens", why))
+        return tuple(missing)

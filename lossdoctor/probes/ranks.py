@@ -1,0 +1,67 @@
+"""What the processes of one training tell each other, without any of them ever waiting for another.
+
+They leave notes in the store that they met at (`torch.distributed` has one for its own needs). A collective would hang where one
+process has no doctor, or one whose doctor has failed; a note that nobody reads does no harm.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+
+import torch
+
+#: Every process counts its trainings, so that the notes of one are not taken for those of the next.
+_trainings = 0
+
+
+class Ranks:
+    """The processes of the training that begins now; alone where there is but one."""
+
+    def __init__(self) -> None:
+        global _trainings
+        _trainings += 1
+        self.rank, self.size, self._store, self._heard = 0, 1, None, 0
+        self._name = f"lossdoctor/{_trainings}"
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
+            if self.size > 1:
+                with suppress(Exception):  # some backends have no store: then each process is on its own
+                    self._store = distributed.distributed_c10d._get_default_store()
+
+    @property
+    def connected(self) -> bool:
+        """Whether this process can reach the others."""
+        return self._store is not None
+
+    def tell(self, step: int, values: dict[str, float]) -> None:
+        """Leaves a note of what this process saw in a step."""
+        if self._store is not None:
+            number = self._store.add(f"{self._name}/notes", 1)
+            self._store.set(f"{self._name}/note/{number}", json.dumps([step, values]))
+
+    def heard(self) -> list[tuple[int, dict[str, float]]]:
+        """The notes of all processes since the last call: step and values. Never waits for one."""
+        found: list[tuple[int, dict[str, float]]] = []
+        if self._store is None:
+            return found
+        for number in range(self._heard + 1, self._store.add(f"{self._name}/notes", 0) + 1):
+            key = f"{self._name}/note/{number}"
+            if not self._store.check([key]):
+                break  # counted, and not written yet: next time
+            self._heard = number
+            step, values = json.loads(self._store.get(key))
+            found.append((step, values))
+        return found
+
+    def vote(self, what: str, step: int) -> None:
+        """Says that this process wants something, judged by the row of that step."""
+        if self._store is not None:
+            self._store.add(f"{self._name}/{what}/{step}", 1)
+
+    def agreed(self, what: str, step: int) -> bool:
+        """Whether all processes voted for it. To be asked when each of them must have passed that row, and by all alike."""
+        if self.size == 1:
+            return True
+        return self._store is not None and bool(self._store.add(f"{self._name}/{what}/{step}", 0) == self.size)
