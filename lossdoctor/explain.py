@@ -34,6 +34,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "loss-scale-collapse",
         "skipped-steps",
         "hidden-nan-steps",
+        "tensor-not-finite",
+        "weights-not-finite",
     ),
     "The shape of the loss": (
         "loss-spike",
@@ -50,7 +52,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "train-eval-scale-gap",
         "opening-loss-above-chance",
     ),
-    "Gradients": ("gradient-explosion", "gradient-vanishing", "gradient-always-clipped"),
+    "Gradients": ("gradient-explosion", "gradient-vanishing", "gradient-always-clipped", "gradient-by-layer"),
     "Generalisation, preference tuning and reinforcement learning": (
         "eval-loss-rising",
         "reward-variance-zero",

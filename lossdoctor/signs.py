@@ -127,6 +127,12 @@ class Signs:
         return bool(live and live.evidence.get("labels_seen") and not live.evidence.get("unlabelled"))
 
     @cached_property
+    def unlabelled(self) -> bool:
+        """Whether every micro-batch with a NaN loss was seen to have no labels, which explains it."""
+        live = self.chart.seen("hidden-nan-steps")
+        return bool(live) and live.evidence.get("unlabelled") == live.evidence.get("nonfinite_losses", 0.0) > 0  # type: ignore[union-attr]
+
+    @cached_property
     def collapse(self) -> Symptom | None:
         return self.chart.seen("loss-collapse-to-zero")
 

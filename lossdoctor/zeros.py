@@ -51,13 +51,14 @@ class ZeroRun:
         self._faded = False
         self._gradient: float | None = None
         self.last_clean: float | None = None
+        self._seen: int | None = None  # where an instrument saw the NaN losses begin
 
     def add(self, vitals: Vitals) -> None:
         """One more row of 0.0."""
         if not self.rows:
             self.first = vitals.step - vitals.window + 1
             self.from_start = vitals.clean_rows == 0
-            self.last_clean = vitals.last_clean
+            self.last_clean, self._seen = vitals.last_clean, vitals.nonfinite_since
             self._faded = faded(vitals)
             if not self.from_start:
                 norm = vitals.clean_grad_norm
@@ -107,9 +108,9 @@ class ZeroRun:
         off the level. Without a known accumulation that row may be inflated as well as depressed: any step of it is possible.
         """
         before, last = self.before, self.last_clean
-        seen = vitals.nonfinite_since
+        seen = self._seen
         if seen is not None and seen <= self.first and (before is None or seen > before.step - before.window):
-            return seen, seen, seen  # an instrument saw it
+            return seen, seen, seen
         if before is None or last is None or before.window == 1 or (vitals.has_grad_norm and not before.broken):
             return self.first, self.first, self.first
         start = before.step - before.window + 1
@@ -129,7 +130,7 @@ class ZeroRun:
         half_nan = self.before is not None and onset < self.first  # then the rows before that row tell the level
         return {
             "zero_rows": float(self.rows),
-            "level_before": self.before.level if self.before and half_nan else self.last_clean or 0.0,
+            "level_before": self.before.level if self.before and half_nan and self.before.level else self.last_clean or 0.0,
             "first_nan_earliest": float(least),
             "first_nan_latest": float(most),
             "from_first_row": float(self.from_start),

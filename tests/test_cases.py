@@ -16,6 +16,7 @@ from lossdoctor.engine import Engine
 from lossdoctor.explain import pages
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Report, Run
+from lossdoctor.probe_columns import LABELS, LOSSES, SCALE
 from lossdoctor.readers.rows import records
 from lossdoctor.registry import all_detectors
 from lossdoctor.reports.text import render
@@ -26,8 +27,11 @@ LOGS = sorted(CASES.glob("*/*.jsonl"))
 def judge(log: Path) -> Report:
     facts = log.with_suffix(".json")
     known = translate(json.loads(facts.read_text()), "--config") if facts.is_file() else {}
-    engine = Engine(Run(path=f"{log.parent.name}/{log.name}", kind="json_lines", facts=known), strict=True)
-    for record in records(rows_of(log))[0]:
+    rows = records(rows_of(log))[0]
+    watched = dict.fromkeys((LOSSES, LABELS, SCALE), 1) if any(r.kind == "probe" for r in rows) else {}
+    run = Run(path=f"{log.parent.name}/{log.name}", kind="json_lines", facts=known, watched=watched)
+    engine = Engine(run, strict=True)
+    for record in rows:
         engine.observe(record)
     return engine.report()
 

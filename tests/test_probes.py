@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import inspect
-import io
 import json
 import math
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +14,17 @@ from conftest import slugs
 
 import lossdoctor
 from lossdoctor.engine import Event
-from lossdoctor.model import LossDoctorError, Report, Symptom
+from lossdoctor.model import Report, Symptom
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from fp16_collapse import Counting, HalfPrecisionTrainer, arguments, tiny_model  # noqa: E402
+from fp16_collapse import Counting, HalfPrecisionTrainer, tiny_model  # noqa: E402
 from trainers import Harmless, NanLoss, Train  # noqa: E402
 from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
-from lossdoctor.probes import first_tensor, layers, loss_scale, micro_batches, samples, trace, weights  # noqa: E402
-from lossdoctor.probes.instruments import Instruments  # noqa: E402
+from lossdoctor.probes import first_tensor, layers, trace  # noqa: E402
 
 pytestmark = pytest.mark.slow
 OVERFLOWING = 850_000.0
@@ -166,7 +161,7 @@ class SomeMasked(Counting):
 def test_batches_without_labels_are_counted_and_named(train: Train, device: str) -> None:
     """Eight rows to a batch in order: batches 5 and 9 have none, and the share of supervised tokens is known."""
     masked = {4, 8}
-    trainer, doctor = train(InOrder, train_dataset=SomeMasked(lambda row: row // 8 in masked), max_steps=20, logging_steps=4)
+    _, doctor = train(InOrder, train_dataset=SomeMasked(lambda row: row // 8 in masked), max_steps=20, logging_steps=4)
     assert doctor is not None and doctor.failure is None
     symptom = seen(doctor.report, "labels-all-masked")
     assert symptom.message == "no token has a label in 2 of 9 micro-batches, in steps 5 and 9" and symptom.severity == "warning"
@@ -275,11 +270,11 @@ def test_running_a_batch_again_leaves_everything_as_it_was() -> None:
     model = Restless()
     before = copy.deepcopy(model.state_dict()), model.calls, [m.training for m in model.modules()], torch.get_rng_state()
     place = first_tensor.find(model, (torch.randn(8, 4),), {})
-    torch.set_rng_state(before[3]) if False else None
     assert place.what == "loss"
     after = model.state_dict(), model.calls, [m.training for m in model.modules()]
     assert all(torch.equal(before[0][name], value) for name, value in after[0].items())
     assert after[1:] == before[1:3] and not hasattr(model, "cache")
+    assert torch.equal(torch.get_rng_state(), before[3])
     assert not any(m._forward_hooks for m in model.modules())
 
 

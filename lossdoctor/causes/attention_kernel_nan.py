@@ -67,7 +67,8 @@ class AttentionKernelNan(Cause):
             but = f", and {used} is used" if wrong else ""
             opinion.add(3 if wrong else 1, f"{family.name} is known to need {family.attention} attention{but}")
         what, name = signs.first_tensor
-        if what == "output" and "att" in name.rpartition("layers.")[2].lower():
+        seen = what == "output" and "att" in name.rpartition("layers.")[2].lower()
+        if seen:
             opinion.add(4, f"the first tensor that is not finite is the output of {name}")
         elif what:
             opinion.add(
@@ -86,7 +87,7 @@ class AttentionKernelNan(Cause):
             opinion.add(-1, f"ZeRO-{stage} with overlapping communication shows the same")
         elif opinion.points and (hardware.gpus(run) == 1 or stage in (0, 3)):
             opinion.add(1, "one GPU, or a ZeRO stage without the race: DeepSpeed is excluded")
-        if not early:  # without a sound first step nothing excludes data, weights and labels
+        if not early and not seen:  # without a sound first step nothing excludes data, weights and labels
             opinion.points = min(opinion.points, HIGH - 1)
         if opinion.points <= 0 and not (signs.gradient == "absent" and signs.precision is None and not opinion.contradicts):
             return None

@@ -11,6 +11,7 @@ from lossdoctor.signs import Signs
 CTC = "https://huggingface.co/docs/transformers/model_doc/wav2vec2"
 CTC_MODELS = ("wav2vec2", "hubert", "wavlm", "xls-r")
 LOADING = "https://huggingface.co/docs/transformers/models"
+SAMPLES = "https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36"
 
 
 @dataclass(eq=False, repr=False)
@@ -43,7 +44,12 @@ class BadDataOrWeights(Cause):
             return opinion
         if signs.eval_not_finite and not signs.broken and self._ctc(chart):
             return self._impossible_targets(chart)
-        if signs.gradient in ("zero", "constant") or signs.rate_frozen or not (signs.broken or signs.scattered):
+        if (
+            signs.unlabelled
+            or signs.gradient in ("zero", "constant")
+            or signs.rate_frozen
+            or not (signs.broken or signs.scattered)
+        ):
             return None
         opinion = Opinion(signs.witnesses or signs.scattered)
         if signs.precision == "fp32":
@@ -117,13 +123,17 @@ class BadDataOrWeights(Cause):
                     "Read the warnings of from_pretrained, and load the checkpoint by its own class", why, {}, "none", (LOADING,)
                 ),
             )
+        scene = chart.seen("tensor-not-finite")
+        look = f"lossdoctor/forensics-{scene.onset}.json in the output folder has their indices and lengths" if scene else ""
+        found = (Remedy(f"Look at the examples of step {scene.onset:,}", look, {}, "none", (SAMPLES,)),) if scene else ()
         return (
+            *found,
             Remedy(
                 "Drop samples that are not finite or empty",
                 "one of them is enough to lose a run",
                 {"dataset.filter": Rule("torch.isfinite(sample).all() and len(sample) > 0")},
                 "low",
-                ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",),
+                (SAMPLES,),
             ),
-            show_nan(),
+            *(() if scene else (show_nan(),)),
         )

@@ -61,7 +61,7 @@ class NoSupervisedTokens(Cause):
         opinion = Opinion(tuple(signs.witnesses) + tuple(signs.scattered))
         if masked and masked.open:
             opinion.because = (masked, *opinion.because)
-            self._masked(masked, chart.seen("hidden-nan-steps"), opinion)
+            self._masked(masked, signs.unlabelled, opinion)
         elif signs.collapse and signs.from_first_row and signs.gradient == "absent":
             opinion.add(2, "the loss is 0.0 from the first row on")
         elif any(s.evidence.get("gradient_zero_rows") for s in signs.scattered):
@@ -91,14 +91,14 @@ class NoSupervisedTokens(Cause):
         return opinion
 
     @staticmethod
-    def _masked(masked: Symptom, nan: Symptom | None, opinion: Opinion) -> None:
+    def _masked(masked: Symptom, explains: bool, opinion: Opinion) -> None:
         """What the labels themselves say, or the zeros that follow from them."""
         if "batches" not in masked.evidence:
             opinion.add(6, "loss and gradient are exactly 0 from the first row on")
             return
         batches, of = masked.evidence["batches"], masked.evidence["batches_so_far"]
         opinion.add(6 if masked.severity == "critical" else 4, f"no token has a label in {batches:.0f} of {of:.0f} micro-batches")
-        if nan and nan.evidence.get("unlabelled") == nan.evidence.get("nonfinite_losses", 0.0) > 0:
+        if explains:
             opinion.add(3, "and each micro-batch with a NaN loss is one of them")
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:

@@ -59,11 +59,11 @@ class GradientByLayer(Detector):
             return f"after the anomaly the gradient is not finite in {len(bad)} {where}: {self._some(bad)}"
         total = sqrt(sum(norm * norm for norm in norms.values()))
         name, largest = max(norms.items(), key=lambda item: item[1])
-        share = (largest / total) ** 2 if total else 0.0
+        if not total:
+            return "after the anomaly the gradient of every layer is 0"
+        share = (largest / total) ** 2
         quiet = [other for other, norm in norms.items() if norm <= self.silent * largest]
-        words = (
-            f"after the anomaly the gradient norm is largest in {name}, {largest:.3g}: {share:.0%} of the squared norm {where}"
-        )
+        words = f"after the anomaly the gradient norm is largest in {name}, {largest:.3g}: {share:.0%} of the squared norm"
         if share < self.dominant:
             words = f"after the anomaly no layer stands out in the gradient: {name} has the largest norm, {largest:.3g}"
         return words + (f"; next to none reaches {self._some(quiet)}" if quiet else "")

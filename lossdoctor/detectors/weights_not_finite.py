@@ -28,9 +28,9 @@ class WeightsNotFinite(Detector):
     series = "weights"
     kinds = ("probe",)
     says_not_saved = (
-        "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {last:,}: no checkpoint is saved of them"
+        "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {onset:,}: no checkpoint is saved of them"
     )
-    says = "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {last:,}"
+    says = "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {onset:,}"
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None

@@ -39,7 +39,7 @@ def find(callback: Any) -> Any:
 class TrainingStep:
     """Calls `see(inputs, loss)` after every `training_step` of a Trainer until `close()`.
 
-    The Trainer gets back the very tensor that its own method returned. `see` must not raise.
+    The Trainer gets back the very tensor that its own method returned, and never an error of `see`.
     """
 
     def __init__(self, trainer: Any, see: Callable[[Any, torch.Tensor], None]) -> None:
@@ -51,7 +51,8 @@ class TrainingStep:
         def watched(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             loss = original(model, inputs, *args, **kwargs)
             if self._see is not None:
-                self._see(inputs, loss)
+                with contextlib.suppress(Exception):
+                    self._see(inputs, loss)
             return loss
 
         self._watched = trainer.training_step = watched
@@ -77,6 +78,10 @@ class Calls:
         self._handle = model.register_forward_pre_hook(self, with_kwargs=True)
 
     def __call__(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        with contextlib.suppress(Exception):
+            self.remember(args, kwargs)
+
+    def remember(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if torch.is_grad_enabled():  # not a reference model that shares these weights
             self.last = (args, kwargs)
 
