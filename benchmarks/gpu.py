@@ -18,9 +18,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +28,26 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA start
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several GPUs the Trainer would make one DataParallel
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from fp16_collapse import Counting, HalfPrecisionTrainer, arguments, tiny_model  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
-from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch.profiler import ProfilerActivity, profile  # noqa: E402
-from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, TrainerCallback  # noqa: E402
+import torch
+import transformers
+from fp16_collapse import Counting, HalfPrecisionTrainer, arguments, tiny_model
+from safetensors.torch import load_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.profiler import ProfilerActivity, profile
+from transformers import GPT2Config, GPT2LMHeadModel, PrinterCallback, Trainer, TrainerCallback
 
-import lossdoctor  # noqa: E402
-from lossdoctor import LossDoctorCallback, hardware  # noqa: E402
-from lossdoctor.model import Report, Symptom  # noqa: E402
-from lossdoctor.probes import trace  # noqa: E402
+import lossdoctor
+from lossdoctor import LossDoctorCallback, hardware
+from lossdoctor.model import Report, Symptom
+from lossdoctor.probes import trace
 
 OVERFLOWING = 850_000.0
 BAD = (57, 58, 121)
 LOGGING = 10
-COPIES, LAUNCHES, WITHIN = "Memcpy DtoH", "kernels launched", "Memcpy DtoD"
+COPIES, WITHIN, LAUNCHES = "Memcpy DtoH", "Memcpy DtoD", "kernels launched"
 #: Each of these makes the host wait for the device, or is how a tensor becomes a number of Python.
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::item", "aten::_local_scalar_dense")
 QUIET, ROW, WARM = "without a log row", "with a log row", "not counted"
-Train = Callable[..., Trainer]
-Check = tuple[str, Callable[[], None]]
 
 
 class Skipped(Exception):
@@ -64,18 +62,13 @@ class Machine:
     quick: bool
     folder: str
 
-    @property
-    def bf16(self) -> bool:
-        """Whether bf16 is computed in hardware, or emulated on a CPU to try the script."""
-        return not self.gpu or torch.cuda.get_device_properties(0).major >= 8
-
-    def precision(self, name: str) -> dict[str, bool]:
-        """The arguments of a precision; `Skipped` where this machine does not have it."""
-        if name == "tf32" and not self.gpu:
-            raise Skipped("tf32 needs a GPU")
-        if name != "fp16" and not self.bf16:
-            raise Skipped(f"{name} needs compute capability 8.0")
-        return {"fp16": False, name: True}
+    def precision(self, *names: str) -> dict[str, bool]:
+        """The arguments of the first of these precisions that this machine computes; `Skipped` where it has none of them."""
+        major = torch.cuda.get_device_properties(0).major if self.gpu else 8  # a CPU emulates bf16
+        found = next((name for name in names if name == "fp16" or (major >= 8 and (self.gpu or name == "bf16"))), None)
+        if found is None:
+            raise Skipped(f"{names[0]} needs a GPU of compute capability 8.0")
+        return {"fp16": False, found: True}
 
     def wait(self) -> None:
         """Until the device is idle."""
@@ -84,56 +77,46 @@ class Machine:
 
 
 class Spoilt(Trainer):
-    """A Trainer whose loss is NaN in the micro-batches that `nan_in` chooses, from 1 on; `harmless` ones have no gradient."""
+    """A Trainer whose loss is NaN in the micro-batches that `nan_in` chooses, from 1 on; 0 or NaN is all their gradient."""
 
-    def __init__(self, *args: Any, nan_in: Callable[[int], bool], harmless: bool, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, nan_in: Callable[[int], bool], gradient: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.nan_in, self.harmless, self.batches = nan_in, harmless, 0
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        self.batches += 1
-        loss = super().compute_loss(*args, **kwargs)
-        return loss * math.nan if self.nan_in(self.batches) and not self.harmless else loss
+        self.nan_in, self.gradient, self.batches = nan_in, gradient, 0
 
     def training_step(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """The loss of a micro-batch, spoilt after its backward pass."""
         loss = super().training_step(model, *args, **kwargs)
-        if not (self.nan_in(self.batches) and self.harmless):
+        self.batches += 1
+        if not self.nan_in(self.batches):
             return loss
-        model.zero_grad(set_to_none=False)
+        for parameter in model.parameters():
+            parameter.grad.fill_(self.gradient)
         return loss * math.nan
 
 
 class Scales(TrainerCallback):
-    """Asks the scaler itself for its scale before the first step and after every step, and waits for the answer."""
+    """Asks the scaler itself for its scale around every step, and waits for the answer."""
 
     def __init__(self) -> None:
         self.scales: list[float] = []
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
-        if not self.scales:
-            self.scales.append(optimizer.scaler.get_scale())
-
     def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
+        """Notes the scale."""
         self.scales.append(optimizer.scaler.get_scale())
 
-    @property
-    def fallen(self) -> int:
-        """The steps after which it was lower: those that were thrown away."""
-        return sum(after < before for before, after in zip(self.scales, self.scales[1:], strict=False))
+    on_step_begin = on_step_end
 
 
-def train(
-    machine: Machine, kind: Train = Trainer, *, doctor: Any = None, model: Any = None, callbacks: Iterable[Any] = (),
-    data: Any = None, **changes: Any,
-) -> Trainer:  # fmt: skip
-    """Trains the example's tiny model, or another, in a folder of its own, in silence."""
+def train(machine: Machine, kind: Any = Trainer, *, doctor: Any = None, model: Any = None, **more: Any) -> Trainer:
+    """Trains the example's tiny model, or another, in a folder of its own, in silence; `more` are arguments of the run."""
+    callbacks = [*more.pop("callbacks", ()), *([doctor] if doctor else [])]
+    data = more.pop("data", None) or Counting()
     settings = {"max_steps": 60, "save_strategy": "no", "fp16": False, "disable_tqdm": True, "use_cpu": not machine.gpu,
-                "logging_steps": LOGGING, "per_device_train_batch_size": 8, **changes}  # fmt: skip
+                "logging_steps": LOGGING, "per_device_train_batch_size": 8, **more}  # fmt: skip
     if settings["fp16"] and not machine.gpu:
         kind = HalfPrecisionTrainer
     options = arguments(tempfile.mkdtemp(dir=machine.folder), **settings)
-    told = [*callbacks, *([doctor] if doctor else [])]
-    trainer = kind(model or tiny_model(), options, train_dataset=data or Counting(), callbacks=told)
+    trainer = kind(model or tiny_model(), options, train_dataset=data, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     return trainer
@@ -148,8 +131,8 @@ def claim(holds: object, why: str) -> None:
 def outcome(doctor: LossDoctorCallback) -> Report:
     """What a doctor found; neither it nor one of its probes may have been switched off."""
     claim(doctor.failure is None, f"the doctor failed: {doctor.failure}")
-    off = [f"{unseen.what} {unseen.why}" for unseen in doctor.report.run.unseen if unseen.why.startswith("switched off")]
-    claim(not off, "; ".join(off))
+    unseen = [f"{missing.what}: {missing.why}" for missing in doctor.report.run.unseen]
+    claim(not unseen, "; ".join(unseen))
     return doctor.report
 
 
@@ -167,13 +150,14 @@ def finite(tensors: Iterable[torch.Tensor]) -> bool:
 
 def overflow(machine: Machine, optim: str, at_once: bool) -> None:
     """fp16 overflows: the loss is known to be lost, each skipped step is counted, cause and module are named."""
-    doctor, scales = LossDoctorCallback(sinks=[], at_once=at_once), Scales()
-    trainer = train(machine, doctor=doctor, callbacks=[scales], model=tiny_model(OVERFLOWING), fp16=True, max_steps=80,
+    doctor, watch = LossDoctorCallback(sinks=[], at_once=at_once), Scales()
+    trainer = train(machine, doctor=doctor, callbacks=[watch], model=tiny_model(OVERFLOWING), fp16=True, max_steps=80,
                     optim=optim, per_device_train_batch_size=32)  # fmt: skip
     report = outcome(doctor)
     seen(report, "loss-not-finite", "loss-collapse-to-zero")
+    fallen = sum(after < before for before, after in pairwise(watch.scales))
     skipped = seen(report, "skipped-steps").evidence["skipped"]
-    claim(skipped == scales.fallen > 0, f"{skipped:.0f} skipped steps were counted, and the scale fell {scales.fallen} times")
+    claim(skipped == fallen > 0, f"{skipped:.0f} skipped steps were counted, and the scale fell {fallen} times")
     first = report.diagnoses[0].slug if report.diagnoses else "none"
     claim(first == "fp16-overflow", f"the first cause is {first}")
     place = next(iter(seen(report, "tensor-not-finite").evidence))
@@ -206,7 +190,7 @@ def facts(machine: Machine, precision: str) -> None:
 def hidden(machine: Machine) -> None:
     """Three NaN micro-batches in 200 steps are named by their steps, and the weights are unharmed."""
     doctor = LossDoctorCallback(sinks=[])
-    trainer = train(machine, partial(Spoilt, nan_in=lambda n: n in BAD, harmless=True), doctor=doctor, max_steps=200)
+    trainer = train(machine, partial(Spoilt, nan_in=lambda n: n in BAD, gradient=0.0), doctor=doctor, max_steps=200)
     symptom = seen(outcome(doctor), "hidden-nan-steps")
     right = "the loss of 3 micro-batches was NaN in steps 57, 58 and 121"
     claim((symptom.message, symptom.severity) == (right, "warning"), f"{symptom.severity}: {symptom.message}")
@@ -216,9 +200,10 @@ def hidden(machine: Machine) -> None:
 def lost(machine: Machine) -> None:
     """NaN for ever in bf16: the weights are known to be lost, and the checkpoints of sound ones stay, whatever the limit."""
     doctor = LossDoctorCallback(sinks=[])
-    trainer = train(machine, partial(Spoilt, nan_in=lambda n: n > 25, harmless=False), doctor=doctor, max_steps=70,
+    trainer = train(machine, partial(Spoilt, nan_in=lambda n: n > 25, gradient=math.nan), doctor=doctor, max_steps=70,
                     save_strategy="steps", save_steps=10, save_total_limit=2, **machine.precision("bf16"))  # fmt: skip
     report = outcome(doctor)
+    claim(not finite(trainer.model.parameters()), "the weights are finite: the fault was not as planned")
     claim(seen(report, "weights-not-finite").severity == "critical", "the lost weights are not critical")
     kept = sorted(Path(trainer.args.output_dir).glob("*checkpoint*"))
     claim([p.name for p in kept] == ["checkpoint-10", "checkpoint-20"], f"kept are {', '.join(p.name for p in kept) or 'none'}")
@@ -226,39 +211,29 @@ def lost(machine: Machine) -> None:
     claim(report.last_good_checkpoint == str(kept[-1]), f"the last good one is {report.last_good_checkpoint}")
 
 
-@contextmanager
-def repeatable() -> Iterator[None]:
-    """Kernels that add up in the same order in every run; the fused attention kernels do so only where they are told to."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-
-
 def unchanged(machine: Machine, precision: str) -> None:
     """Weights are the same bit for bit with and without the doctor, although it runs a batch again and dropout draws numbers."""
-    fault = {"kind": partial(Spoilt, nan_in=lambda n: n == 7, harmless=True)} if precision != "fp16" else {}
-    weights = []
+    planted = {} if precision == "fp16" else {"kind": partial(Spoilt, nan_in=lambda n: n == 7, gradient=0.0)}
+    options, weights = machine.precision(precision), []
     for doctor in (None, None, LossDoctorCallback(sinks=[]), LossDoctorCallback(sinks=[], at_once=True)):
         model = tiny_model(OVERFLOWING if precision == "fp16" else 1.0)
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.1
-        with repeatable():
-            train(machine, doctor=doctor, model=model, max_steps=40, **machine.precision(precision), **fault)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels may add up in another order in each run
+            train(machine, doctor=doctor, model=model, max_steps=40, **options, **planted)
+        torch.use_deterministic_algorithms(False)
         weights.append([parameter.detach().cpu() for parameter in model.parameters()])
         if doctor:
             seen(outcome(doctor), "tensor-not-finite")  # else no batch was run again, and little is claimed
     claim(finite(weights[0]), "the weights are not finite: the fault was not as planned")
-    same = [all(map(torch.equal, weights[0], others)) for others in weights[1:]]
-    claim(same[0], "two runs without the doctor differ already: this machine cannot tell")
-    claim(all(same), f"the weights differ with the doctor (at_once={same[1]})")
+    again, watched, at_once = (all(map(torch.equal, weights[0], others)) for others in weights[1:])
+    claim(again, "two runs without the doctor differ already: this machine cannot tell")
+    claim(watched and at_once, f"the weights differ with the doctor, {'at_once=True' if watched else 'as it is'}")
 
 
-def checks(machine: Machine) -> Iterator[Check]:
+def checks(machine: Machine) -> Iterator[tuple[str, Callable[[], None]]]:
     """All checks by name."""
     for optim in ("adamw_torch", "adamw_torch_fused"):
         for at_once in (False, True):
@@ -273,94 +248,91 @@ def checks(machine: Machine) -> Iterator[Check]:
 
 
 def judge(name: str, check: Callable[[], object]) -> bool:
-    """Makes a check and says how it came out; whether it may count as passed."""
+    """Makes a check and says how it came out; whether it did not fail."""
     try:
         check()
         said = "ok"
     except Skipped as reason:
         said = f"skipped: {reason}"
     except Exception as error:  # one that breaks must not hide those after it
-        kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
-        said = f"FAILED: {kind}{error}"
+        said = f"FAILED: {'' if isinstance(error, AssertionError) else f'{type(error).__name__}: '}{error}"
     print(f"{name:<50} {said}", flush=True)
     return not said.startswith("FAILED")
 
 
 class Clock(TrainerCallback):
-    """Seconds per step in blocks of steps with one log row each; a block begins and ends with an idle device."""
+    """Takes the time at the ends of blocks of steps with one log row each, when the device is idle."""
 
     def __init__(self, machine: Machine) -> None:
-        self.machine, self.times = machine, [0.0]
+        self.machine, self.times = machine, list[float]()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ends a block and begins the next."""
         if state.global_step % LOGGING == 0:
             self.machine.wait()
             self.times.append(time.perf_counter())
 
     @property
     def per_step(self) -> float:
-        """The median of all blocks but the first, in which everything is allocated."""
-        blocks = self.times[2:]
-        return statistics.median(b - a for a, b in zip(blocks, blocks[1:], strict=False)) / LOGGING
+        """Milliseconds: the median of all blocks but the first, in which memory is allocated."""
+        return 1000 * statistics.median(after - before for before, after in pairwise(self.times[1:])) / LOGGING
 
 
 def gpt2(machine: Machine) -> GPT2LMHeadModel:
     """GPT-2 in its own size, made where it will be trained."""
+    if not machine.gpu:
+        raise Skipped("it needs a GPU")
     torch.manual_seed(0)
-    with torch.device("cuda" if machine.gpu else "cpu"):
+    with torch.device("cuda"):
         return GPT2LMHeadModel(GPT2Config(loss_type="ForCausalLM"))
 
 
-def overhead(machine: Machine, name: str, model: Callable[[], Any], length: int, steps: int, pairs: int) -> None:
+def overhead(machine: Machine, name: str, model: Callable[[], Any], length: int, steps: int) -> None:
     """Times pairs of runs with and without the doctor, in turns, and prints the median of their ratios with its quartiles."""
-    mixed, times = {"bf16" if machine.bf16 else "fp16": True}, []
-    for turn in range(pairs + 1):
-        pair = {}
+    pairs: list[dict[bool, float]] = []
+    for turn in range(6 if machine.quick else 21):
+        pairs.append({})
         for watched in (False, True) if turn % 2 else (True, False):
-            clock = Clock(machine)
-            doctor = LossDoctorCallback(sinks=[]) if watched else None
+            clock, doctor = Clock(machine), LossDoctorCallback(sinks=[]) if watched else None
             train(machine, doctor=doctor, callbacks=[clock], model=model(), data=Counting(length=length), max_steps=steps,
-                  optim="adamw_torch_fused", **mixed)  # fmt: skip
-            pair[watched] = clock.per_step
-        times.append(pair)
-    times = times[1:]  # the first pair warms up libraries
-    low, middle, high = statistics.quantiles([pair[True] / pair[False] for pair in times], n=4)
-    without, watched = (1000 * statistics.median(pair[there] for pair in times) for there in (False, True))
-    print(f"{name:<42} {without:9.3f} {watched:9.3f} {middle:8.4f} ({low:.4f} to {high:.4f}) {pairs:5d}", flush=True)
+                  optim="adamw_torch_fused", **machine.precision("bf16", "fp16"))  # fmt: skip
+            pairs[-1][watched] = clock.per_step
+    del pairs[0]  # libraries warm up in it
+    low, middle, high = statistics.quantiles([pair[True] / pair[False] for pair in pairs], n=4)
+    without, watched = (statistics.median(pair[there] for pair in pairs) for there in (False, True))
+    print(f"  {name:<46} {without:8.3f} {watched:8.3f} {middle:8.4f}  {low:.4f} to {high:.4f} {len(pairs):7}", flush=True)
 
 
 class Windows(TrainerCallback):
     """Profiles stretches of steps between two rows, and single steps that are logged."""
 
     def __init__(self, machine: Machine, rows: int) -> None:
-        self.machine, self.steps, self.counts = machine, Counter[str](), {what: Counter[str]() for what in (QUIET, ROW, WARM)}
-        first = range(LOGGING, LOGGING * (rows + 1), LOGGING)
-        self.windows = [(1, LOGGING - 1, WARM)]  # a profiler's first window may miss what the device did
-        for row in first:
+        self.machine, self.profiler, self.steps = machine, None, Counter[str]()
+        self.counts = {what: Counter[str]() for what in (QUIET, ROW, WARM)}
+        self.windows = [(1, LOGGING - 1, WARM)]  # the first window of a profiler may miss what the device did
+        for row in range(LOGGING, LOGGING * (rows + 1), LOGGING):
             self.windows += [(row + 1, row + LOGGING - 1, QUIET), (row + LOGGING - 1, row + LOGGING, ROW)]
-        self.last = self.windows[-1][1] + 1
-        self.profiler: Any = None
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Ends a window and begins the next."""
         for begin, end, what in self.windows:
             if state.global_step == end:
                 self.profiler.stop()
                 self.steps[what] += end - begin
                 self.counts[what].update(counted(self.profiler))
             if state.global_step == begin:
-                self.machine.wait()
-                self.profiler = profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.machine.gpu else [])])
+                self.machine.wait()  # what the device still had to do is no part of it
+                device = [ProfilerActivity.CUDA] if self.machine.gpu else []
+                self.profiler = profile(activities=[ProfilerActivity.CPU, *device])
                 self.profiler.start()
 
 
 def counted(profiler: Any) -> Counter[str]:
-    """The waits, copies and launches that a profiler saw."""
+    """The copies, waits and launches that a profiler saw."""
     found: Counter[str] = Counter()
     for event in profiler.key_averages():
-        copy = next((kind for kind in (COPIES, WITHIN) if event.key.startswith(kind)), None)
-        launch = LAUNCHES if event.key.startswith(("cudaLaunchKernel", "cuLaunchKernel")) else None
-        if name := event.key if event.key in WAITS else copy or launch:
-            found[name] += event.count
+        name = LAUNCHES if event.key.startswith(("cudaLaunchKernel", "cuLaunchKernel")) else event.key.partition(" (")[0]
+        found[name] += event.count
     return found
 
 
@@ -368,36 +340,46 @@ def synchronisations(machine: Machine, changes: dict[str, Any]) -> None:
     """Between two rows the doctor waits for nothing and copies nothing to the host; prints all that it adds, per step."""
     both = [Windows(machine, 3 if machine.quick else 10) for _ in range(2)]
     for windows, doctor in zip(both, (None, LossDoctorCallback(sinks=[])), strict=True):
-        train(machine, doctor=doctor, callbacks=[windows], max_steps=windows.last, **changes)
+        train(
+            machine,
+            doctor=doctor,
+            callbacks=[windows],
+            max_steps=windows.windows[-1][1] + 1,
+            optim="adamw_torch_fused",
+            **changes,
+        )
         if doctor:
             outcome(doctor)
     added = []
     for what in (QUIET, ROW):
         steps, (without, watched) = both[0].steps[what], (windows.counts[what] for windows in both)
-        claim(without["aten::item"] + without[LAUNCHES], "the profiler saw nothing")
         for name in (COPIES, *WAITS, WITHIN, LAUNCHES) if machine.gpu else WAITS[-2:]:
             more = (watched[name] - without[name]) / steps
-            print(f"  {what:<18} {name:<26} {without[name] / steps:9.2f} {watched[name] / steps:9.2f} {more:+9.2f}")
+            print(f"  {f'{what}: {name}':<46} {without[name] / steps:8.2f} {watched[name] / steps:8.2f} {more:+8.2f}")
             if more and what == QUIET and name not in (WITHIN, LAUNCHES):
                 added.append(f"{more:+.2f} {name}")
+    row = both[0].counts[ROW]  # the Trainer reads its loss there
+    claim(row["aten::item"] and (row[COPIES] or not machine.gpu), "the profiler saw nothing")
     claim(not added, f"the doctor adds per step without a log row: {', '.join(added)}")
 
 
-def measure(machine: Machine) -> bool:
-    """Prints the tables of time and of synchronisations; whether the latter are as promised."""
-    print(f"\n{'milliseconds per step, paired runs':<42} {'without':>9} {'doctor':>9} {'ratio':>8} (quartiles)      pairs")
-    pairs = 5 if machine.quick else 20
-    if machine.gpu:
-        overhead(machine, "GPT-2, batch 8 of 512 tokens", partial(gpt2, machine), 512, 60, pairs)
-    else:
-        print(f"{'GPT-2, batch 8 of 512 tokens':<42} skipped: it needs a GPU")
-    overhead(machine, "tiny model, batch 8 of 24 tokens", tiny_model, 24, 100 if machine.quick else 300, pairs)
-    print(f"\n{'per step':<47} {'without':>9} {'doctor':>9} {'added':>9}")
+def measure(machine: Machine) -> Iterator[bool]:
+    """Prints the tables of time and of synchronisations; whether nothing failed."""
+    print(
+        f"\n{'milliseconds per step, pairs of runs':<48} {'without':>8} {'with':>8} {'ratio':>8}  {'quartiles':<16} {'pairs':>7}"
+    )
+    large = partial(overhead, machine, "GPT-2, 8 sequences of 512 tokens", partial(gpt2, machine), 512, 60)
+    small = partial(overhead, machine, "2 layers, 8 sequences of 24 tokens", tiny_model, 24, 100 if machine.quick else 300)
+    yield judge("time per step, GPT-2", large)
+    yield judge("time per step, a model bound by launches", small)
+    print(f"\n{'counted by a profiler, per step':<48} {'without':>8} {'with':>8} {'added':>8}")
     if not machine.gpu:
-        print(f"  {', '.join((COPIES, *WAITS[:3], WITHIN, LAUNCHES))}: skipped: they need a GPU")
-    mixed = {"bf16" if machine.bf16 else "fp16": True}
-    variants = {next(iter(mixed)): mixed, "fp16 with its scaler": {"fp16": True}, "no filter": {"logging_nan_inf_filter": False}}
-    return all([judge(f"no wait is added, {name}", partial(synchronisations, machine, more)) for name, more in variants.items()])
+        print(f"  skipped, since they need a GPU: {', '.join((COPIES, *WAITS[:3], WITHIN, LAUNCHES))}")
+    mixed = machine.precision("bf16", "fp16")
+    variants = {"bf16 or what there is": mixed, "fp16 and its scaler": {"fp16": True}}
+    variants["without the filter of NaN"] = {**mixed, "logging_nan_inf_filter": False}
+    for name, changes in variants.items():
+        yield judge(f"no wait is added: {name}", partial(synchronisations, machine, changes))
 
 
 def main() -> int:
@@ -410,18 +392,20 @@ def main() -> int:
     if gpu and not torch.cuda.is_available():
         print("benchmarks/gpu.py: there is no CUDA device; `--device cpu` tries what can be tried without one", file=sys.stderr)
         return 2
-    card = "CPU, with numbers read as late as on a device"
+    card = "CPU, numbers read as late as on a device"
     if gpu:
         card = f"{torch.cuda.get_device_name()}, compute capability {'.'.join(map(str, torch.cuda.get_device_capability()))}"
     else:
         torch.set_num_threads(1)
-        trace.AT_ONCE = ()  # else a CPU knows its numbers at once, and nothing would be tried of what a GPU does
+        trace.AT_ONCE = ()  # a CPU knows its numbers at once: nothing would be tried of what happens on a device
     print(f"{card}; CUDA {torch.version.cuda or 'none'}; torch {torch.__version__}; transformers {transformers.__version__}; "
           f"lossdoctor {lossdoctor.__version__}\n")  # fmt: skip
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:
         machine = Machine(gpu, chosen.quick, folder)
         passed = [judge(name, check) for name, check in checks(machine)]
-        passed.append(measure(machine))
+        passed += measure(machine)
     return 0 if all(passed) else 1
 
 

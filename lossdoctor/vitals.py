@@ -304,6 +304,8 @@ class Vitals:
 
     def _observe_probe(self, record: Record) -> None:
         bad = record.values.get(probe_columns.NONFINITE_LOSSES)
+        if bad and self.nonfinite_since is not None and record.step == self.nonfinite_since - 1:
+            self.nonfinite_since = record.step  # another process saw it first, and its note came later
         if not bad or record.step <= self.nonfinite_last:
             return  # nothing new: other processes tell of the same step
         if record.step > self.nonfinite_last + 1 or self.nonfinite_since is None:

@@ -40,26 +40,27 @@ class TensorNotFinite(Detector):
     series = "tensors"
     kinds = ("probe",)
     says = WORDS["output"]
+    #: Each process looks once, and what the first ones found is enough.
+    most: int = 3
 
     def __post_init__(self) -> None:
-        self._symptom: Symptom | None = None
+        self._symptoms: list[Symptom] = []
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         place = next((name for name in record.values if name.startswith(FIRST_TENSOR)), None)
-        if place is None or self._symptom is not None:
+        if place is None or len(self._symptoms) >= self.most or any(s.onset == record.step for s in self._symptoms):
             return None
         what, _, name = place.removeprefix(FIRST_TENSOR).partition("/")
         rank = f"-rank{record.values[PROCESS]:.0f}" if record.values.get(PROCESS) else ""
         words = WORDS.get(what, WORDS["output"]).replace("{name}", name.replace("{", "").replace("}", ""))
         words += f" (lossdoctor/forensics-{record.step}{rank}.json)"
         evidence: dict[str, Any] = {f"{what}/{name}": float(record.step)}
-        self._symptom = self.symptom("info", record.step, record.step, says=words, **evidence)
-        return self._symptom
+        self._symptoms.append(self.symptom("info", record.step, record.step, says=words, **evidence))
+        return self._symptoms[-1]
 
     @property
     def settled(self) -> bool:
         return True
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
-        if self._symptom is not None:
-            yield self._symptom
+        yield from self._symptoms

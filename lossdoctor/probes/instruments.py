@@ -43,7 +43,7 @@ class Instruments:
     """
 
     def __init__(self, args: Any, state: Any, model: Any, trainer: Any, *, at_once: bool, keep_batch: bool) -> None:
-        self.ranks = Ranks()
+        self.ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
         self.watched: dict[str, int] = {}
         self._args, self._state, self._model, self._trainer = args, state, model, trainer
         self._at_once = at_once

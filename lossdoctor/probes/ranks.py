@@ -7,22 +7,27 @@ process has no doctor, or one whose doctor has failed; a note that nobody reads 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 
 import torch
 
-#: Every process counts its trainings, so that the notes of one are not taken for those of the next.
-_trainings = 0
+#: How often each training was begun in this process, so that the notes of one are not taken for those of the next.
+_begun: Counter[str] = Counter()
 
 
 class Ranks:
-    """The processes of the training that begins now; alone where there is but one."""
+    """The processes of the training that begins now; alone where there is but one.
 
-    def __init__(self) -> None:
-        global _trainings
-        _trainings += 1
+    Args:
+        training: what all of them call it. Where they count it differently, since one of them had no doctor before, they do not
+            hear each other, which is safe: nothing is ever waited for, and no vote is complete.
+    """
+
+    def __init__(self, training: str) -> None:
+        _begun[training] += 1
         self.rank, self.size, self._store, self._heard = 0, 1, None, 0
-        self._name = f"lossdoctor/{_trainings}"
+        self._name = f"lossdoctor/{training}/{_begun[training]}"
         distributed = torch.distributed
         if distributed.is_available() and distributed.is_initialized():
             self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
