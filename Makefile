@@ -6,7 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := demo-run
 
-.PHONY: demo test check fast bench accuracy cases docs clean
+#: transformers releases that the callback's tests pass on, besides the one in constraints.txt.
+OLDER := 4.44.2 4.51.3 4.57.6
+LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/test_distributed.py
+
+.PHONY: demo test check fast bench accuracy cases docs versions clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -18,7 +22,7 @@ demo: $(VENV)/.hf
 
 test: check
 	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
 
 # What needs no training: style, types, layers.
 check: $(VENV)/.dev
@@ -33,6 +37,7 @@ fast: check
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc --benchmark-columns=median,iqr,rounds
 	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/live.py
 
 # Simulated fine-tunes with faults of known onset: what is found, how late, and false alarms, beside rules in use elsewhere.
 accuracy: $(VENV)/.dev
@@ -45,6 +50,23 @@ cases: $(VENV)/.dev
 # Writes the pages of docs/ anew from the docstrings.
 docs: $(VENV)/.dev
 	$(BIN)/python -m lossdoctor.explain docs
+
+# The live doctor's tests on older releases of transformers, each in an environment of its own: make transformers-4.44.2
+versions: $(OLDER:%=transformers-%)
+
+# Releases before 4.50 load random states in a way that torch 2.6 refuses by default; the variable is torch's own.
+transformers-%: .venv-transformers-%/.ready
+	TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 .venv-transformers-$*/bin/python -m pytest -n 2 --dist loadgroup $(LIVE)
+
+.venv-transformers-%/.ready: pyproject.toml constraints.txt
+	@echo "== Installing transformers $* into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@grep -vE "^(transformers|tokenizers|huggingface_hub)==" constraints.txt > $(@D)/constraints.txt
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt -e ".[hf]" \
+		"transformers==$*" pytest pytest-timeout pytest-xdist hypothesis
+	@touch $@
+
+.PRECIOUS: .venv-transformers-%/.ready
 
 $(VENV)/.base:
 	@echo "== Making $(VENV)"
@@ -62,4 +84,4 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) .venv-transformers-* $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache

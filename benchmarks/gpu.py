@@ -26,6 +26,7 @@ from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts: the same sums in every run
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # of several GPUs the Trainer would make one DataParallel
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on stderr that it starts and stops
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import torch
@@ -112,7 +113,7 @@ def train(machine: Machine, kind: Any = Trainer, *, doctor: Any = None, model: A
     callbacks = [*more.pop("callbacks", ()), *([doctor] if doctor else [])]
     data = more.pop("data", None) or Counting()
     settings = {"max_steps": 60, "save_strategy": "no", "fp16": False, "disable_tqdm": True, "use_cpu": not machine.gpu,
-                "logging_steps": LOGGING, "per_device_train_batch_size": 8, **more}  # fmt: skip
+                "logging_steps": LOGGING, "per_device_train_batch_size": 8, "optim": "adamw_torch_fused", **more}  # fmt: skip
     if settings["fp16"] and not machine.gpu:
         kind = HalfPrecisionTrainer
     options = arguments(tempfile.mkdtemp(dir=machine.folder), **settings)
@@ -214,7 +215,8 @@ def lost(machine: Machine) -> None:
 def unchanged(machine: Machine, precision: str) -> None:
     """Weights are the same bit for bit with and without the doctor, although it runs a batch again and dropout draws numbers."""
     planted = {} if precision == "fp16" else {"kind": partial(Spoilt, nan_in=lambda n: n == 7, gradient=0.0)}
-    options, weights = machine.precision(precision), []
+    options = machine.precision(precision)
+    weights: list[list[torch.Tensor]] = []
     for doctor in (None, None, LossDoctorCallback(sinks=[]), LossDoctorCallback(sinks=[], at_once=True)):
         model = tiny_model(OVERFLOWING if precision == "fp16" else 1.0)
         for module in model.modules():
@@ -264,7 +266,8 @@ class Clock(TrainerCallback):
     """Takes the time at the ends of blocks of steps with one log row each, when the device is idle."""
 
     def __init__(self, machine: Machine) -> None:
-        self.machine, self.times = machine, list[float]()
+        self.machine = machine
+        self.times: list[float] = []
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Ends a block and begins the next."""
@@ -294,21 +297,23 @@ def overhead(machine: Machine, name: str, model: Callable[[], Any], length: int,
         pairs.append({})
         for watched in (False, True) if turn % 2 else (True, False):
             clock, doctor = Clock(machine), LossDoctorCallback(sinks=[]) if watched else None
-            train(machine, doctor=doctor, callbacks=[clock], model=model(), data=Counting(length=length), max_steps=steps,
-                  optim="adamw_torch_fused", **machine.precision("bf16", "fp16"))  # fmt: skip
+            changes: dict[str, Any] = {"max_steps": steps, "data": Counting(length=length), **machine.precision("bf16", "fp16")}
+            train(machine, doctor=doctor, callbacks=[clock], model=model(), **changes)
             pairs[-1][watched] = clock.per_step
     del pairs[0]  # libraries warm up in it
     low, middle, high = statistics.quantiles([pair[True] / pair[False] for pair in pairs], n=4)
-    without, watched = (statistics.median(pair[there] for pair in pairs) for there in (False, True))
-    print(f"  {name:<46} {without:8.3f} {watched:8.3f} {middle:8.4f}  {low:.4f} to {high:.4f} {len(pairs):7}", flush=True)
+    plain, with_it = (statistics.median(pair[there] for pair in pairs) for there in (False, True))
+    print(f"  {name:<46} {plain:8.3f} {with_it:8.3f} {middle:8.4f}  {low:.4f} to {high:.4f} {len(pairs):7}", flush=True)
 
 
 class Windows(TrainerCallback):
     """Profiles stretches of steps between two rows, and single steps that are logged."""
 
     def __init__(self, machine: Machine, rows: int) -> None:
-        self.machine, self.profiler, self.steps = machine, None, Counter[str]()
-        self.counts = {what: Counter[str]() for what in (QUIET, ROW, WARM)}
+        self.machine = machine
+        self.profiler: Any = None
+        self.steps: Counter[str] = Counter()
+        self.counts: dict[str, Counter[str]] = {what: Counter() for what in (QUIET, ROW, WARM)}
         self.windows = [(1, LOGGING - 1, WARM)]  # the first window of a profiler may miss what the device did
         for row in range(LOGGING, LOGGING * (rows + 1), LOGGING):
             self.windows += [(row + 1, row + LOGGING - 1, QUIET), (row + LOGGING - 1, row + LOGGING, ROW)]
@@ -340,14 +345,7 @@ def synchronisations(machine: Machine, changes: dict[str, Any]) -> None:
     """Between two rows the doctor waits for nothing and copies nothing to the host; prints all that it adds, per step."""
     both = [Windows(machine, 3 if machine.quick else 10) for _ in range(2)]
     for windows, doctor in zip(both, (None, LossDoctorCallback(sinks=[])), strict=True):
-        train(
-            machine,
-            doctor=doctor,
-            callbacks=[windows],
-            max_steps=windows.windows[-1][1] + 1,
-            optim="adamw_torch_fused",
-            **changes,
-        )
+        train(machine, doctor=doctor, callbacks=[windows], max_steps=windows.windows[-1][1] + 1, **changes)
         if doctor:
             outcome(doctor)
     added = []
@@ -365,11 +363,9 @@ def synchronisations(machine: Machine, changes: dict[str, Any]) -> None:
 
 def measure(machine: Machine) -> Iterator[bool]:
     """Prints the tables of time and of synchronisations; whether nothing failed."""
-    print(
-        f"\n{'milliseconds per step, pairs of runs':<48} {'without':>8} {'with':>8} {'ratio':>8}  {'quartiles':<16} {'pairs':>7}"
-    )
-    large = partial(overhead, machine, "GPT-2, 8 sequences of 512 tokens", partial(gpt2, machine), 512, 60)
-    small = partial(overhead, machine, "2 layers, 8 sequences of 24 tokens", tiny_model, 24, 100 if machine.quick else 300)
+    print(f"\n{'milliseconds per step, medians of pairs':<48} {'without':>8} {'with':>8} {'ratio':>8}  quartiles          pairs")
+    large = partial(overhead, machine, "GPT-2, 8 sequences of 512 tokens", partial(gpt2, machine), 512, 50)
+    small = partial(overhead, machine, "2 layers, 8 sequences of 24 tokens", tiny_model, 24, 100 if machine.quick else 200)
     yield judge("time per step, GPT-2", large)
     yield judge("time per step, a model bound by launches", small)
     print(f"\n{'counted by a profiler, per step':<48} {'without':>8} {'with':>8} {'added':>8}")

@@ -68,7 +68,7 @@ class LossDoctorCallback(TrainerCallback):
         probes: look inside the training, and not at the log alone.
         protect: save no checkpoint of weights that are NaN, and keep the last good one from `save_total_limit`.
         at_once: look at the loss of every micro-batch as soon as it is there. On a CPU that is so anyway; on a device it waits
-            once more for each, and finds the module where a NaN began before the optimizer spreads it over all weights.
+            once more for each micro-batch and each step, and finds the module where a NaN began before the optimizer spreads it.
         keep_batch: save the batch of the first NaN beside what is found out about it.
 
     Raises:

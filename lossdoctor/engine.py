@@ -23,6 +23,8 @@ ENOUGH_ROWS = 6
 HEALED_TO_WARN = 3
 #: Rows kept for drawing; beyond it every second one is dropped, so that memory does not grow with the run.
 KEPT_RECORDS = 4096
+#: Records of instruments kept: the first ones tell where it began.
+KEPT_PROBES = 512
 #: Symptoms kept; a run with more has long said all it has to say.
 KEPT_SYMPTOMS = 256
 
@@ -86,6 +88,7 @@ class Engine:
         self._symptoms: dict[tuple[str, str, int], Symptom] = {}
         self._records: list[Record] = []
         self._keep_every = 1
+        self._probed = 0
         self._failed: list[NotJudged] = []
         self._last_step: int | None = None
         self._first_step: int | None = None
@@ -245,6 +248,10 @@ class Engine:
         self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
 
     def _keep(self, record: Record) -> None:
+        if record.kind == "probe":
+            self._probed += 1
+            if self._probed > KEPT_PROBES:
+                return  # a run that is lost has one in every step
         if record.kind != "train" or self.rows % self._keep_every == 0:
             self._records.append(record)
         if len(self._records) > KEPT_RECORDS:

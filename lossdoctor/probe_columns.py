@@ -34,4 +34,4 @@ FIRST_TENSOR = "probe/first_tensor/"
 GRADIENT_NORM = "probe/gradient_norm/"
 
 #: What can be watched: the keys of `Run.watched`.
-LOSSES, LABELS, SCALE = "losses", "labels", "loss scale"
+LOSSES, LABELS, SCALE = "losses of micro-batches", "labels", "loss scale"

@@ -58,7 +58,8 @@ def test_live_and_afterwards_say_the_same(train: Train, fault: str, logging_step
                             doctor=LossDoctorCallback(sinks=[], probes=False), eval_dataset=Counting(32), **more)  # fmt: skip
     assert doctor is not None and doctor.failure is None
     assert essence(doctor.report) == essence(afterwards(trainer, doctor))
-    assert essence(doctor.report)[:2] == essence(afterwards(trainer))[:2]
+    if fault != "frozen":  # without the vocabulary a flat loss cannot be told to be that of guessing
+        assert essence(doctor.report)[:2] == essence(afterwards(trainer))[:2]
     wanted = {"none": "healthy", "nan at times": "critical"}.get(fault, "critical")
     assert doctor.report.verdict == wanted or logging_steps > 1
 

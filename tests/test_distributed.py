@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # one worker launches the processes, once
 SCRIPT = Path(__file__).parent / "two_ranks.py"
 #: torchrun meets at a TCP store; accelerate's launcher for tests at a file, since its command needs MPI on a CPU.
 LAUNCHERS = {

@@ -24,7 +24,7 @@ from trainers import Harmless, NanLoss, Train  # noqa: E402
 from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
-from lossdoctor.probes import first_tensor, layers, trace  # noqa: E402
+from lossdoctor.probes import first_tensor, forensics, layers, trace  # noqa: E402
 
 pytestmark = pytest.mark.slow
 OVERFLOWING = 850_000.0
@@ -207,6 +207,14 @@ def test_steps_that_the_scaler_skips_are_counted_whatever_the_optimizer(train: T
     assert ("learning-rate-frozen" in slugs(doctor.report)) == (optimizer == "adamw_torch")
 
 
+def test_a_scale_that_fell_in_an_earlier_training_is_no_skipped_step(train: Train, device: str) -> None:
+    """The scaler of a Trainer stays when it trains again, with the scale that it had come to."""
+    trainer, doctor = train(HalfPrecisionTrainer, fp16=True, max_steps=6)
+    trainer.accelerator.scaler._scale.fill_(1024.0)
+    trainer.train()
+    assert doctor is not None and doctor.failure is None and "skipped-steps" not in slugs(doctor.report)
+
+
 # --- The first tensor -------------------------------------------------------------------------------------------------
 
 
@@ -267,9 +275,9 @@ def test_running_a_batch_again_leaves_everything_as_it_was() -> None:
             self.cache = x
             return self.drop(self.norm(x)) * math.nan
 
-    model = Restless()
+    model, batch = Restless(), torch.randn(8, 4)
     before = copy.deepcopy(model.state_dict()), model.calls, [m.training for m in model.modules()], torch.get_rng_state()
-    place = first_tensor.find(model, (torch.randn(8, 4),), {})
+    place = first_tensor.find(model, (batch,), {})
     assert place.what == "loss"
     after = model.state_dict(), model.calls, [m.training for m in model.modules()]
     assert all(torch.equal(before[0][name], value) for name, value in after[0].items())
@@ -304,6 +312,30 @@ def test_the_batch_is_kept_on_request(train: Train) -> None:
     scene = json.loads((folder / "forensics-7.json").read_text())
     batch = torch.load(folder / scene["batch"])
     assert torch.equal(batch["input_ids"], torch.stack([Counting()[row]["input_ids"] for row in scene["samples"]]))
+
+
+def test_a_batch_beyond_the_limit_is_run_again_where_its_loss_is_known_at_once(train: Train, monkeypatch: Any) -> None:
+    """The limit is for batches that wait; the one that is NaN for sure is looked at whatever its size."""
+    monkeypatch.setattr(forensics, "KEPT", 100)
+    _, doctor = train(Harmless, nan_in=lambda n: n == 7, max_steps=10)
+    assert doctor is not None and "run again" in seen(doctor.report, "tensor-not-finite").message
+
+
+def test_what_the_model_is_called_with_counts_for_the_limit(train: Train, monkeypatch: Any) -> None:
+    """A trainer may make embeddings of the inputs, which are far larger: they are not kept beyond the limit."""
+    monkeypatch.setattr(trace, "AT_ONCE", ())
+    monkeypatch.setattr(forensics, "KEPT", 200_000)
+    held: list[int] = []
+
+    class Embedding(Trainer):
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            kept = doctor._instruments._forensics._batches  # type: ignore[union-attr]
+            held.append(sum(batch.call[1]["inputs_embeds"].nbytes for batch in kept))
+            return model(inputs_embeds=model.get_input_embeddings()(inputs["input_ids"]), labels=inputs["labels"]).loss
+
+    doctor = LossDoctorCallback(sinks=[])
+    train(Embedding, doctor=doctor, max_steps=20, logging_steps=20)
+    assert doctor.failure is None and 0 < max(held) <= 200_000
 
 
 @pytest.mark.parametrize("case", ["shuffled", "second epoch", "accumulated", "in order", "resumed"])
@@ -354,7 +386,7 @@ def test_nan_weights_are_not_saved_over_the_last_good_checkpoint(train: Train, t
     assert sorted(p.name for p in (tmp_path / "out").glob("*checkpoint*")) == ["checkpoint-10", "checkpoint-20"]
     assert doctor.report.last_good_checkpoint == str(tmp_path / "out" / "checkpoint-20")
     message = seen(doctor.report, "weights-not-finite").message
-    assert message == "28 of 28 trained tensors hold NaN or infinity at step 70: no checkpoint is saved of them"
+    assert message == "28 of 28 trained tensors hold NaN or infinity at step 30: no checkpoint is saved of them"
     assert trainer.state.global_step == 70
 
 

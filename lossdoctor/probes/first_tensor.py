@@ -159,10 +159,12 @@ def _as_it_was(model: torch.nn.Module) -> Iterator[None]:
         raise CannotRun("the buffers of the model are too large to be kept aside")
     copies = [buffer.detach().clone() for buffer in buffers]
     modules = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    states = random.getstate(), np.random.get_state()
+    devices = {parameter.device for parameter in model.parameters() if parameter.device.type not in ("cpu", "meta")}
+    kind = next((device.type for device in devices), "cuda")
     try:
-        yield
+        with torch.random.fork_rng([device.index or 0 for device in devices], device_type=kind):
+            yield
     finally:
         for module, attributes, own in modules:
             for name in module.__dict__.keys() - attributes.keys():
@@ -172,11 +174,8 @@ def _as_it_was(model: torch.nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, copy in zip(buffers, copies, strict=True):
                 buffer.copy_(copy)
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-        np.random.set_state(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _eagerly() -> Any:

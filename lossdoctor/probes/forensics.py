@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -45,12 +45,15 @@ class Forensics:
         self._batches: deque[Kept] = deque()
         self._size = 0
 
-    def keep(self, step: int, place: int, inputs: Any, call: Any) -> None:
-        """Remembers a micro-batch; only references are kept, and no more than the limit."""
-        size = sum(t.nbytes for t in _values(inputs) if isinstance(t, torch.Tensor))
+    def keep(self, step: int, place: int, inputs: Any, call: Any, sure: bool = False) -> None:
+        """Remembers a micro-batch; only references are kept, and no more than the limit, unless it is the one for `sure`.
+
+        What the model was called with counts as well: a trainer may make it of the inputs, and it may be a thousand times larger.
+        """
+        size = sum({id(tensor): tensor.nbytes for tensor in _tensors((inputs, call))}.values())
         self._batches.append(Kept(step, place, inputs, call, size))
         self._size += size
-        while self._size > KEPT and self._batches:
+        while self._size > KEPT and len(self._batches) > sure:
             self._size -= self._batches.popleft().size
 
     def forget(self) -> None:
@@ -58,8 +61,8 @@ class Forensics:
         self._batches.clear()
         self._size = 0
 
-    def look(self, model: torch.nn.Module, step: int, place: int, order: Callable[[], Any], now: int) -> tuple[Place, Path]:
-        """Examines that micro-batch, writes `forensics-<step>.json` and returns what was found, and the file.
+    def look(self, model: torch.nn.Module, step: int, place: int, order: Callable[[], Any], now: int) -> Place:
+        """Examines that micro-batch, writes `forensics-<step>.json` and returns what was found.
 
         Args:
             order: gives data loader, epoch and number of the batch in it; called for the indices of the examples.
@@ -82,11 +85,11 @@ class Forensics:
             except Exception as error:
                 report["not_run_again"] = f"{type(error).__name__}: {error}"
         report["first_not_finite"] = {"what": found.what, "name": found.name, **found.numbers}
-        report["samples"] = _samples(order)
-        path = self._write(step, report, kept)
-        return found, path
+        report["samples"] = _samples(order, kept)
+        self._write(step, report, kept)
+        return found
 
-    def _write(self, step: int, report: dict[str, Any], kept: Kept | None) -> Path:
+    def _write(self, step: int, report: dict[str, Any], kept: Kept | None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = f"{step}-rank{self._rank}" if self._rank else str(step)
         path = self._folder / f"forensics-{name}.json"
@@ -95,20 +98,31 @@ class Forensics:
             torch.save(dict(kept.inputs) if isinstance(kept.inputs, Mapping) else kept.inputs, batch)
             report["batch"] = batch.name
         path.write_text(json.dumps(_strict(report), indent=2) + "\n", encoding="utf-8")
-        return path
 
 
-def _samples(order: Callable[[], Any]) -> Any:
+def _samples(order: Callable[[], Any], kept: Kept | None) -> Any:
     """The indices of the examples, or why they are not known."""
     try:
         found = samples(*order())
     except Exception as error:
-        return f"not known: {type(error).__name__}: {error}"
-    return found if found is not None else "not known: the sampler does not tell"
+        return f"not known: {error}"
+    sizes = {len(value) for value in _values(kept.inputs) if isinstance(value, torch.Tensor) and value.dim()} if kept else set()
+    if found is None or (sizes and len(found) not in sizes):
+        return "not known: the order of the sampler does not follow from a seed"
+    return found
 
 
 def _values(inputs: Any) -> Any:
     return inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, (list, tuple)) else [inputs]
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors in a batch or a call, however they are nested."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(part)
 
 
 def _strict(value: Any) -> Any:

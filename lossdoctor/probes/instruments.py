@@ -65,9 +65,14 @@ class Instruments:
         if self._trainer is None:
             self._off[LOSSES] = "the Trainer is not known to the callback: use lossdoctor.attach(trainer)"
             return
+        if getattr(getattr(self._args, "device", None), "type", "") == "xla":
+            self._off[LOSSES] = "on XLA nothing is added to the graph of a step"
+            return
+        self._scale.begin(getattr(getattr(self._trainer, "accelerator", None), "scaler", None))
         self._step_of = TrainingStep(self._trainer, self._micro_batch)
         self.watched |= {LOSSES: first, LABELS: first}
         compiled = getattr(self._args, "torch_compile", False) or hasattr(self._model, "_orig_mod")
+        compiled = compiled or getattr(self._model, "_compiled_call_impl", None) is not None
         if isinstance(self._model, torch.nn.Module) and not compiled:  # a hook would be compiled as well
             self._calls = Calls(self._model)
 
@@ -108,20 +113,19 @@ class Instruments:
         if finite or self._forensics.done:
             return
         place = self._batches.place[1]
-        self._forensics.keep(step, place, inputs, call)
+        self._forensics.keep(step, place, inputs, call, sure=finite is False)
         if finite is False:
             self._try("the first tensor that is not finite", self._look, step, place)
 
     def _look(self, step: int, place: int) -> None:
-        found, path = self._forensics.look(
-            self._model, step, place, lambda: self._order(step, place), self._state.global_step + 1
-        )
+        found = self._forensics.look(self._model, step, place, lambda: self._order(step, place), self._state.global_step + 1)
         if found.what != "unknown":
             self._found.append(Record(step, None, "probe", {f"{FIRST_TENSOR}{found.what}/{found.name}": float(step)}))
-        self.scene = (found, str(path))
 
     def _order(self, step: int, place: int) -> tuple[Any, int, int]:
         """Data loader, epoch and number of that micro-batch in it, both from 0."""
+        if self._args.ignore_data_skip and self.watched.get(LOSSES, 1) > 1:
+            raise LookupError("the resumed run did not go on where its data had stopped")
         loader = self._trainer.callback_handler.train_dataloader
         accumulation = self._args.gradient_accumulation_steps
         steps = -(-len(loader) // accumulation)
@@ -149,13 +153,10 @@ class Instruments:
         found = self._try(LOSSES, self._batches.read) or {}
         for step, values in (self._try(SCALE, self._scale.read) or {}).items() if self._scaled else ():
             found[step] = {**found.get(step, {}), **values}
-        if not found and not self._found:
-            if not self._forensics.done:
-                self._forensics.forget()
-            return []
         bad = next((step for step in sorted(found) if found[step].get(NONFINITE_LOSSES)), None)
         if bad is not None and not self._forensics.done:
             self._try("the first tensor that is not finite", self._look, bad, int(found[bad][FIRST_NONFINITE]))
+        self._forensics.forget()
         records = [Record(step, None, "probe", values) for step, values in sorted(found.items())] + self._found
         self._found = []
         return [self._told(record) for record in records]

@@ -28,6 +28,13 @@ class LossScale:
         """Whether this optimizer has a scale that can be followed."""
         return _scaler(optimizer) is not None or _deepspeed(optimizer) is not None
 
+    def begin(self, scaler: Any) -> None:
+        """The scale before the first step that is seen: the scaler may have worked before, in this training or another."""
+        scale = getattr(scaler, "_scale", None)
+        if isinstance(scale, torch.Tensor):
+            self._steps.append(0)
+            self._trace.push(scale)
+
     def see(self, step: int, optimizer: Any) -> None:
         """After the optimizer step number `step`."""
         scaler = _scaler(optimizer)
@@ -45,7 +52,7 @@ class LossScale:
         """The steps since the last reading that were thrown away, with the scale after them."""
         skipped, self._known = self._known, {}
         for step, scale in zip(self._steps, self._trace.read(), strict=True):
-            if self._before is not None and (scale < self._before or scale == 0.0):
+            if step and self._before is not None and (scale < self._before or scale == 0.0):
                 skipped[step] = {SKIPPED: 1.0, LOSS_SCALE: scale}
             self._before = scale
         self._steps = []

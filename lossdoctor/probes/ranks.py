@@ -12,6 +12,8 @@ from contextlib import suppress
 
 import torch
 
+#: Notes of one process: the first ones tell where it began, and a store keeps them all.
+NOTES = 256
 #: How often each training was begun in this process, so that the notes of one are not taken for those of the next.
 _begun: Counter[str] = Counter()
 
@@ -26,7 +28,7 @@ class Ranks:
 
     def __init__(self, training: str) -> None:
         _begun[training] += 1
-        self.rank, self.size, self._store, self._heard = 0, 1, None, 0
+        self.rank, self.size, self._store, self._heard, self._left = 0, 1, None, 0, NOTES
         self._name = f"lossdoctor/{training}/{_begun[training]}"
         distributed = torch.distributed
         if distributed.is_available() and distributed.is_initialized():
@@ -42,7 +44,8 @@ class Ranks:
 
     def tell(self, step: int, values: dict[str, float]) -> None:
         """Leaves a note of what this process saw in a step."""
-        if self._store is not None:
+        if self._store is not None and self._left > 0:
+            self._left -= 1
             number = self._store.add(f"{self._name}/notes", 1)
             self._store.set(f"{self._name}/note/{number}", json.dumps([step, values]))
 

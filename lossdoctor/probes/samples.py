@@ -19,6 +19,8 @@ def samples(dataloader: Any, epoch: int, batch: int) -> list[int] | None:
     The order is drawn again from a copy of the sampler, never from the sampler itself: that would draw from its random numbers.
     It can be told where the order follows from a seed and the epoch, which is what accelerate's samplers do.
     """
+    if type(dataloader).__name__ == "DataLoaderDispatcher":  # accelerate: one process reads for all, and cuts up
+        return None
     sampler = _again(getattr(dataloader, "batch_sampler", None), epoch)
     if sampler is None:
         return None
