@@ -10,7 +10,7 @@ RUN := demo-run
 OLDER := 4.44.2 4.51.3 4.57.6
 LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/test_distributed.py
 
-.PHONY: demo test check fast bench accuracy cases docs versions clean
+.PHONY: demo test check fast bench accuracy cases docs versions sharded clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -22,7 +22,7 @@ demo: $(VENV)/.hf
 
 test: check
 	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 # What needs no training: style, types, layers.
 check: $(VENV)/.dev
@@ -51,12 +51,17 @@ cases: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m lossdoctor.explain docs
 
+# What make test skips, since DeepSpeed is large: two processes that share a model by ZeRO.
+sharded: $(VENV)/.dev
+	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation setuptools deepspeed
+	$(BIN)/python -m pytest tests/test_sharded.py
+
 # The live doctor's tests on older releases of transformers, each in an environment of its own: make transformers-4.44.2
 versions: $(OLDER:%=transformers-%)
 
 # Releases before 4.50 load random states in a way that torch 2.6 refuses by default; the variable is torch's own.
 transformers-%: .venv-transformers-%/.ready
-	TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 .venv-transformers-$*/bin/python -m pytest -n 2 --dist loadgroup $(LIVE)
+	TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1 .venv-transformers-$*/bin/python -m pytest -n 2 --dist loadfile $(LIVE)
 
 .venv-transformers-%/.ready: pyproject.toml constraints.txt
 	@echo "== Installing transformers $* into $(@D)"

@@ -128,9 +128,7 @@ def logs(folder: str) -> None:
             blocks.append(statistics.median(costs) * 1e6)
             costs.clear()
     assert doctor.failure is None, doctor.failure
-    print(
-        f"one log, medians of blocks of {BLOCK:,}: first {blocks[0]:.1f} µs, last {blocks[-1]:.1f} µs, highest {max(blocks):.1f} µs"
-    )
+    print(f"one log, medians of {BLOCK:,}: first {blocks[0]:.1f} µs, last {blocks[-1]:.1f} µs, highest {max(blocks):.1f} µs")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from lossdoctor.model import Checkpoint, LossDoctorError, Record, Report, Run, S
 from lossdoctor.probe_columns import NONFINITE_WEIGHTS, NOT_SAVED
 from lossdoctor.probes import trainer as trainers
 from lossdoctor.probes.instruments import Instruments
+from lossdoctor.probes.ranks import Ranks
 from lossdoctor.readers.folder import checkpoints
 from lossdoctor.readers.rows import records
 from lossdoctor.rotation import doomed, put_aside
@@ -39,6 +40,8 @@ def _harmless(handler: Handler) -> Handler:
     @functools.wraps(handler)
     def guarded(self: LossDoctorCallback, *args: Any, **kwargs: Any) -> None:
         if self.failure is not None:
+            with suppress(Exception):
+                self._keep_its_word(handler.__name__, *args, **kwargs)
             return
         try:
             handler(self, *args, **kwargs)
@@ -100,6 +103,7 @@ class LossDoctorCallback(TrainerCallback):
         self._probes, self._at_once, self._keep_batch = probes, at_once, keep_batch
         self._attached: Any = None
         self._instruments: Instruments | None = None
+        self._ranks: Ranks | None = None
         self._checkpoints: dict[int, str] = {}
         self._started = False
         self._rows_to_recheck = 0
@@ -110,7 +114,7 @@ class LossDoctorCallback(TrainerCallback):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy for another process or machine needs: the instruments belong to this training."""
-        return {**self.__dict__, "_attached": None, "_instruments": None}
+        return {**self.__dict__, "_attached": None, "_instruments": None, "_ranks": None}
 
     @property
     def report(self) -> Report:
@@ -125,10 +129,11 @@ class LossDoctorCallback(TrainerCallback):
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
         self._close()
+        self._ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
         trainer = (self._attached and self._attached()) or trainers.find(self)
         if self._probes and getattr(trainer, "is_in_train", True) and model is not None:
             options = {"at_once": self._at_once, "keep_batch": self._keep_batch}
-            self._instruments = Instruments(args, state, model, trainer, **options)
+            self._instruments = Instruments(args, state, model, trainer, self._ranks, **options)
         run = Run(
             kind="live",
             path=str(args.output_dir or ""),
@@ -161,8 +166,8 @@ class LossDoctorCallback(TrainerCallback):
         for record in records([row])[0]:
             self._observe(record, control)
             self._stop(self._still_broken(record), control)
-            if record.kind == "train" and inside:
-                if by_layer := inside.by_layer(record.values.get("grad_norm")):
+            if record.kind == "train":
+                if inside and (by_layer := inside.by_layer(record.values.get("grad_norm"))):
                     self._observe(by_layer, control)
                 self._vote(args, state, control)
             if record.kind == "summary" and "train_runtime" in record.values:
@@ -183,7 +188,7 @@ class LossDoctorCallback(TrainerCallback):
                 self._critical.add(symptom.identity)
             else:
                 self._critical.discard(symptom.identity)
-        alone = self._instruments is None or self._instruments.ranks.size == 1
+        alone = self._ranks is None or self._ranks.size == 1
         if self._critical and self.on_critical == "stop" and alone:
             control.should_training_stop = True
 
@@ -206,10 +211,9 @@ class LossDoctorCallback(TrainerCallback):
 
     @_harmless
     def on_step_end(self, args: Any, state: Any, control: Any, optimizer: Any = None, **kwargs: Any) -> None:
-        if self._instruments is None:
-            return
-        for record in self._instruments.step_ended(optimizer):
-            self._observe(record, control)
+        if self._instruments is not None:
+            for record in self._instruments.step_ended(optimizer):
+                self._observe(record, control)
         if self._votes:
             self._count_votes(args, state, control)
         if control.should_save:
@@ -222,22 +226,33 @@ class LossDoctorCallback(TrainerCallback):
 
     def _vote(self, args: Any, state: Any, control: Any) -> None:
         """At a row, which all processes see alike: asks the others to stop as well."""
-        ranks = self._instruments.ranks if self._instruments else None
-        if ranks is None or ranks.size == 1:
+        if self._ranks is None or self._ranks.size == 1:
             return
         self._count_votes(args, state, control, row=True)
-        if self._critical and self.on_critical == "stop" and "stop" not in self._votes:
-            ranks.vote("stop", state.global_step)
-            self._votes["stop"] = state.global_step
+        if self._critical and self.on_critical == "stop":
+            self._ask("stop", state.global_step)
+
+    def _ask(self, what: str, step: int, wanted: bool = True) -> None:
+        """Votes. It is remembered first: a vote that others may have read is kept, whatever happens."""
+        if self._ranks is not None and what not in self._votes:
+            self._votes[what] = step
+            self._ranks.vote(what, step, wanted)
+
+    def _keep_its_word(self, event: str, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """A doctor that has failed since it voted still does what the others do by its vote: else they would wait for it."""
+        row = event == "on_log" and "loss" in (logs or ())
+        if self._votes and (row or event == "on_step_end"):
+            self._count_votes(args, state, control, row=row)
+        if self._no_saving and event in ("on_step_end", "on_epoch_end"):
+            control.should_save = False
 
     def _count_votes(self, args: Any, state: Any, control: Any, row: bool = False) -> None:
         """Acts on what all processes wanted, at a step at which each of them reads the same votes."""
         for what, step in tuple(self._votes.items()):
-            passed = state.global_step - step
-            if not (row and passed) and not (args.logging_nan_inf_filter and passed >= STEPS_TO_AGREE):
+            if state.global_step - step < STEPS_TO_AGREE or not (row or args.logging_nan_inf_filter):
                 continue
             del self._votes[what]
-            agreed = self._instruments is not None and self._instruments.ranks.agreed(what, step)
+            agreed = self._ranks is not None and self._ranks.agreed(what, step)
             if agreed and what == "stop":
                 control.should_training_stop = True
             self._no_saving = self._no_saving or (agreed and what == "no saving")
@@ -249,12 +264,10 @@ class LossDoctorCallback(TrainerCallback):
             return
         record = inside.weights()
         lost = record is not None and record.values[NONFINITE_WEIGHTS] > 0
+        if record is not None and inside.ranks.size > 1 and not self._no_saving:
+            self._ask("no saving", state.global_step, wanted=lost)  # of a sharded model each sees its own share
         if record is not None and lost:
-            if inside.ranks.size == 1:
-                self._no_saving = True
-            elif not self._no_saving and "no saving" not in self._votes:
-                inside.ranks.vote("no saving", state.global_step)
-                self._votes["no saving"] = state.global_step
+            self._no_saving = self._no_saving or inside.ranks.size == 1
             self._observe(Record(record.step, None, "probe", {**record.values, NOT_SAVED: float(self._no_saving)}), control)
         elif inside.ranks.size == 1:
             self._no_saving = False

@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("distributed")]  # one worker launches the processes, once
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).parent / "two_ranks.py"
-#: torchrun meets at a TCP store; accelerate's launcher for tests at a file, since its command needs MPI on a CPU.
+#: torchrun meets at a TCP store; accelerate's launcher for tests at a file.
 LAUNCHERS = {
     "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(SCRIPT)],
     "accelerate": [str(SCRIPT), "--launch"],

@@ -27,9 +27,7 @@ class WeightsNotFinite(Detector):
 
     series = "weights"
     kinds = ("probe",)
-    says_not_saved = (
-        "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {onset:,}: no checkpoint is saved of them"
-    )
+    says_not_saved = "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {onset:,}: they are no longer saved"
     says = "{bad:.0f} of {weights:.0f} trained tensors hold NaN or infinity at step {onset:,}"
 
     def __post_init__(self) -> None:

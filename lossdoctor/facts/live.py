@@ -78,7 +78,8 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     for parameter in model.parameters():
         if parameter.requires_grad:  # ZeRO-3 leaves empty ones behind, with their size beside them
             dtypes[str(parameter.dtype).removeprefix("torch.")] += getattr(parameter, "ds_numel", 0) or parameter.numel()
-    yield "trainable_parameters", sum(dtypes.values())
+    if not any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):  # there it is but a share
+        yield "trainable_parameters", sum(dtypes.values())
     if dtypes:
         yield "torch_dtype", dtypes.most_common(1)[0][0]
     if len(dtypes) > 1:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lossdoctor.probes.weights import sharded
 
@@ -84,7 +85,7 @@ def _run(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], 
         for name, module in model.named_modules():
             if name:
                 handles.append(module.register_forward_hook(hook(name, module)))
-        with _eagerly():
+        with _eagerly(), _Alone():
             outputs = model(*args, **kwargs)
     except TypeError as error:
         raise CannotRun(f"the model does not take this batch by itself: {error}") from None
@@ -176,6 +177,15 @@ def _as_it_was(model: torch.nn.Module) -> Iterator[None]:
                 buffer.copy_(copy)
         random.setstate(states[0])
         np.random.set_state(states[1])
+
+
+class _Alone(TorchDispatchMode):  # type: ignore[misc]
+    """Stops before the first collective: this process alone runs the model, and nobody would answer."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace in ("c10d", "_c10d_functional", "_c10d_functional_autograd", "c10d_functional"):
+            raise CannotRun("the model talks to other processes: running it again would take all of them")
+        return func(*args, **(kwargs or {}))
 
 
 def _eagerly() -> Any:

@@ -10,15 +10,18 @@ import torch
 
 from lossdoctor.model import Fact, NotJudged, Record
 from lossdoctor.probe_columns import (
+    BATCHES_SO_FAR,
     FIRST_NONFINITE,
     FIRST_TENSOR,
     GRADIENT_NORM,
     LABELS,
+    LOSS_SCALE,
     LOSSES,
     NONFINITE_LOSSES,
     NONFINITE_WEIGHTS,
     PROCESS,
     SCALE,
+    SKIPPED,
     WEIGHTS,
 )
 from lossdoctor.probes import layers, weights
@@ -29,6 +32,8 @@ from lossdoctor.probes.ranks import Ranks
 from lossdoctor.probes.trainer import Calls, TrainingStep
 
 Result = TypeVar("Result")
+#: A step is thrown away by all processes or by none: what the first one saw itself is enough.
+SEEN_BY_ALL = (SKIPPED, LOSS_SCALE)
 SOURCE = "seen live"
 
 
@@ -38,12 +43,13 @@ class Instruments:
     Args:
         args, state, model: what the Trainer hands to callbacks.
         trainer: the Trainer; None where it is not known, and then the losses cannot be seen.
+        ranks: the processes of this training.
         at_once: look at every loss as soon as it is there, also on a device, where that waits for it.
         keep_batch: save the batch of the first NaN.
     """
 
-    def __init__(self, args: Any, state: Any, model: Any, trainer: Any, *, at_once: bool, keep_batch: bool) -> None:
-        self.ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
+    def __init__(self, args: Any, state: Any, model: Any, trainer: Any, ranks: Ranks, *, at_once: bool, keep_batch: bool) -> None:
+        self.ranks = ranks
         self.watched: dict[str, int] = {}
         self._args, self._state, self._model, self._trainer = args, state, model, trainer
         self._at_once = at_once
@@ -167,7 +173,11 @@ class Instruments:
             return record
         values = {**record.values, PROCESS: float(self.ranks.rank)}
         if self.ranks.rank:
-            self._try("other processes", self.ranks.tell, record.step, values)
+            note = {name: value for name, value in values.items() if name not in SEEN_BY_ALL}
+            if BATCHES_SO_FAR in note:
+                note[BATCHES_SO_FAR] *= self.ranks.size
+            if note.keys() - {PROCESS}:
+                self._try("other processes", self.ranks.tell, record.step, note)
         return Record(record.step, None, "probe", values)
 
     def weights(self) -> Record | None:
@@ -177,7 +187,8 @@ class Instruments:
             return None
         bad, total = counts
         values = {NONFINITE_WEIGHTS: float(bad), WEIGHTS: float(total)}
-        return Record(self._state.global_step, None, "probe", values)
+        record = Record(self._state.global_step, None, "probe", values)
+        return self._told(record) if bad else record
 
     def arm(self) -> None:
         """Something is wrong: measure the gradient by layers in the next step that will be logged."""
@@ -190,6 +201,8 @@ class Instruments:
             norms = self._try("gradient by layer", layers.norms, self._model)
             if norms is not None:
                 self._norms = (self._state.global_step + 1, norms)
+            elif "gradient by layer" not in self._off:
+                self._off["gradient by layer"] = "no gradient is left when the Trainer calls, as under DeepSpeed"
 
     def _will_be_logged(self) -> bool:
         every = getattr(self._state, "logging_steps", 0) or 0

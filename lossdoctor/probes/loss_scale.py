@@ -68,5 +68,6 @@ def _scaler(optimizer: Any) -> Any:
 def _deepspeed(optimizer: Any) -> Any:
     """DeepSpeed's own optimizer in accelerate's wrapper, where it scales the loss dynamically; else None."""
     inner = getattr(optimizer, "optimizer", None)
-    scales = getattr(inner, "dynamic_loss_scale", False) and isinstance(getattr(inner, "overflow", None), bool)
+    kept = inner if hasattr(inner, "dynamic_loss_scale") else getattr(inner, "loss_scale_config", None)  # ZeRO; no ZeRO
+    scales = getattr(kept, "dynamic_loss_scale", False) and isinstance(getattr(inner, "overflow", None), bool)
     return inner if scales else None

@@ -23,19 +23,22 @@ class Ranks:
 
     Args:
         training: what all of them call it. Where they count it differently, since one of them had no doctor before, they do not
-            hear each other, which is safe: nothing is ever waited for, and no vote is complete.
+            hear each other, which is safe: nothing is ever waited for, and no vote counts.
     """
 
     def __init__(self, training: str) -> None:
         _begun[training] += 1
         self.rank, self.size, self._store, self._heard, self._left = 0, 1, None, 0, NOTES
-        self._name = f"lossdoctor/{training}/{_begun[training]}"
+        self._training, self._number = f"lossdoctor/{training}", str(_begun[training])
+        self._name = f"{self._training}/{self._number}"
         distributed = torch.distributed
         if distributed.is_available() and distributed.is_initialized():
             self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
             if self.size > 1:
                 with suppress(Exception):  # some backends have no store: then each process is on its own
-                    self._store = distributed.distributed_c10d._get_default_store()
+                    store = distributed.distributed_c10d._get_default_store()
+                    store.set(f"{self._training}/now/{self.rank}", self._number)
+                    self._store = store
 
     @property
     def connected(self) -> bool:
@@ -63,13 +66,19 @@ class Ranks:
             found.append((step, values))
         return found
 
-    def vote(self, what: str, step: int) -> None:
-        """Says that this process wants something, judged by the row of that step."""
+    def vote(self, what: str, step: int, wanted: bool = True) -> None:
+        """Says that this process would do something, and whether it wants it, judged by what it saw in that step."""
         if self._store is not None:
+            if wanted:
+                self._store.add(f"{self._name}/{what}/{step}/wanted", 1)
             self._store.add(f"{self._name}/{what}/{step}", 1)
 
     def agreed(self, what: str, step: int) -> bool:
-        """Whether all processes voted for it. To be asked when each of them must have passed that row, and by all alike."""
+        """Whether all would do it and one wants it. To be asked when each must have passed that step, and by all alike."""
         if self.size == 1:
             return True
-        return self._store is not None and bool(self._store.add(f"{self._name}/{what}/{step}", 0) == self.size)
+        store, name = self._store, f"{self._name}/{what}/{step}"
+        if store is None or store.add(name, 0) != self.size or not store.add(f"{name}/wanted", 0):
+            return False
+        keys = [f"{self._training}/now/{rank}" for rank in range(self.size)]  # votes may be those of a training that is over
+        return store.check(keys) and all(store.get(key).decode() == self._number for key in keys)

@@ -13,7 +13,12 @@ LOCAL_PARTS = ("_local_tensor", "ds_tensor")
 
 def local(parameter: torch.Tensor) -> torch.Tensor:
     """The part of a parameter that this process holds: all of it, unless it is sharded."""
-    return next((part for name in LOCAL_PARTS if (part := getattr(parameter, name, None)) is not None), parameter)
+    part = next((part for name in LOCAL_PARTS if (part := getattr(parameter, name, None)) is not None), parameter)
+    whole = getattr(parameter, "ds_numel", None)
+    if whole is None or part is parameter:
+        return part
+    before = part.numel() * torch.distributed.get_rank(getattr(parameter, "ds_process_group", None))
+    return part.flatten()[: max(0, min(part.numel(), whole - before))]  # behind it is padding, which nobody has set
 
 
 def nonfinite(model: torch.nn.Module) -> tuple[int, int]:
