@@ -393,7 +393,7 @@ def main() -> int:
         card = f"{torch.cuda.get_device_name()}, compute capability {'.'.join(map(str, torch.cuda.get_device_capability()))}"
     else:
         torch.set_num_threads(1)
-        trace.AT_ONCE = ()  # a CPU knows its numbers at once: nothing would be tried of what happens on a device
+        trace.AT_ONCE = False  # a CPU knows its numbers at once: nothing would be tried of what happens on a device
     print(f"{card}; CUDA {torch.version.cuda or 'none'}; torch {torch.__version__}; transformers {transformers.__version__}; "
           f"lossdoctor {lossdoctor.__version__}\n")  # fmt: skip
     transformers.utils.logging.set_verbosity_error()

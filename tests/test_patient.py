@@ -139,7 +139,7 @@ def test_an_exception_in_a_probe_harms_nobody(
     else:
         plant(home, broken, monkeypatch)
     if on_a_device:
-        monkeypatch.setattr(trace, "AT_ONCE", ())
+        monkeypatch.setattr(trace, "AT_ONCE", False)
     doctor = LossDoctorCallback(sinks=[])
     assert same(healthy, train_broken(tmp_path, doctor))
 

@@ -40,7 +40,7 @@ def seen(report: Report, slug: str) -> Symptom:
 def device(request: Any, monkeypatch: Any) -> Any:
     """Losses as on a CPU, and as on a device, where they are known only when the Trainer logs."""
     if request.param == "on a device":
-        monkeypatch.setattr(trace, "AT_ONCE", ())
+        monkeypatch.setattr(trace, "AT_ONCE", False)
     return request.param
 
 
@@ -323,7 +323,7 @@ def test_a_batch_beyond_the_limit_is_run_again_where_its_loss_is_known_at_once(t
 
 def test_what_the_model_is_called_with_counts_for_the_limit(train: Train, monkeypatch: Any) -> None:
     """A trainer may make embeddings of the inputs, which are far larger: they are not kept beyond the limit."""
-    monkeypatch.setattr(trace, "AT_ONCE", ())
+    monkeypatch.setattr(trace, "AT_ONCE", False)
     monkeypatch.setattr(forensics, "KEPT", 200_000)
     held: list[int] = []
 

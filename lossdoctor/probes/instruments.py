@@ -147,7 +147,7 @@ class Instruments:
                 self.watched[SCALE] = step
         if self._scaled:
             self._try(SCALE, self._scale.see, step, optimizer)
-        return self._read() if self._known else []
+        return self._read() if self._known and (self._batches.suspicious or self._scaled) else []
 
     def logged(self) -> list[Record]:
         """When the Trainer logs, and has just waited for the device itself: everything since the last time."""
