@@ -21,6 +21,7 @@ from lossdoctor.probe_columns import NONFINITE_WEIGHTS, NOT_SAVED
 from lossdoctor.probes import trainer as trainers
 from lossdoctor.probes.instruments import Instruments
 from lossdoctor.probes.ranks import Ranks
+from lossdoctor.probes.votes import NO_SAVING, STOP, Votes
 from lossdoctor.readers.folder import checkpoints
 from lossdoctor.readers.rows import records
 from lossdoctor.rotation import doomed, put_aside
@@ -28,9 +29,6 @@ from lossdoctor.sinks.console import Console, write
 
 #: Training rows after a resume within which a repaired run shows that it is well.
 ROWS_TO_HEAL = 3
-#: Steps after a vote by which every process has passed the row that it was about: the Trainer waits for the gradients of all
-#: in each step, and for its own loss in the next.
-STEPS_TO_AGREE = 2
 Handler = TypeVar("Handler", bound=Callable[..., None])
 
 
@@ -41,7 +39,8 @@ def _harmless(handler: Handler) -> Handler:
     def guarded(self: LossDoctorCallback, *args: Any, **kwargs: Any) -> None:
         if self.failure is not None:
             with suppress(Exception):
-                self._keep_its_word(handler.__name__, *args, **kwargs)
+                if self._votes is not None:
+                    self._votes.keep(handler.__name__, *args, **kwargs)
             return
         try:
             handler(self, *args, **kwargs)
@@ -103,18 +102,16 @@ class LossDoctorCallback(TrainerCallback):
         self._probes, self._at_once, self._keep_batch = probes, at_once, keep_batch
         self._attached: Any = None
         self._instruments: Instruments | None = None
-        self._ranks: Ranks | None = None
+        self._votes: Votes | None = None
         self._checkpoints: dict[int, str] = {}
         self._started = False
         self._rows_to_recheck = 0
         self._critical: set[tuple[str, str, int]] = set()
-        self._votes: dict[str, int] = {}
-        self._no_saving = False
         self._engine = Engine(Run(facts=self._known), settings=settings, plugins=self._plugins)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy for another process or machine needs: the instruments belong to this training."""
-        return {**self.__dict__, "_attached": None, "_instruments": None, "_ranks": None}
+        return {**self.__dict__, "_attached": None, "_instruments": None, "_votes": None}
 
     @property
     def report(self) -> Report:
@@ -129,11 +126,12 @@ class LossDoctorCallback(TrainerCallback):
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
         self._close()
-        self._ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
+        ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
+        self._votes = Votes(ranks)
         trainer = (self._attached and self._attached()) or trainers.find(self)
         if self._probes and getattr(trainer, "is_in_train", True) and model is not None:
             options = {"at_once": self._at_once, "keep_batch": self._keep_batch}
-            self._instruments = Instruments(args, state, model, trainer, self._ranks, **options)
+            self._instruments = Instruments(args, state, model, trainer, ranks, **options)
         run = Run(
             kind="live",
             path=str(args.output_dir or ""),
@@ -147,7 +145,7 @@ class LossDoctorCallback(TrainerCallback):
             engine.sinks = [Console()] if self._sinks is None else list(self._sinks)
         self._engine, self._started = engine, True
         self._rows_to_recheck = ROWS_TO_HEAL if history else 0
-        self._critical, self._votes, self._no_saving = set(), {}, False
+        self._critical = set()
         self._checkpoints = {c.step: c.path for c in checkpoints(Path(args.output_dir or "."))}
 
     def _close(self) -> None:
@@ -188,7 +186,7 @@ class LossDoctorCallback(TrainerCallback):
                 self._critical.add(symptom.identity)
             else:
                 self._critical.discard(symptom.identity)
-        alone = self._ranks is None or self._ranks.size == 1
+        alone = self._votes is None or self._votes.alone
         if self._critical and self.on_critical == "stop" and alone:
             control.should_training_stop = True
 
@@ -214,8 +212,8 @@ class LossDoctorCallback(TrainerCallback):
         if self._instruments is not None:
             for record in self._instruments.step_ended(optimizer):
                 self._observe(record, control)
-        if self._votes:
-            self._count_votes(args, state, control)
+        if self._votes is not None:
+            self._votes.count(args, state, control)
         if control.should_save:
             self._before_saving(args, state, control)
 
@@ -226,52 +224,26 @@ class LossDoctorCallback(TrainerCallback):
 
     def _vote(self, args: Any, state: Any, control: Any) -> None:
         """At a row, which all processes see alike: asks the others to stop as well."""
-        if self._ranks is None or self._ranks.size == 1:
+        if self._votes is None or self._votes.alone:
             return
-        self._count_votes(args, state, control, row=True)
+        self._votes.count(args, state, control, row=True)
         if self._critical and self.on_critical == "stop":
-            self._ask("stop", state.global_step)
-
-    def _ask(self, what: str, step: int, wanted: bool = True) -> None:
-        """Votes. It is remembered first: a vote that others may have read is kept, whatever happens."""
-        if self._ranks is not None and what not in self._votes:
-            self._votes[what] = step
-            self._ranks.vote(what, step, wanted)
-
-    def _keep_its_word(self, event: str, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """A doctor that has failed since it voted still does what the others do by its vote: else they would wait for it."""
-        row = event == "on_log" and "loss" in (logs or ())
-        if self._votes and (row or event == "on_step_end"):
-            self._count_votes(args, state, control, row=row)
-        if self._no_saving and event in ("on_step_end", "on_epoch_end"):
-            control.should_save = False
-
-    def _count_votes(self, args: Any, state: Any, control: Any, row: bool = False) -> None:
-        """Acts on what all processes wanted, at a step at which each of them reads the same votes."""
-        for what, step in tuple(self._votes.items()):
-            if state.global_step - step < STEPS_TO_AGREE or not (row or args.logging_nan_inf_filter):
-                continue
-            del self._votes[what]
-            agreed = self._ranks is not None and self._ranks.agreed(what, step)
-            if agreed and what == "stop":
-                control.should_training_stop = True
-            self._no_saving = self._no_saving or (agreed and what == "no saving")
+            self._votes.ask(STOP, state.global_step)
 
     def _before_saving(self, args: Any, state: Any, control: Any) -> None:
         """A checkpoint is about to be written: not of weights that are NaN, and not in place of the last good one."""
-        inside = self._instruments
-        if not self.protect or inside is None:
+        inside, votes = self._instruments, self._votes
+        if not self.protect or inside is None or votes is None:
             return
         record = inside.weights()
         lost = record is not None and record.values[NONFINITE_WEIGHTS] > 0
-        if record is not None and inside.ranks.size > 1 and not self._no_saving:
-            self._ask("no saving", state.global_step, wanted=lost)  # of a sharded model each sees its own share
+        if votes.alone:
+            votes.no_saving = lost
+        elif record is not None and not votes.no_saving:
+            votes.ask(NO_SAVING, state.global_step, wanted=lost)  # of a sharded model each sees its own share
         if record is not None and lost:
-            self._no_saving = self._no_saving or inside.ranks.size == 1
-            self._observe(Record(record.step, None, "probe", {**record.values, NOT_SAVED: float(self._no_saving)}), control)
-        elif inside.ranks.size == 1:
-            self._no_saving = False
-        if self._no_saving:
+            self._observe(Record(record.step, None, "probe", {**record.values, NOT_SAVED: float(votes.no_saving)}), control)
+        if votes.no_saving:
             control.should_save = False
         elif args.should_save and (lost or self._critical):
             self._keep_the_last_good_one(args, state)
