@@ -296,6 +296,9 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
             console.print(Padding(Text(_explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
                 _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, report.run))
+        for symptom in report.symptoms:
+            if symptom.slug == "tensor-not-finite":
+                _bullet(console, "·", "cyan", Text(_sentence(symptom.message)))
         if report.verdict == "critical":
             _bullet(console, "↺", "bold", _good(report))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
