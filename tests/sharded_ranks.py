@@ -10,7 +10,6 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from fp16_collapse import Counting, arguments, tiny_model
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
+from two_ranks import Failing, Faulty
 
 from lossdoctor import LossDoctorCallback
 from lossdoctor.probes import weights
@@ -33,33 +33,15 @@ FEW = (5, 9)
 SAVES = {"save_strategy": "steps", "save_steps": 4}
 
 
-class Faulty(Trainer):
-    """The loss of rank 1 alone is NaN in the micro-batches that `nan_in` chooses; harmless ones leave no gradient."""
+class Masking(Faulty):
+    """And no token of rank 1 has a label, if asked for."""
 
-    nan_in: Iterable[int] = ()
-    harmless = masked = False
-    batches = 0
+    masked = False
 
     def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        self.batches += 1
-        self.bad = RANK == 1 and self.batches in self.nan_in
         if self.masked and RANK == 1:
             inputs["labels"].fill_(-100)
-        loss = super().training_step(model, inputs, *args, **kwargs)
-        return loss * math.nan if self.bad else loss
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        loss = super().compute_loss(*args, **kwargs)
-        return loss * math.nan if self.bad and not self.harmless else loss
-
-
-class Failing(LossDoctorCallback):
-    """A doctor that falls ill itself in the sixth row."""
-
-    def _observe(self, record: Any, control: Any) -> None:
-        if record.step == 6:
-            raise RuntimeError("planted")
-        super()._observe(record, control)
+        return super().training_step(model, inputs, *args, **kwargs)
 
 
 class Planted(TrainerCallback):
@@ -135,7 +117,7 @@ def run(mode: str, folder: Path, doctor: LossDoctorCallback | None, **changes: A
     faults = {name: changes.pop(name) for name in ("nan_in", "harmless", "masked") if name in changes}
     callbacks, model = changes.pop("callbacks", []), changes.pop("model", None) or tiny_model()
     args = settings(mode, folder, changes)
-    trainer = Faulty(model, args, train_dataset=Counting(), callbacks=[*callbacks, *([doctor] if doctor else [])])
+    trainer = Masking(model, args, train_dataset=Counting(), callbacks=[*callbacks, *([doctor] if doctor else [])])
     for name, value in faults.items():
         setattr(trainer, name, value)
     trainer.train()
