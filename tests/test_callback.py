@@ -22,6 +22,7 @@ from trainers import Harmless, Masked, NanLoss, Train  # noqa: E402
 from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
+from lossdoctor.facts.live import gather  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -260,7 +261,19 @@ def test_facts_come_from_the_living_objects(train: Train) -> None:
     assert known["gpu"] == "Tesla V100" and known["learning_rate"] == 9e-4
     assert known["max_steps"] == 5 and known["lr_scheduler_type"] == "linear" and known["fp16"] is False
     assert known["model_type"] == "gpt2" and known["vocab_size"] == 256 and known["trainable_parameters"] > 100_000
+    assert known["dataset_size"] == 1920 and known["device"] == "cpu" and known["torch_dtype"] == "float32"
+    assert "bf16_in_hardware" not in known and "compute_capability" not in known  # a CPU has none to tell of
     assert known["torch_version"].startswith(torch.__version__.partition("+")[0])
+
+
+def test_mixed_dtypes_are_counted_by_their_parameters() -> None:
+    """The dtype of most trainable parameters is the fact; all of them stand beside it."""
+    model = tiny_model()
+    assert "trainable_dtypes" not in gather(None, None, model)
+    model.transformer.ln_f.to(torch.float64)
+    known = {name: fact.value for name, fact in gather(None, None, model).items()}
+    assert known["torch_dtype"] == "float32"
+    assert known["trainable_dtypes"] == {"float32": known["trainable_parameters"] - 128, "float64": 128}
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,15 @@ def test_three_nan_micro_batches_in_200_steps_are_named(train: Train, where: str
     assert not any("hidden-nan-steps" in n.what for n in doctor.report.not_judged)
 
 
+def test_the_steps_before_a_resume_are_said_to_be_unseen(train: Train, tmp_path: Path) -> None:
+    """What an earlier process saw is gone with it, and the log has no trace: that is said, with the step."""
+    train(doctor=None, max_steps=40, logging_steps=10, save_strategy="steps", save_steps=20)
+    _, doctor = train(max_steps=40, logging_steps=10, resume=str(tmp_path / "out" / "checkpoint-20"))
+    assert doctor is not None and doctor.failure is None
+    reason = next(n.why for n in doctor.report.not_judged if n.what == "hidden-nan-steps")
+    assert reason == "the steps before 21 were not watched live, and the log filters NaN losses"
+
+
 class ZeroGradients(TrainerCallback):
     """Leaves the weights unharmed in those steps, as a loss scaler would."""
 

@@ -178,8 +178,11 @@ class HiddenNanSteps(Detector):
             yield self._seen(self._live)
 
     def blind(self, vitals: Vitals) -> str | None:
-        if vitals.run.get("logging_nan_inf_filter") is False or vitals.run.watched.get(LOSSES, 2) <= 1:
+        since = vitals.run.watched.get(LOSSES)
+        if vitals.run.get("logging_nan_inf_filter") is False or since == 1:
             return None
+        if vitals.usual_window >= 5 and since:
+            return f"the steps before {since:,} were not watched live, and the log filters NaN losses"
         if vitals.usual_window >= 5:
             return f"one row covers {vitals.usual_window} steps and the log filters NaN losses: single NaN steps cannot be seen"
         return None
