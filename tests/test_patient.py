@@ -244,6 +244,14 @@ def test_data_parallel_is_watched(train: Train) -> None:
     assert doctor is not None and steps_of(doctor) == EXPECTED
 
 
+def test_a_probe_that_could_not_be_put_on_leaves_nothing_behind(train: Train, monkeypatch: Any) -> None:
+    """When one instrument fails at the start, those before it are taken off at the end all the same."""
+    monkeypatch.setattr(trainer.Calls, "__init__", lambda self, model: 1 / 0)
+    patient, doctor = train(max_steps=3)
+    assert doctor is not None and any("ZeroDivisionError" in item.why for item in doctor.report.not_judged)
+    assert "training_step" not in vars(patient)
+
+
 def test_several_trainings_of_one_trainer_are_several_runs(train: Train) -> None:
     """Each `train()` begins anew; nothing of the first is left on Trainer or model."""
     patient, doctor = train(Harmless, nan_in=lambda n: n in (6, 7), max_steps=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite, sqrt
 from typing import Any, TypeVar
 
@@ -63,7 +64,6 @@ class Instruments:
         self._step_of: TrainingStep | None = None
         self._calls: Calls | None = None
         self._scaled: bool | None = None
-        self._no_labels = False
         self._try("instruments", self._begin)
 
     def _begin(self) -> None:
@@ -86,7 +86,8 @@ class Instruments:
         """Leaves Trainer and model as they were."""
         for part in (self._step_of, self._calls):
             if part is not None:
-                self._try("instruments", part.close)
+                with suppress(Exception):  # each on its own, also when one of them was never whole
+                    part.close()
         self._step_of = self._calls = None
         self._forensics.forget()
 

@@ -40,11 +40,6 @@ class Ranks:
                     store.set(f"{self._training}/now/{self.rank}", self._number)
                     self._store = store
 
-    @property
-    def connected(self) -> bool:
-        """Whether this process can reach the others."""
-        return self._store is not None
-
     def tell(self, step: int, values: dict[str, float]) -> None:
         """Leaves a note of what this process saw in a step."""
         if self._store is not None and self._left > 0:
