@@ -126,6 +126,7 @@ class LossDoctorCallback(TrainerCallback):
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
         self._close()
+        self._instruments = None
         ranks = Ranks(f"{args.output_dir}/{state.max_steps}/{state.global_step}")
         self._votes = Votes(ranks)
         trainer = (self._attached and self._attached()) or trainers.find(self)
