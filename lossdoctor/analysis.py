@@ -27,11 +27,13 @@ def load(path: str | Path) -> list[Log]:
     """
     given = Path(path)
     try:
-        file = folder.newest_state(given) if given.is_dir() else given
+        file = folder.newest_log(given) if given.is_dir() else given
         with _collector_paused():
             logs = read_file(Source.open(file))
-        saved = folder.checkpoints(folder.output_folder(file))
-        known, notes = facts.beside(dict.fromkeys([file.parent, *(Path(c.path) for c in saved[-1:])]))
+        output = folder.output_folder(file)
+        saved = folder.checkpoints(output)
+        near = [file, output] if file.is_dir() else [file.parent]
+        known, notes = facts.beside(dict.fromkeys([*near, *(Path(c.path) for c in saved[-1:])]))
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}") from None
     return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]

@@ -1,4 +1,4 @@
-"""A checkpoint or an output folder: the newest state in it, and the checkpoints beside it."""
+"""A checkpoint, an output or a TensorBoard folder: the newest log in it, and the checkpoints beside it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from lossdoctor.model import Checkpoint, LossDoctorError
 from lossdoctor.rotation import ASIDE
 
 STATE = "trainer_state.json"
+EVENTS = "*tfevents*"
+#: The folder in an output folder where the Trainer's runs have a folder each for their event files.
+RUNS = "runs"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 _KEPT = re.compile(rf"(?:{ASIDE})?checkpoint-(\d+)$")
 
@@ -26,12 +29,36 @@ def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     return tuple(sorted(found, key=lambda c: c.step))
 
 
-def output_folder(state: Path) -> Path:
-    """The output folder of the run that a state file belongs to."""
-    folder = state.parent
+def output_folder(log: Path) -> Path:
+    """The output folder of the run that a state file, or a folder of event files, belongs to."""
+    folder = log if log.is_dir() else log.parent
+    if folder.parent.name == RUNS and log.name != STATE:
+        return folder.parent.parent
     if not _CHECKPOINT.match(folder.resolve().name):
         return folder
     return folder.parent if folder.name else folder.resolve().parent  # "." has no name to climb from
+
+
+def event_files(folder: Path) -> list[Path]:
+    """The event files of one run: those in the folder itself, oldest first, as TensorBoard orders them."""
+    return sorted(path for path in folder.glob(EVENTS) if path.is_file())
+
+
+def newest_log(folder: Path) -> Path:
+    """The log of a folder: its newest state file; where it has none, the folder of the event files that were written last.
+
+    Raises:
+        LossDoctorError: there is none; runs further down are named.
+    """
+    if event_files(folder):
+        return folder if not (folder / STATE).is_file() else folder / STATE
+    try:
+        return newest_state(folder)
+    except LossDoctorError:
+        runs = [run for run in folder.glob(f"{RUNS}/*") if event_files(run)]
+        if not runs:
+            raise
+        return max(runs, key=lambda run: max(file.stat().st_mtime for file in event_files(run)))
 
 
 def newest_state(folder: Path) -> Path:
@@ -53,5 +80,5 @@ def newest_state(folder: Path) -> Path:
         some = ", ".join(runs[:5]) + (" …" if len(runs) > 5 else "")
         raise LossDoctorError(f"{folder} holds no {STATE} itself, but these folders in it do: {some}; name one, or {folder}/*")
     raise LossDoctorError(
-        f"{folder} holds no {STATE}, nor a checkpoint-N folder with one; a Trainer's output folder was expected"
+        f"{folder} holds no {STATE}, no checkpoint-N folder with one and no event files; a Trainer's output folder was expected"
     )

@@ -10,15 +10,21 @@ from lossdoctor.model import LossDoctorError
 #: 1.25 million rows have 215 MB; a larger file is not a log, or wants thinning out first.
 LARGEST = 256 * 1024 * 1024
 HEAD = 4096
+#: Stands at the start of every event file of TensorBoard, in its first record.
+EVENT_FILE = b"brain.Event:"
 
 
 @dataclass
 class Source:
-    """A file that is text and of a sane size; `text` is all of it, until it is taken."""
+    """A file of a sane size; `text` is all of it, until it is taken.
+
+    Of an event file of TensorBoard, or of a folder with such files, only the first bytes are here: it is read as it is parsed.
+    """
 
     name: str
     path: Path | None
     text: str
+    magic: bytes = b""
 
     @property
     def head(self) -> str:
@@ -31,15 +37,19 @@ class Source:
 
     @classmethod
     def open(cls, path: Path) -> Source:
-        """Reads a file.
+        """Reads a file, or what tells what a folder of event files is.
 
         Raises:
             LossDoctorError: it is missing, too large, empty, binary or a Git LFS pointer.
         """
         try:
+            if path.is_dir():
+                return cls(str(path), path, "", EVENT_FILE)
             size = path.stat().st_size
             with path.open("rb") as file:
                 head = file.read(HEAD)
+                if EVENT_FILE in head[:64]:
+                    return cls(str(path), path, "", head)
                 _refuse_foreign(path, head, size)
                 data = head + file.read()
         except OSError as error:

@@ -1,0 +1,191 @@
+"""TensorBoard event files: one, or all of a run's folder. Every point of every scalar is read, none is sampled away."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lossdoctor.facts.config_file import of_mapping
+from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.readers.folder import event_files
+from lossdoctor.readers.rows import SUMMARY, records
+from lossdoctor.readers.source import EVENT_FILE, Source
+
+KIND = "event_files"
+#: A record is framed by its length, a checksum of that, and a checksum of its data.
+HEADER, FOOTER = 12, 4
+#: A longer record holds pictures or a graph, and no scalar.
+LARGEST_RECORD = 16 * 1024 * 1024
+#: What the Trainer's callback puts before the names of its columns, and what the columns are called in the log itself.
+PREFIXES = {"train/": "", "eval/": "eval_", "test/": "test_"}
+#: Text summaries of the Trainer's callback, as JSON: the arguments, and the model's configuration.
+CONFIGURATIONS = ("args/text_summary", "model_config/text_summary", "args", "model_config")
+
+
+class Point(NamedTuple):
+    """One value of one scalar; `wall_time` in seconds since 1970, `value` as the 32 bits that are in the file."""
+
+    tag: str
+    step: int
+    value: float
+    wall_time: float
+
+
+class EventFile:
+    """The points of one file, in the order they were written; a record that is not yet complete is left for later."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problem = ""
+        self.texts: dict[str, str] = {}
+        self._offset = 0
+        self._tensors: set[str] = set()  # tags whose tensors are scalars
+
+    def points(self) -> Iterator[Point]:
+        """What was written since the last call.
+
+        Raises:
+            LossDoctorError: the package tensorboard is missing.
+        """
+        parse = _parser()
+        for record in self._records():
+            try:
+                event = parse(record)
+            except Exception:  # protobuf's DecodeError, whose home differs between releases
+                self.problem = f"a record before byte {self._offset:,} is broken; what comes after it was left out"
+                return
+            for value in event.summary.value:
+                kind = value.WhichOneof("value")
+                if kind == "simple_value":
+                    yield Point(value.tag, event.step, value.simple_value, event.wall_time)
+                elif kind == "tensor":
+                    yield from self._of_tensor(value, event)
+
+    def _records(self) -> Iterator[bytes]:
+        with self.path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(self._offset)
+            while len(header := file.read(HEADER)) == HEADER:
+                (length,) = struct.unpack_from("<Q", header)
+                if self._offset + HEADER + length + FOOTER > size:
+                    break
+                self._offset += HEADER + length + FOOTER
+                if length > LARGEST_RECORD:
+                    file.seek(self._offset)
+                    continue
+                yield file.read(length + FOOTER)[:length]
+            self.problem = "" if self._offset == size else "its last record is cut off, as while it is being written"
+
+    def _of_tensor(self, value: Any, event: Any) -> Iterator[Point]:
+        """TensorFlow writes scalars as tensors without dimensions, and says so with the first of each tag."""
+        plugin = value.metadata.plugin_data.plugin_name
+        if plugin == "text" and value.tensor.string_val and value.tag in CONFIGURATIONS:
+            self.texts[value.tag] = value.tensor.string_val[0].decode("utf-8", "replace")
+        if plugin == "scalars":
+            self._tensors.add(value.tag)
+        if value.tag in self._tensors:
+            number = _number(value.tensor)
+            if number is not None:
+                yield Point(value.tag, event.step, number, event.wall_time)
+
+
+def _parser() -> Callable[[bytes], Any]:
+    """tensorboard's own message; loaded only when there is an event file to read."""
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event
+    except ImportError as error:
+        missing = "pip install tensorboard" if "tensorboard" in str(error) else str(error)
+        raise LossDoctorError(f"reading TensorBoard event files takes the package tensorboard: {missing}") from None
+    parse: Callable[[bytes], Any] = Event.FromString
+    return parse
+
+
+def _number(tensor: Any) -> float | None:
+    """The one number in a tensor, whichever of its fields holds it."""
+    for field in ("float_val", "double_val", "int_val", "int64_val"):
+        if held := getattr(tensor, field):
+            return float(held[0])
+    if tensor.tensor_content:
+        from tensorboard.util.tensor_util import make_ndarray
+
+        return float(make_ndarray(tensor).flat[0])
+    return None
+
+
+def recognise(source: Source) -> bool:
+    """The mark of the first record."""
+    return EVENT_FILE in source.magic
+
+
+def read(source: Source) -> list[Log]:
+    """One run.
+
+    Raises:
+        LossDoctorError: the package tensorboard is missing.
+        NothingToAnalyse: no scalar is in it.
+    """
+    assert source.path is not None
+    opened = [EventFile(path) for path in (event_files(source.path) if source.path.is_dir() else [source.path])]
+    rows = records(row for file in opened for row in _rows(file.points()))
+    notes = [f"{file.path.name}: {file.problem}" for file in opened if file.problem]
+    if not rows.records:
+        raise NothingToAnalyse(f"{source.name} has no scalar of a training: nothing to analyse")
+    run = Run(kind=KIND, facts=_facts(opened), notes=(*notes, *rows.notes), resumed_at=rows.resumed_at)
+    return [Log(run, tuple(rows.records))]
+
+
+def column(tag: str) -> str:
+    """The name that a scalar has in the log itself."""
+    for prefix, name in PREFIXES.items():
+        if tag.startswith(prefix):
+            return name + tag[len(prefix) :]
+    return tag
+
+
+def tag_of(name: str) -> str:
+    """The tag that the Trainer's callback writes a column under."""
+    return next(
+        (prefix + name[len(start) :] for prefix, start in PREFIXES.items() if start and name.startswith(start)), f"train/{name}"
+    )
+
+
+def _rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
+    """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
+    step: int | None = None
+    open_rows: dict[str, dict[str, Any]] = {}
+    last: dict[str, Any] = {}
+    for point in points:
+        name = column(point.tag)
+        kind = "eval" if name.startswith(("eval_", "test_")) else "summary" if name.startswith((*SUMMARY, "train_")) else "train"
+        if name == "epoch" and last:
+            last.setdefault("epoch", _short(point.value))  # the Trainer ends each row with it
+            continue
+        if point.step != step or name in open_rows.get(kind, ()):
+            yield from open_rows.values()
+            open_rows, step = {}, point.step
+        last = open_rows.setdefault(kind, {"step": point.step})
+        last[name] = _short(point.value)
+    yield from open_rows.values()
+
+
+def _short(value: float) -> float:
+    """The shortest number that has the same 32 bits: 5e-05 rather than 4.9999998736893758e-05."""
+    short = float(f"{value:.7g}")
+    return short if struct.pack("f", short) == struct.pack("f", value) else value
+
+
+def _facts(opened: Iterable[EventFile]) -> dict[str, Fact]:
+    found: dict[str, Fact] = {}
+    for file in opened:
+        for tag, text in file.texts.items():
+            try:
+                values = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(values, dict):
+                name = tag.partition("/")[0]
+                found |= {k: v for k, v in of_mapping(values, f"event file ({name})").items() if k not in found or name == "args"}
+    return found

@@ -1,0 +1,186 @@
+"""What every report for people says, in plain strings: each format only arranges it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossdoctor import slips
+from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Symptom
+
+MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
+#: Candidates shown with all they have, where a page is short; the others get one line.
+IN_FULL = 2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One cause as it stands in the differential; `remedies` leaves out what a candidate before it has said already."""
+
+    place: int
+    diagnosis: Diagnosis
+    remedies: tuple[Remedy, ...]
+
+    @property
+    def in_full(self) -> bool:
+        return self.place <= IN_FULL
+
+    @property
+    def likely(self) -> bool:
+        """Whether its explanation and remedies are worth the room."""
+        return self.place == 1 or self.diagnosis.confidence != "low"
+
+
+def candidates(report: Report) -> Iterator[Candidate]:
+    """The differential, likeliest first; each remedy stands where it is named first among those that are shown."""
+    told: list[Remedy] = []
+    for place, diagnosis in enumerate(sick(report), 1):
+        one = Candidate(place, diagnosis, ())
+        fresh = [remedy for remedy in diagnosis.remedies if not _told(remedy, told)] if one.in_full and one.likely else []
+        told += fresh
+        yield Candidate(place, diagnosis, tuple(fresh))
+
+
+def _told(remedy: Remedy, told: Sequence[Remedy]) -> bool:
+    """Whether a candidate before this one has said to change the same, in whatever words."""
+    return any(remedy == other or (remedy.settings and remedy.settings == other.settings) for other in told)
+
+
+def sick(report: Report) -> list[Diagnosis]:
+    """The causes that ask for a change."""
+    return [d for d in report.diagnoses if not d.normal and not d.mechanism]
+
+
+def mechanisms(report: Report) -> list[Diagnosis]:
+    """Why the log looks as it does."""
+    return [d for d in report.diagnoses if d.mechanism]
+
+
+def expected(report: Report) -> list[Diagnosis]:
+    """What looks alarming and is expected."""
+    return [d for d in report.diagnoses if d.normal]
+
+
+def why(report: Report) -> str:
+    """The heading above the causes."""
+    if report.verdict in ("healthy", "insufficient"):
+        return "Worth knowing"
+    return "Why" if len(sick(report)) < 2 else "Why: candidates, the likeliest first"
+
+
+def seen(report: Report) -> list[Symptom]:
+    """The symptoms to show, the worst first; notes that have passed are left out where a diagnosis stands for them."""
+    shown = [s for s in report.symptoms if s.severity != "info" or s.open or not report.diagnoses]
+    return sorted(shown, key=lambda s: (-RANK[s.severity], s.onset))
+
+
+def what_was_seen(symptom: Symptom) -> str:
+    """The message of a symptom, and whether it has healed."""
+    return symptom.message + ("" if symptom.open else " (healed)")
+
+
+def extent(report: Report) -> str:
+    """Rows, steps and epochs of the log: `500 rows, steps 1 to 500, epoch 2.0`."""
+    parts = [f"{report.rows:,} row" + "s" * (report.rows != 1)]
+    if report.first_step is not None and report.last_step is not None:
+        parts.append(f"steps {report.first_step:,} to {report.last_step:,}")
+    if report.epochs:
+        parts.append(f"epoch {slips.in_epochs(report.epochs)}")
+    return ", ".join(parts)
+
+
+def name(report: Report) -> str:
+    """What the run is called."""
+    return report.run.path or "this run"
+
+
+def verdict(report: Report) -> str:
+    """The verdict in a sentence or two: what is wrong, and the likeliest cause."""
+    first, cause = worst(report), likeliest(report)
+    told = first is not None and first.open and first.severity != "info"
+    sure = cause is not None and cause.confidence != "low"
+    if cause and report.verdict == "warning" and not told:
+        return sentence(cause.title)
+    if first is not None and report.verdict in ("critical", "warning"):
+        return sentence(first.message) + (f" Most likely: {cause.title}." if cause and sure else "")
+    if report.verdict == "healthy":
+        if cause and sure:
+            return f"Nothing broken in this log. Worth knowing: {cause.title}."
+        if any(s.severity != "info" and not s.open for s in report.symptoms):
+            return "Nothing wrong at the end of this log; what was seen on the way has healed."
+        return "Nothing wrong found in this log."
+    if any(symptom.open for symptom in report.symptoms):
+        return "Too few rows to judge; see what was seen in them."
+    if cause and sure:
+        return f"Too few rows to judge. Worth knowing: {cause.title}."
+    return "Too few rows to judge; nothing broken in them."
+
+
+def finding(report: Report) -> str:
+    """The finding in a few words, for a table of many runs; nothing where there is none."""
+    first, cause = worst(report), likeliest(report)
+    if first is None or report.verdict not in ("critical", "warning"):
+        return ""
+    words = f"{first.slug} from step {first.onset:,}"
+    return f"{words}: {cause.title}" if cause and cause.confidence != "low" else words
+
+
+def good(report: Report) -> str:
+    """Up to where the run can be trusted."""
+    if report.last_good_step is None:
+        return "There is no good step: the run was broken from its first row."
+    words = f"Last good step: {report.last_good_step:,}."
+    if report.last_good_checkpoint:
+        words += f" Last good checkpoint: {report.last_good_checkpoint}"
+    return words
+
+
+def worst(report: Report) -> Symptom | None:
+    """The symptom to name first: the worst that is open, the most telling of its rank, the earliest."""
+    standing = [s for s in report.symptoms if s.open] or list(report.symptoms)
+    told = [s for d in report.diagnoses[:1] for s in d.because]
+    return min(standing, key=lambda s: (-RANK[s.severity], not s.series.startswith("loss"), s not in told, s.onset), default=None)
+
+
+def likeliest(report: Report) -> Diagnosis | None:
+    """The first cause that asks for a change."""
+    return next(iter(sick(report)), None)
+
+
+def title(diagnosis: Diagnosis) -> str:
+    """With a capital, unless it begins with a name such as fp16."""
+    first = diagnosis.title.partition(" ")[0]
+    return diagnosis.title if any(map(str.isdigit, first)) else diagnosis.title[:1].upper() + diagnosis.title[1:]
+
+
+def explanation(diagnosis: Diagnosis) -> str:
+    """Why it comes to this, said as a guess where it is one."""
+    return f"If so: {diagnosis.explanation}" if diagnosis.confidence == "low" else diagnosis.explanation
+
+
+def sentence(words: str) -> str:
+    """With a capital and a full stop; the name of a column is written as it is logged."""
+    column = "_" in words.partition(" ")[0]
+    return (words if column else words[:1].upper() + words[1:]) + "."
+
+
+def settings(remedy: Remedy, run: Run) -> list[str]:
+    """The settings of a remedy, one a line to paste; `was → is` where the facts say what it was."""
+    lines = []
+    for setting, new in remedy.settings.items():
+        before = run.get(setting)
+        known = isinstance(before, (bool, int, float)) and before != new
+        lines.append(f"{setting}: {value(before)} → {value(new)}" if known else f"{setting}: {value(new)}")
+    return lines
+
+
+def value(given: Any) -> str:
+    """As YAML writes it, so that it can be pasted."""
+    if isinstance(given, bool) or given is None:
+        return "null" if given is None else str(given).lower()
+    if isinstance(given, dict):
+        return "{" + ", ".join(f"{inner}: {value(of)}" for inner, of in given.items()) + "}"
+    if isinstance(given, (list, tuple)):
+        return "[" + ", ".join(map(value, given)) + "]"
+    return slips.short(given) if isinstance(given, float) else str(given)
