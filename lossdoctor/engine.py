@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lossdoctor.base import Cause, Detector, Page, counted
 from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
+from lossdoctor.kept import Kept
 from lossdoctor.learning_rates import another_rate
 from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
 from lossdoctor.registry import all_causes, all_detectors, build, given, installed
@@ -21,10 +22,6 @@ Transition = Literal["opened", "worsened", "closed", "finished"]
 ENOUGH_ROWS = 6
 #: A run that was critical this often, and healed each time, is worth a look all the same.
 HEALED_TO_WARN = 3
-#: Rows kept for drawing; beyond it every second one is dropped, so that memory does not grow with the run.
-KEPT_RECORDS = 4096
-#: Records of instruments kept: the first ones tell where it began.
-KEPT_PROBES = 512
 #: Symptoms kept; a run with more has long said all it has to say.
 KEPT_SYMPTOMS = 256
 
@@ -86,9 +83,7 @@ class Engine:
         self.strict = strict
         self.rows = 0
         self._symptoms: dict[tuple[str, str, int], Symptom] = {}
-        self._records: list[Record] = []
-        self._keep_every = 1
-        self._probed = 0
+        self._kept = Kept()
         self._failed: list[NotJudged] = []
         self._last_step: int | None = None
         self._first_step: int | None = None
@@ -133,7 +128,7 @@ class Engine:
             self._last_step = record.step
             if self._first_step is None:
                 self._first_step = record.step
-        self._keep(record)
+        self._kept.add(record)
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
@@ -247,17 +242,6 @@ class Engine:
         self._listen()
         self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
 
-    def _keep(self, record: Record) -> None:
-        if record.kind == "probe":
-            self._probed += 1
-            if self._probed > KEPT_PROBES:
-                return  # a run that is lost has one in every step
-        if record.kind != "train" or self.rows % self._keep_every == 0:
-            self._records.append(record)
-        if len(self._records) > KEPT_RECORDS:
-            self._records = self._records[::2]
-            self._keep_every *= 2
-
     def report(self) -> Report:
         """The outcome so far. Changes nothing: the engine may go on observing."""
         symptoms = self._current()
@@ -273,7 +257,7 @@ class Engine:
         epochs = self.vitals.epoch
         return Report(
             run=run,
-            records=tuple(self._records),
+            records=self._kept.records(),
             rows=self.rows,
             verdict=self._verdict(symptoms, diagnoses),
             symptoms=symptoms,
