@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor import slips
-from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Symptom
+from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Suggestion, Symptom
 
 MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
 #: Candidates shown with all they have, where a page is short; the others get one line.
@@ -73,6 +73,12 @@ def seen(report: Report) -> list[Symptom]:
     """The symptoms to show, the worst first; notes that have passed are left out where a diagnosis stands for them."""
     shown = [s for s in report.symptoms if s.severity != "info" or s.open or not report.diagnoses]
     return sorted(shown, key=lambda s: (-RANK[s.severity], s.onset))
+
+
+def alarming(report: Report) -> list[Symptom]:
+    """The symptoms to mark on a chart, in the order they began: warnings and worse, unless they are surely as expected."""
+    normal = {s.identity for d in report.diagnoses if d.normal and d.confidence == "high" for s in d.because}
+    return [s for s in report.symptoms if s.severity != "info" and s.identity not in normal]
 
 
 def what_was_seen(symptom: Symptom) -> str:
@@ -173,6 +179,12 @@ def settings(remedy: Remedy, run: Run) -> list[str]:
         known = isinstance(before, (bool, int, float)) and before != new
         lines.append(f"{setting}: {value(before)} → {value(new)}" if known else f"{setting}: {value(new)}")
     return lines
+
+
+def change(name: str, suggestion: Suggestion) -> str:
+    """A setting to change, with what it was where that is known."""
+    was = "" if suggestion.was is None else f"{value(suggestion.was)} → "
+    return f"{name}: {was}{value(suggestion.value)}"
 
 
 def value(given: Any) -> str:

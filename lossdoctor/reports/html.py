@@ -1,0 +1,192 @@
+"""The report as one HTML file that needs nothing else: verdict, curves, findings, causes, remedies, facts.
+
+Works without its script, which copies settings, changes the ground and reads the curves at the pointer. Its content policy
+lets nothing else run or load, whatever a run is called.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
+
+from lossdoctor import __version__, disagreements
+from lossdoctor.model import Diagnosis, Fact, Remedy, Report, Run
+from lossdoctor.reports import chart, words
+from lossdoctor.reports.colours import of_page
+from lossdoctor.reports.markup import element, text
+
+#: More findings than this are counted by their kind.
+MOST_FINDINGS = 60
+#: More of a fact than this is cut; a configuration in a fact would be the larger part of the page.
+LONGEST_FACT = 300
+
+
+def render(reports: Sequence[Report]) -> str:
+    """All reports on one page; several get a table of contents first."""
+    body = [_contents(reports)] if len(reports) > 1 else []
+    for place, report in enumerate(reports):
+        body += sections(report, place)
+    title = words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs"
+    head = [
+        '<meta charset="utf-8"/><meta name="viewport" content="width=device-width,initial-scale=1"/>',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy()}"/>',
+        element("title", text(f"{title}: lossdoctor")),
+        element("style", styles()),
+    ]
+    main = element("main", *body, element("footer", f"lossdoctor {__version__}"))
+    page = element("html", element("head", *head), element("body", main, element("script", script())), lang="en")
+    return f"<!doctype html>\n{page}\n"
+
+
+@lru_cache(maxsize=1)
+def styles() -> str:
+    """All styles of a page."""
+    return of_page() + _compact("page.css")
+
+
+@lru_cache(maxsize=1)
+def script() -> str:
+    """The script of a page."""
+    return files("lossdoctor.reports").joinpath("page.js").read_text(encoding="utf-8")
+
+
+def policy() -> str:
+    """Nothing is loaded; our style and our script run, known by their hashes, and no other."""
+    return f"default-src 'none'; style-src {_hash(styles())}; script-src {_hash(script())}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
+
+
+def _compact(name: str) -> str:
+    content = files("lossdoctor.reports").joinpath(name).read_text(encoding="utf-8")
+    return " ".join(content.split())
+
+
+def sections(report: Report, place: int = 0) -> Iterator[str]:
+    """One report as sections of a page."""
+    yield _header(report, place)
+    if curves := chart.render(report, style=False):
+        yield element("section", curves, element("p", "", kind="readout"))
+    if lines := [f"{name}: {words.value(s.value)}" for name, s in report.suggestions.items()]:
+        yield _section("What to change first", _code(lines, [words.change(name, s) for name, s in report.suggestions.items()]))
+    if report.symptoms:
+        yield _section("Seen", _findings(report))
+    causes = [_cause(candidate, report.run) for candidate in words.candidates(report)]
+    causes += [_note(diagnosis) for diagnosis in words.mechanisms(report)]
+    if causes:
+        yield _section(words.why(report), *causes)
+    if normal := words.expected(report):
+        yield _section("Looks alarming, is expected", *(_note(diagnosis) for diagnosis in normal))
+    if told := disagreements.told(report.run):
+        yield _section("Sources that disagree", _list(told))
+    if report.not_judged:
+        yield _section("Not judged", _list(f"{item.what}: {item.why}" for item in report.not_judged))
+    if report.run.facts:
+        yield _section("What is known of the run", _facts(report.run))
+
+
+def _header(report: Report, place: int) -> str:
+    chip = element("span", f"{words.MARKS[report.verdict]} {report.verdict.upper()}", kind=f"chip {_colour(report.verdict)}")
+    button = element("button", "Light or dark", type="button", data_ground="", hidden="") if place == 0 else ""
+    top = element("div", element("h1", text(words.name(report))), button, kind="top")
+    sentence = element("p", chip, " ", text(words.verdict(report)), kind="sentence")
+    extent = words.extent(report) + (f". {words.good(report)}" if report.verdict == "critical" else "")
+    return element("header", top, sentence, element("p", text(extent), kind="soft"), id=f"run-{place + 1}")
+
+
+def _colour(verdict: str) -> str:
+    return "ink" if verdict == "insufficient" else verdict
+
+
+def _contents(reports: Sequence[Report]) -> str:
+    rows = []
+    for place, report in enumerate(reports, 1):
+        chip = element("span", text(report.verdict), kind=f"chip {_colour(report.verdict)}")
+        link = element("a", text(words.name(report)), href=f"#run-{place}")
+        cells = (chip, link, f"{report.rows:,}", text(words.finding(report)))
+        rows.append(element("tr", *(element("td", cell) for cell in cells)))
+    return _section(f"{len(reports)} runs", _table(("verdict", "run", "rows", "finding"), rows))
+
+
+def _findings(report: Report) -> str:
+    numbers = {symptom.identity: number for number, symptom in enumerate(words.alarming(report), 1)}
+    shown = words.seen(report)
+    items = []
+    for symptom in shown[:MOST_FINDINGS]:
+        number = numbers.get(symptom.identity)
+        badge = element("span", str(number or "·"), kind=f"number {symptom.severity if number else 'ink'}")
+        said = element("div", element("strong", text(symptom.slug)), ": ", text(words.what_was_seen(symptom)))
+        items.append(element("li", badge, said))
+    if more := len(shown) - MOST_FINDINGS:
+        kinds = ", ".join(sorted({symptom.slug for symptom in shown[MOST_FINDINGS:]}))
+        items += [element("li", element("span", "…"), text(f"and {more} more: {kinds}"))] if more > 0 else []
+    return element("ul", *items, kind="findings")
+
+
+def _cause(candidate: words.Candidate, run: Run) -> str:
+    diagnosis = candidate.diagnosis
+    parts = [_title(f"{candidate.place}. {words.title(diagnosis)}", f"{diagnosis.slug}, {diagnosis.confidence} confidence")]
+    evidence = [element("li", text(said), kind="for") for said in diagnosis.supports]
+    evidence += [element("li", text(said), kind="against") for said in diagnosis.contradicts]
+    if evidence:
+        parts.append(element("ul", *evidence))
+    if candidate.likely:
+        parts.append(element("p", text(words.explanation(diagnosis))))
+    if diagnosis.decide_by:
+        parts.append(element("p", element("strong", "To decide: "), text(diagnosis.decide_by)))
+    parts += [_remedy(remedy, run) for remedy in candidate.remedies]
+    return element("div", *parts, kind="cause")
+
+
+def _remedy(remedy: Remedy, run: Run) -> str:
+    lead = "or: " if remedy.alternative else ""
+    said = element("p", element("strong", text(lead + remedy.do)), text(f": {remedy.why}" if remedy.why else ""))
+    sources = element("p", "Sources: ", ", ".join(map(_source, remedy.sources)), kind="soft") if remedy.sources else ""
+    values = [f"{name}: {words.value(value)}" for name, value in remedy.settings.items()]
+    return element("div", said, _code(values, words.settings(remedy, run)) if values else "", sources, kind="remedy")
+
+
+def _source(source: str) -> str:
+    return element("a", text(source), href=source, rel="noreferrer") if source.startswith("https://") else text(source)
+
+
+def _code(values: Sequence[str], shown: Sequence[str]) -> str:
+    """Settings as they are shown, with what it was; a button copies them as they are pasted."""
+    return element("div", element("pre", text("\n".join(shown)), data_copy="\n".join(values)), kind="code")
+
+
+def _note(diagnosis: Diagnosis) -> str:
+    return element("div", _title(words.title(diagnosis), diagnosis.slug), element("p", text(diagnosis.explanation)), kind="cause")
+
+
+def _title(title: str, aside: str) -> str:
+    return element("h3", text(title), " ", element("small", text(f"({aside})"), kind="soft"))
+
+
+def _facts(run: Run) -> str:
+    return _table(("fact", "value", "known from"), [_fact(name, fact) for name, fact in sorted(run.facts.items())])
+
+
+def _fact(name: str, fact: Fact) -> str:
+    value = words.value(fact.value)
+    value = value if len(value) <= LONGEST_FACT else f"{value[:LONGEST_FACT]} …"
+    cells = (element("code", text(name)), text(value), element("span", text(fact.source), kind="soft"))
+    return element("tr", *(element("td", cell) for cell in cells))
+
+
+def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = element("tr", *(element("th", text(head)) for head in heads))
+    return element("table", element("thead", head), element("tbody", *rows))
+
+
+def _list(lines: Iterator[str] | Sequence[str]) -> str:
+    return element("ul", *(element("li", text(line)) for line in lines), kind="plain")
+
+
+def _section(heading: str, *inside: str) -> str:
+    return element("section", element("h2", text(heading)), *inside)
