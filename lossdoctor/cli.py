@@ -11,6 +11,7 @@ import click
 
 from lossdoctor import __version__
 from lossdoctor.model import RANK, LossDoctorError, NothingToAnalyse
+from lossdoctor.reports import FORMATS, Look, save
 
 if TYPE_CHECKING:
     from lossdoctor.model import Report
@@ -64,13 +65,17 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
             "--output-format",
-            type=click.Choice(["text", "json"]),
-            default="text",
-            show_default=True,
+            type=click.Choice(list(FORMATS)),
             envvar="LOSSDOCTOR_OUTPUT_FORMAT",
-            help="How to write the report.",
+            help="How to write the report; text, unless the name of the file with -o says otherwise.",
         ),
-        click.option("-o", "--output", type=click.Path(dir_okay=False), help="Write the report to this file."),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Path(dir_okay=False),
+            metavar="FILE",
+            help="Write the report to this file: .html, .md, .json, .xml (JUnit), .svg (the chart alone), or text.",
+        ),
         click.option(
             "--fail-on",
             type=click.Choice(["critical", "warning", "never"]),
@@ -124,7 +129,7 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
         return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
     if suggest and len(reports) > 1:
         raise LossDoctorError(f"--suggest takes one run, found {len(reports)}: analyse them one at a time")
-    code = _write(reports, **options)
+    code = _write(reports, **options, unreadable=tuple(str(e) for e in errors))
     if suggest:
         _suggest(reports[0], suggest)
     unusable = any(not isinstance(e, NothingToAnalyse) for e in errors)
@@ -200,17 +205,19 @@ def _progress(files: list[str]) -> Iterator[str] | Iterable[str]:
     return track(files, "Analysing", console=Console(stderr=True), transient=True)
 
 
-def _write(reports: list[Report], output_format: str, output: str | None, fail_on: str, no_color: bool) -> int:
-    from lossdoctor.reports import FORMATS
-
-    text = FORMATS[output_format](reports, color=False if no_color or output else None, width=None)
+def _write(
+    reports: list[Report],
+    output_format: str | None,
+    output: str | None,
+    fail_on: str,
+    no_color: bool,
+    unreadable: tuple[str, ...] = (),
+) -> int:
+    look = Look(color=False if no_color or output else None, fail_on=fail_on, unreadable=unreadable)
     if output:
-        try:
-            Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise LossDoctorError(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
+        save(reports, output, output_format, look)
     else:
-        _print(text)
+        _print(FORMATS[output_format or "text"](reports, look))
     worst = max((RANK.get(report.verdict, -1) for report in reports), default=-1)
     return FINDINGS if fail_on != "never" and worst >= RANK[fail_on] else OK
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from lossdoctor.agreement import agree, number
@@ -365,6 +367,34 @@ class Report:
             return changed(args, {name: suggestion.value for name, suggestion in self.suggestions.items()})
         except ValueError as error:
             raise LossDoctorError(f"suggested_arguments: {error}") from None
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Writes the report to a file; its ending says how: .html, .md (its chart beside it), .json, .xml (JUnit), .svg, or text.
+
+        Raises:
+            LossDoctorError: the file cannot be written.
+        """
+        from lossdoctor.reports import save
+
+        save([self], Path(file))
+
+    def to_dataframe(self) -> Any:
+        """The rows as a pandas DataFrame: `step`, `epoch`, `kind`, a column for each number that was logged, and `symptoms`.
+
+        `symptoms` names what was going on in that row, by slug. Of a run of more than 4,000 rows it has those that are kept.
+
+        Raises:
+            LossDoctorError: pandas is not installed.
+        """
+        from lossdoctor.reports.dataframe import render
+
+        return render(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How notebooks show it: curves, verdict and what to change; the whole report folds out."""
+        from lossdoctor.reports.notebook import bundle
+
+        return bundle(self)
 
 
 def _same(value: Any, was: Any) -> bool:

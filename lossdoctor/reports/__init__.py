@@ -3,21 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from lossdoctor.model import Report
+from lossdoctor.model import LossDoctorError, Report
 
 
-def _text(reports: Sequence[Report], *, color: bool | None, width: int | None) -> str:
+@dataclass(frozen=True)
+class Look:
+    """How a report is to look, as far as its format can be told: `width` in columns; `fail_on` as on the command line.
+
+    `unreadable` has one line for each input that could not be used; `figures` one file name of a chart, or None, per report.
+    """
+
+    color: bool | None = None
+    width: int | None = None
+    fail_on: str = "critical"
+    unreadable: tuple[str, ...] = ()
+    figures: tuple[str | None, ...] = ()
+
+
+def _text(reports: Sequence[Report], look: Look) -> str:
     from lossdoctor.reports.text import render
 
-    return render(reports, color=color, width=width)
+    return render(reports, color=look.color, width=look.width)
 
 
-def _json(reports: Sequence[Report], *, color: bool | None, width: int | None) -> str:
+def _json(reports: Sequence[Report], look: Look) -> str:
     from lossdoctor.reports.json import render
 
     return render(reports)
 
 
+def _markdown(reports: Sequence[Report], look: Look) -> str:
+    from lossdoctor.reports.markdown import render
+
+    return render(reports, figures=look.figures)
+
+
+def _html(reports: Sequence[Report], look: Look) -> str:
+    from lossdoctor.reports.html import render
+
+    return render(reports)
+
+
+def _github(reports: Sequence[Report], look: Look) -> str:
+    from lossdoctor.reports.github import render
+
+    return render(reports)
+
+
+def _junit(reports: Sequence[Report], look: Look) -> str:
+    from lossdoctor.reports.junit import render
+
+    return render(reports, fail_on=look.fail_on, unreadable=look.unreadable)
+
+
 #: Format name → renderer; each is imported when it is used.
-FORMATS: dict[str, Callable[..., str]] = {"text": _text, "json": _json}
+FORMATS: dict[str, Callable[[Sequence[Report], Look], str]] = {
+    "text": _text,
+    "json": _json,
+    "markdown": _markdown,
+    "html": _html,
+    "github": _github,
+    "junit": _junit,
+}
+#: Endings of file names that say which format is wanted.
+ENDINGS = {".md": "markdown", ".html": "html", ".htm": "html", ".json": "json", ".xml": "junit", ".svg": "svg"}
+
+
+def save(reports: Sequence[Report], file: str | Path, output_format: str | None = None, look: Look | None = None) -> None:
+    """Writes reports to a file, in the format that is given, or that the ending of its name says, or else as text.
+
+    Markdown cannot hold pictures: its charts are written beside it, as `NAME.svg`. A name that ends in .svg gets the chart alone.
+
+    Raises:
+        LossDoctorError: the file cannot be written, or a chart is wanted of several runs or of none that can be drawn.
+    """
+    path, look = Path(file), look or Look(color=False)
+    wanted = output_format or ENDINGS.get(path.suffix.lower(), "text")
+    if wanted == "svg":
+        _write(path, _only_chart(reports, path))
+        return
+    if wanted == "markdown":
+        figures = _figures(reports, path)
+        for name, picture in figures:
+            if picture:
+                _write(path.with_name(name), picture)
+        look = replace(look, figures=tuple([name if picture else None for name, picture in figures]))
+    _write(path, FORMATS[wanted](reports, look))
+
+
+def _write(path: Path, content: str) -> None:
+    try:
+        path.write_text(content, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise LossDoctorError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _figures(reports: Sequence[Report], path: Path) -> list[tuple[str, str]]:
+    """(file name, picture) of each report; the picture is empty where there is nothing to draw."""
+    from lossdoctor.reports import chart
+
+    names = [f"{path.stem}.svg"] if len(reports) == 1 else [f"{path.stem}-{place}.svg" for place in range(1, len(reports) + 1)]
+    return [(name, chart.render(report)) for name, report in zip(names, reports, strict=True)]
+
+
+def _only_chart(reports: Sequence[Report], path: Path) -> str:
+    if len(reports) != 1:
+        raise LossDoctorError(
+            f"{path} takes the chart of one run, found {len(reports)}: analyse them one at a time, or write .html"
+        )
+    ((_, picture),) = _figures(reports, path)
+    if not picture:
+        raise LossDoctorError(f"{path} is not written: the log has fewer than two points to draw")
+    return picture

@@ -72,8 +72,8 @@ def sections(report: Report, place: int = 0) -> Iterator[str]:
     yield _header(report, place)
     if curves := chart.render(report, style=False):
         yield element("section", curves, element("p", "", kind="readout"))
-    if lines := [f"{name}: {words.value(s.value)}" for name, s in report.suggestions.items()]:
-        yield _section("What to change first", _code(lines, [words.change(name, s) for name, s in report.suggestions.items()]))
+    if lines := [words.change(name, suggestion) for name, suggestion in report.suggestions.items()]:
+        yield _section("What to change first", _code(lines))
     if report.symptoms:
         yield _section("Seen", _findings(report))
     causes = [_cause(candidate, report.run) for candidate in words.candidates(report)]
@@ -147,17 +147,17 @@ def _remedy(remedy: Remedy, run: Run) -> str:
     lead = "or: " if remedy.alternative else ""
     said = element("p", element("strong", text(lead + remedy.do)), text(f": {remedy.why}" if remedy.why else ""))
     sources = element("p", "Sources: ", ", ".join(map(_source, remedy.sources)), kind="soft") if remedy.sources else ""
-    values = [f"{name}: {words.value(value)}" for name, value in remedy.settings.items()]
-    return element("div", said, _code(values, words.settings(remedy, run)) if values else "", sources, kind="remedy")
+    lines = words.to_paste(remedy, run)
+    return element("div", said, _code(lines) if lines else "", sources, kind="remedy")
 
 
 def _source(source: str) -> str:
     return element("a", text(source), href=source, rel="noreferrer") if source.startswith("https://") else text(source)
 
 
-def _code(values: Sequence[str], shown: Sequence[str]) -> str:
-    """Settings as they are shown, with what it was; a button copies them as they are pasted."""
-    return element("div", element("pre", text("\n".join(shown)), data_copy="\n".join(values)), kind="code")
+def _code(lines: Sequence[str]) -> str:
+    """Settings to paste, with a button that copies them."""
+    return element("div", element("pre", text("\n".join(lines))), kind="code")
 
 
 def _note(diagnosis: Diagnosis) -> str:

@@ -16,7 +16,7 @@ for (const block of document.querySelectorAll(".code")) {
   const button = document.createElement("button");
   button.textContent = "Copy";
   button.addEventListener("click", () =>
-    copy(block.querySelector("pre").dataset.copy).then(
+    copy(block.querySelector("pre").textContent + "\n").then(
       () => { button.textContent = "Copied"; },
       () => { button.textContent = "Not allowed"; }));
   block.append(button);

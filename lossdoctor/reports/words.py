@@ -181,10 +181,19 @@ def settings(remedy: Remedy, run: Run) -> list[str]:
     return lines
 
 
-def change(name: str, suggestion: Suggestion) -> str:
-    """A setting to change, with what it was where that is known."""
-    was = "" if suggestion.was is None else f"{value(suggestion.was)} → "
-    return f"{name}: {was}{value(suggestion.value)}"
+def to_paste(remedy: Remedy, run: Run) -> list[str]:
+    """The same as YAML that can be pasted as it stands: what it was is a comment."""
+    lines = []
+    for setting, new in remedy.settings.items():
+        before = run.get(setting)
+        known = isinstance(before, (bool, int, float)) and before != new
+        lines.append(f"{setting}: {value(new)}" + (f"  # so far {value(before)}" if known else ""))
+    return lines
+
+
+def change(setting: str, suggestion: Suggestion) -> str:
+    """A suggestion likewise."""
+    return f"{setting}: {value(suggestion.value)}" + ("" if suggestion.was is None else f"  # so far {value(suggestion.was)}")
 
 
 def value(given: Any) -> str:

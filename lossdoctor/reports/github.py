@@ -1,0 +1,46 @@
+"""Annotations of a GitHub Actions run: one workflow command for each run that is not well, a plain line for the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lossdoctor.model import Remedy, Report
+from lossdoctor.reports import words
+
+COMMANDS = {"critical": "error", "warning": "warning"}
+
+
+def render(reports: Sequence[Report]) -> str:
+    """One line a run; what to change stands in the annotation too."""
+    return "".join(f"{_line(report)}\n" for report in reports)
+
+
+def _line(report: Report) -> str:
+    command = COMMANDS.get(report.verdict)
+    if command is None:
+        return f"lossdoctor: {_on_one_line(words.name(report))} is {report.verdict}. {_on_one_line(words.verdict(report))}"
+    cause = words.likeliest(report)
+    remedies = cause.remedies if cause else ()
+    said = [words.verdict(report), *(_remedy(remedy, report) for remedy in remedies if not remedy.alternative)]
+    if report.verdict == "critical":
+        said.append(words.good(report))
+    properties = f"file={_property(report.run.path)},title={_property(f'lossdoctor: {words.finding(report) or report.verdict}')}"
+    return f"::{command} {properties}::{_data(chr(10).join(said))}"
+
+
+def _remedy(remedy: Remedy, report: Report) -> str:
+    settings = "; ".join(words.settings(remedy, report.run))
+    return f"→ {remedy.do}" + (f" ({settings})" if settings else "")
+
+
+def _on_one_line(said: str) -> str:
+    """A line of its own can be no command: whatever a run is called, it stays inside its line and is not at its start."""
+    return " ".join(said.split())
+
+
+def _data(said: str) -> str:
+    return said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(said: str) -> str:
+    return _data(said).replace(":", "%3A").replace(",", "%2C")
