@@ -137,6 +137,42 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
 
 
 @main.command()
+@click.argument("rundir", type=click.Path())
+@click.option("--state", type=click.Path(), metavar="FILE", help="Judge by this trainer_state.json of the same run.")
+@click.option("--undo", is_flag=True, help="Take the marks away again.")
+def annotate(rundir: str, state: str | None, undo: bool) -> int:
+    """Mark what is wrong with a run on the charts that TensorBoard draws of it.
+
+    RUNDIR is the folder of a run's event files, or a log directory with several. Marks are dots on the curves and a summary in
+    the Text tab; they go into the folder lossdoctor beside the event files, which are only read, also while training writes.
+    """
+    from lossdoctor import annotate as marking
+    from lossdoctor.dots import MAIN
+    from lossdoctor.sinks.tensorboard import address
+
+    folders = marking.runs(Path(rundir))
+    if state and len(folders) > 1:
+        raise LossDoctorError(f"--state is of one run, found {len(folders)} in {rundir}: name one of them")
+    tags: list[str] = []
+    for folder in folders:
+        if undo:
+            click.echo(f"{folder}: {marking.undo(folder)} files taken away")
+            continue
+        try:
+            done = marking.annotate(folder, state=Path(state) if state else None)
+        except NothingToAnalyse:
+            continue
+        tags += done.tags
+        marked = ", ".join(f"{kind} {count}" for kind, count in done.marks.items()) or "nothing to mark"
+        click.echo(f"{folder}: {done.report.verdict}: {marked}{'' if done.written or not done.marks else ' (there already)'}")
+    if tags:
+        tag = MAIN if MAIN in tags else tags[0]
+        click.echo(f"\nTo see them: tensorboard --logdir {rundir}\nand then: {address(tag)}")
+        click.echo("What a dot means stands behind the (i) of its card in the Scalars tab, and in the Text tab.")
+    return OK
+
+
+@main.command()
 @_report_options
 def demo(**options: Any) -> int:
     """Analyse a small bundled run: a fine-tune in fp16 whose loss fell to 0.0."""

@@ -51,7 +51,7 @@ class EventFile:
             LossDoctorError: the package tensorboard is missing.
         """
         parse = _parser()
-        for record in self._records():
+        for record in self.records():
             try:
                 event = parse(record)
             except Exception:  # protobuf's DecodeError, whose home differs between releases
@@ -64,7 +64,8 @@ class EventFile:
                 elif kind == "tensor":
                     yield from self._of_tensor(value, event)
 
-    def _records(self) -> Iterator[bytes]:
+    def records(self) -> Iterator[bytes]:
+        """The serialised events that were written since the last call."""
         with self.path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(self._offset)

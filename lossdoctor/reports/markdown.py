@@ -22,7 +22,7 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
         lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
         for report in reports:
             verdict = f"{words.MARKS[report.verdict]} {report.verdict}"
-            lines.append(f"| {verdict} | {_code(words.name(report))} | {report.rows:,} | {_plain(words.finding(report))} |")
+            lines.append(f"| {verdict} | {_code(words.name(report))} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
     for place, report in enumerate(reports):
         if len(reports) == 1 or report.verdict in ("critical", "warning"):
@@ -33,15 +33,15 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
 def one(report: Report, figure: str | None = None) -> Iterator[str]:
     """The lines of one report."""
     yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {_code(words.name(report))}"
-    yield from ("", f"**{_plain(words.verdict(report))}**", "", f"{words.extent(report)}.", "")
+    yield from ("", f"**{plain(words.verdict(report))}**", "", f"{words.extent(report)}.", "")
     if report.verdict == "critical":
-        yield from (_plain(words.good(report)), "")
+        yield from (plain(words.good(report)), "")
     if figure:
         yield from (f"![Curves of the run]({figure})", "")
     if seen := words.seen(report):
         yield from ("### Seen", "", "| | symptom | from step | what was seen |", "|---|---|---:|---|")
         for s in seen[:MOST_FINDINGS]:
-            yield f"| {words.MARKS[s.severity]} | {_code(s.slug)} | {s.onset:,} | {_plain(words.what_was_seen(s))} |"
+            yield f"| {words.MARKS[s.severity]} | {_code(s.slug)} | {s.onset:,} | {plain(words.what_was_seen(s))} |"
         if len(seen) > MOST_FINDINGS:
             yield f"| | … | | and {len(seen) - MOST_FINDINGS} more |"
         yield ""
@@ -52,7 +52,7 @@ def one(report: Report, figure: str | None = None) -> Iterator[str]:
         ("Not judged", [f"{item.what}: {item.why}" for item in report.not_judged]),
     ):
         if lines:
-            yield from (f"### {heading}", "", *(f"- {_plain(line)}" for line in lines), "")
+            yield from (f"### {heading}", "", *(f"- {plain(line)}" for line in lines), "")
 
 
 def _why(report: Report) -> Iterator[str]:
@@ -61,32 +61,32 @@ def _why(report: Report) -> Iterator[str]:
         yield from (f"### {words.why(report)}", "")
     for candidate in candidates:
         diagnosis = candidate.diagnosis
-        title = f"**{_plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}, {diagnosis.confidence} confidence)"
+        title = f"**{plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}, {diagnosis.confidence} confidence)"
         yield f"{candidate.place}. {title}"
         if not candidate.in_full:
             continue
-        yield from (f"   - for: {_plain(line)}" for line in diagnosis.supports)
-        yield from (f"   - against: {_plain(line)}" for line in diagnosis.contradicts)
+        yield from (f"   - for: {plain(line)}" for line in diagnosis.supports)
+        yield from (f"   - against: {plain(line)}" for line in diagnosis.contradicts)
         if candidate.likely:
-            yield from ("", f"   {_plain(words.explanation(diagnosis))}")
+            yield from ("", f"   {plain(words.explanation(diagnosis))}")
         if diagnosis.decide_by:
-            yield from ("", f"   **To decide:** {_plain(diagnosis.decide_by)}")
+            yield from ("", f"   **To decide:** {plain(diagnosis.decide_by)}")
         for remedy in candidate.remedies:
             yield from ("", *(f"   {line}" for line in _remedy(remedy, report.run)))
         yield ""
     for diagnosis in mechanisms:
-        yield f"- **{_plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}): {_plain(diagnosis.explanation)}"
+        yield f"- **{plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}): {plain(diagnosis.explanation)}"
     yield ""
 
 
 def _remedy(remedy: Remedy, run: Run) -> Iterator[str]:
     lead = "or" if remedy.alternative else "→"
-    yield f"{lead} **{_plain(remedy.do)}**" + (f": {_plain(remedy.why)}" if remedy.why else "")
+    yield f"{lead} **{plain(remedy.do)}**" + (f": {plain(remedy.why)}" if remedy.why else "")
     if remedy.settings:
         yield from ("", "```yaml", *(line.replace("`", "'") for line in words.to_paste(remedy, run)), "```")
 
 
-def _plain(said: str) -> str:
+def plain(said: str) -> str:
     """Words without markup: what comes from outside can open no link, no element and no column."""
     return _MARKUP.sub(r"\\\1", " ".join(said.split()))
 

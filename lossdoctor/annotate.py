@@ -1,0 +1,148 @@
+"""Marks what is wrong with finished runs on the charts that TensorBoard draws of them; takes the marks away again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose, isnan
+from pathlib import Path
+from typing import Any
+
+from lossdoctor import analysis
+from lossdoctor.dots import MAIN, Curves, curves
+from lossdoctor.model import Fact, LossDoctorError, Report
+from lossdoctor.readers.event_files import EventFile
+from lossdoctor.readers.folder import event_files
+from lossdoctor.sinks.tensorboard import FOLDER, LIVE, SUFFIX, marks, writer_in
+
+#: Rows at both ends of a state file that are compared with the curve, and how far a loss may be off: releases before 5 round.
+COMPARED, ROUNDED = 50, 1e-4
+#: A file that was written to within so many seconds may belong to a training that goes on.
+GOING_ON = 300
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """What was done to a run: the number of marks by kind, the charts they are on, and whether anything had to be written."""
+
+    folder: Path
+    report: Report
+    marks: Mapping[str, int]
+    tags: tuple[str, ...]
+    written: bool
+
+
+def runs(folder: Path) -> list[Path]:
+    """The run folders at or below a log directory: those with event files that are not marks of ours.
+
+    Raises:
+        LossDoctorError: there is none.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise LossDoctorError(f"{folder} {what}; the folder of a run with TensorBoard event files was expected")
+    found = [Path(top) for top, _, names in os.walk(folder) if any(map(_is_foreign, names))]
+    if not found:
+        raise LossDoctorError(f"{folder} holds no TensorBoard event files (events.out.tfevents.…), nor does a folder in it")
+    return sorted(found)
+
+
+def annotate(folder: Path, *, state: Path | None = None, known: Mapping[str, Fact] | None = None) -> Annotated:
+    """Marks one run. What is there of ours is replaced if it differs; the run's own files are only read.
+
+    Args:
+        folder: the run's own folder of event files.
+        state: a trainer_state.json of the same run, which has more digits and more facts, to judge by.
+        known: facts by their canonical names, as for `analyze`.
+
+    Raises:
+        LossDoctorError: the files cannot be read or written, or `state` is of another run.
+        NothingToAnalyse: there is no scalar of a training in the folder.
+    """
+    drawn = curves(point for path in event_files(folder) for point in EventFile(path).points())
+    _refuse_while_watched(folder, drawn)
+    report = analysis.analyze(state or folder, known=known)[0]
+    if state is not None:
+        _compare(state, report, drawn)
+    events = marks(report, drawn)
+    counts = {kind: sum(map(_is_mark, written)) for kind, written in events.items() if kind}
+    tags = {value.tag for kind, written in events.items() if kind for event in written for value in event.summary.value}
+    return Annotated(folder, report, counts, tuple(sorted(tags)), _replace(folder, events))
+
+
+def undo(folder: Path) -> int:
+    """Takes the marks of one run away; gives the number of files that were deleted. What is not ours stays."""
+    ours = list(_ours(folder))
+    for path in ours:
+        path.unlink()
+    top = folder / FOLDER
+    if top.is_dir() and not top.is_symlink():
+        for inside in [Path(inside) for inside, _, _ in os.walk(top, topdown=False)]:
+            if not any(inside.iterdir()):
+                inside.rmdir()
+    return len(ours)
+
+
+def _ours(folder: Path) -> Iterator[Path]:
+    """Our files in a run, and no others: somebody may have a run that is called lossdoctor."""
+    top = folder / FOLDER
+    if top.is_symlink():
+        return
+    for inside, _, names in os.walk(top):
+        yield from (Path(inside, name) for name in sorted(names) if "tfevents" in name and name.endswith(SUFFIX))
+
+
+def _is_foreign(name: str) -> bool:
+    return "tfevents" in name and not name.endswith(SUFFIX)
+
+
+def _is_mark(event: Any) -> bool:
+    return any(not isnan(value.simple_value) for value in event.summary.value)
+
+
+def _replace(folder: Path, events: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether it took any writing: marks that are there already stay as they are."""
+    there: dict[str, list[bytes]] = {}
+    for path in _ours(folder):
+        kind = path.parent.relative_to(folder / FOLDER).name
+        there.setdefault(kind, []).extend(list(EventFile(path).records())[1:])  # the first one is the version
+    if there == {kind: [event.SerializeToString() for event in written] for kind, written in events.items()}:
+        return False
+    undo(folder)
+    try:
+        for kind, written in events.items():
+            writer = writer_in(folder, kind)
+            for event in written:
+                writer.add_event(event)
+            writer.close()
+    except OSError as error:
+        raise LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}") from None
+    return True
+
+
+def _refuse_while_watched(folder: Path, drawn: Curves) -> None:
+    """Two writers would write over each other; a training that has logged its summary is over."""
+    if any(tag.endswith("train_runtime") for tag in drawn):
+        return
+    live = [path.stat().st_mtime for path in _ours(folder) if path.name.endswith(LIVE)]
+    ago = time.time() - max([*live, *(path.stat().st_mtime for path in event_files(folder))])
+    if live and ago < GOING_ON:
+        who = f"by the LossDoctorCallback of a training that logged {ago:.0f} s ago"
+        raise LossDoctorError(f"{folder} is being marked {who}; annotate it when that is over")
+
+
+def _compare(state: Path, report: Report, drawn: Curves) -> None:
+    """A state file of another run would put marks where nothing was."""
+    rows = (record for record in report.records if record.kind == "train" and "loss" in record.values)
+    logged = {row.step: row.values["loss"] for row in rows}
+    curve = {point.step: point.value for point in drawn.get(MAIN, ())}
+    both = sorted(logged.keys() & curve.keys())
+    if not both:
+        raise LossDoctorError(f"{state} is not of this run: no step of it has a loss in the event files too")
+    for step in both[:COMPARED] + both[-COMPARED:]:
+        one, other = logged[step], curve[step]
+        if not (isclose(one, other, rel_tol=ROUNDED, abs_tol=ROUNDED) or (isnan(one) and isnan(other))):
+            found = f"its loss at step {step:,} is {one:.6g}, in the event files it is {other:.6g}"
+            raise LossDoctorError(f"{state} is not of this run: {found}")

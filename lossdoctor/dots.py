@@ -1,0 +1,76 @@
+"""Where the symptoms of a run belong on the charts that TensorBoard draws of it: a dot on the curve where each begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite, nan
+
+from lossdoctor.model import Report, Symptom
+from lossdoctor.readers.event_files import Point, tag_of
+from lossdoctor.reports import words
+from lossdoctor.stats import median
+
+#: Finite values before a dot that tell the level there.
+TREND = 9
+#: A dot is drawn at its own value within this share of all values; TensorBoard's chart leaves outliers out of the picture.
+SHOWN = (0.02, 0.98)
+#: The chart for what has none of its own.
+MAIN = "train/loss"
+
+Curves = Mapping[str, Sequence[Point]]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One point of a sub-run: the tag of the chart, where on it, and the symptom that begins there."""
+
+    point: Point
+    symptom: Symptom
+
+    @property
+    def tag(self) -> str:
+        return self.point.tag
+
+
+def curves(points: Iterable[Point]) -> dict[str, list[Point]]:
+    """Points → curves by tag, each by step; of a step that was trained twice the later one."""
+    found: dict[str, dict[int, Point]] = {}
+    for point in points:
+        found.setdefault(point.tag, {})[point.step] = point
+    return {tag: [by_step[step] for step in sorted(by_step)] for tag, by_step in found.items()}
+
+
+def dots(report: Report, drawn: Curves) -> dict[str, list[Dot]]:
+    """The dots by slug, each list by step; a symptom of a column without a chart stands on that of the training loss."""
+    found: dict[str, dict[tuple[str, int], Dot]] = {}
+    for symptom in words.alarming(report):
+        tag = next((tag for tag in (tag_of(symptom.series), symptom.series, MAIN) if drawn.get(tag)), None)
+        point = _place(symptom, drawn[tag]) if tag else None
+        if point is not None:
+            found.setdefault(symptom.slug, {}).setdefault((point.tag, point.step), Dot(point, symptom))
+    return {slug: sorted(placed.values(), key=lambda dot: dot.point.step) for slug, placed in found.items()}
+
+
+def apart(points: Sequence[Point]) -> list[Point]:
+    """With a NaN after each point but the last: TensorBoard joins the points of a run by a line, and not across a NaN."""
+    separated: list[Point] = []
+    for place, point in enumerate(points):
+        separated.append(point)
+        if place + 1 < len(points) and points[place + 1].step > point.step + 1:
+            separated.append(Point(point.tag, point.step + 1, nan, point.wall_time))
+    return separated
+
+
+def _place(symptom: Symptom, curve: Sequence[Point]) -> Point | None:
+    """On the curve if its value is in the picture, else at the level just before, where the eye finds it."""
+    place = next((i for i, point in enumerate(curve) if point.step >= symptom.onset), len(curve) - 1)
+    there = curve[place]
+    finite = sorted(point.value for point in curve if isfinite(point.value))
+    if not finite:
+        return None
+    low, high = finite[int(SHOWN[0] * (len(finite) - 1))], finite[ceil(SHOWN[1] * (len(finite) - 1))]
+    if isfinite(there.value) and low <= there.value <= high:
+        return there
+    before = [point.value for point in curve[:place] if isfinite(point.value)] or finite[:1]
+    return there._replace(value=median(before[-TREND:]) if isfinite(there.value) else before[-1])
