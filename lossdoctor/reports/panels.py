@@ -17,6 +17,8 @@ LOG_FROM = {"loss": 100.0, "gradient norm": 30.0, "loss scale": 30.0}
 #: Where a scale cannot be logarithmic, it ends this many times the middle 96 % beyond them; what is higher is drawn at the edge.
 BEYOND = 3.0
 FEWEST_POINTS = 2
+#: Larger numbers are held at the edge: the span of a scale has to be a number itself.
+HUGE = 1e300
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def _short(name: str) -> str:
 def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Panel | None:
     lines = [Line(name, column, _points(report, column)) for name, column in wanted]
     drawn = tuple(line for line in lines if len(line.points) >= FEWEST_POINTS)
-    finite = sorted(value for line in drawn for _, value in line.points if isfinite(value))
+    finite = sorted(min(HUGE, max(-HUGE, value)) for line in drawn for _, value in line.points if isfinite(value))
     if not drawn or not finite:
         return None
     columns = frozenset(line.of for line in drawn)
