@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import json_lines, trainer_state
+from lossdoctor.readers import json_lines, trainer_state, trainer_stdout
 from lossdoctor.readers.source import Source
 
 
@@ -19,7 +19,7 @@ class Dialect(Protocol):
         """The runs in it."""
 
 
-DIALECTS: tuple[Dialect, ...] = (trainer_state, json_lines)
+DIALECTS: tuple[Dialect, ...] = (trainer_state, json_lines, trainer_stdout)
 
 
 def read_file(source: Source) -> list[Log]:
@@ -32,7 +32,9 @@ def read_file(source: Source) -> list[Log]:
     for dialect in DIALECTS:
         if dialect.recognise(source):
             return dialect.read(source)
-    raise LossDoctorError(f"{source.name} is {_describe(source)}; expected a trainer_state.json, or rows as JSON lines")
+    raise LossDoctorError(
+        f"{source.name} is {_describe(source)}; expected a trainer_state.json, rows as JSON lines, or what a Trainer printed"
+    )
 
 
 def _describe(source: Source) -> str:

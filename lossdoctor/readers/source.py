@@ -60,6 +60,8 @@ def decode(name: str, data: bytes) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
+        if error.start > 3 and error.reason == "unexpected end of data":  # a log that is just being written
+            return decode(name, data[: error.start])
         raise LossDoctorError(f"{name} is not text (byte {error.start:,}); a training log was expected") from None
 
 
