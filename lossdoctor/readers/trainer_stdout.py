@@ -15,7 +15,7 @@ from lossdoctor.readers.source import Source
 
 KIND = "trainer_stdout"
 #: A flat dictionary in single quotes, on one line; a configuration that somebody printed is longer, or nested.
-ROW = re.compile(r"\{'[^{}\r\n]{1,4000}\}")
+ROW = re.compile(r"\{(?:\x1b\[[0-9;]{0,20}m){0,4}'[^{}\r\n]{1,4000}\}")
 PAIR = re.compile(r"'([^'\n]{1,200})':\s{0,8}('[^']{0,200}'|[^,}']{1,200})")
 #: `np.float64(0.5)` and `tensor(0.5)`, as metrics are printed that were never made plain numbers.
 WRAPPED = re.compile(r"(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\((.*)")
@@ -55,8 +55,6 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     text = source.take()
-    if "\x1b[" in text:
-        text = COLOURS.sub("", text)
     runs = _runs(_rows(text))
     torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
     logs, begin = [], 0
@@ -135,7 +133,7 @@ def _bars(text: str, begin: int, end: int) -> Iterator[Bar]:
 
 def _values(row: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, value in PAIR.findall(row):
+    for name, value in PAIR.findall(COLOURS.sub("", row) if "\x1b" in row else row):
         plain = value.strip().strip("'")
         if wrapped := WRAPPED.match(plain):
             plain = wrapped[1].rstrip(")")

@@ -31,14 +31,17 @@ NAMED = 4
 AROUND = 2
 
 
-def screen(report: Report, progress: Progress, *, width: int, height: int, color: bool = True) -> Text:
-    """All that fits into `height` lines of `width` columns: first where the run is, then the verdict, charts, what to change."""
+def screen(report: Report, progress: Progress, *, width: int, height: int, foot: str = "", color: bool = True) -> Text:
+    """What fits into `height` lines of `width` columns: where the run is, the verdict and what to change, the charts, `foot`."""
     head = [*_head(report, progress, width), *_named(report, width)]
     advice = _advice(report, width, color)
-    room = height - len(head) - 1
-    shown = _fitting(advice, max(3, room - _wanted(report, width)), report)
+    room = height - len(head) - bool(foot)
+    shown = _fitting(advice, max(3, room - _wanted(report, width)), report.run.path, width)
     charts = _charts(report, width, room - len(shown))
-    return Text("\n").join([*head[:2], *shown, *charts, *head[2:], Text("Ctrl-C leaves; the run goes on", "dim")][:height])
+    last = [Text(foot, "dim", no_wrap=True)] if foot else []
+    whole = Text("\n").join([*head[:2], *shown, *charts, *head[2:], *last][:height])
+    whole.no_wrap, whole.overflow = True, "crop"
+    return whole
 
 
 def progress_line(report: Report, progress: Progress, now: float | None = None) -> str:
@@ -107,13 +110,15 @@ def _advice(report: Report, width: int, color: bool) -> list[Text]:
     return list(Text.from_ansi(text).split("\n"))
 
 
-def _fitting(lines: list[Text], room: int, report: Report) -> list[Text]:
+def _fitting(lines: list[Text], room: int, path: str, width: int) -> list[Text]:
+    """The verdict before what to change, that before the explanation, and a word where something is left out."""
     if len(lines) <= room:
         return lines
-    return [
-        *lines[: room - 1],
-        Text(f"  … lossdoctor analyze {report.run.path} tells all", "dim", no_wrap=True, overflow="ellipsis"),
-    ]
+    verdict = next((place for place, line in enumerate(lines) if line.plain.startswith("  ")), len(lines))
+    remedy = next((place for place, line in enumerate(lines) if line.plain.lstrip().startswith("→")), len(lines))
+    words = f"  … lossdoctor analyze {path} tells all"
+    more = Text(words if cell_len(words) <= width else "  … lossdoctor analyze tells all", "dim")
+    return [*[*lines[:verdict], *lines[remedy:]][: room - 1], more]
 
 
 def _named(report: Report, width: int) -> list[Text]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -57,7 +58,7 @@ class Follower:
         except NotALog:
             raise
         except LossDoctorError as error:  # half-written, or without a row so far: another look will tell
-            self.reason, self._signature = str(error), signature
+            self.reason, self._signature = f"no row yet: {error}", signature
             return False
         self.reason, self._signature = "", signature
         self._take(report, max(time for _, _, _, time in signature) / 1e9)
@@ -104,17 +105,18 @@ class Follower:
     def _sign(self) -> Signature | None:
         """Name, number, size and time of every file that counts; None where there is nothing."""
         try:
-            if self.path.is_dir():
+            status = self.path.stat()
+            if stat.S_ISDIR(status.st_mode):
                 return tuple(sorted(_files(self.path, DEEPEST)))
-            if not self.path.exists():
-                return None
-            if not self.path.is_file():
-                raise NotALog(f"{self.path} is neither a file nor a folder; a log or an output folder was expected")
-            if not os.access(self.path, os.R_OK):
-                raise NotALog(f"{self.path} may not be read")
-            return (_stamp(str(self.path), self.path.stat()),)
-        except OSError:  # replaced in this very moment, or a folder above it is missing
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError) as error:  # a folder that may not be entered, a name that no file can have
+            raise NotALog(f"{self.path}: {(getattr(error, 'strerror', None) or str(error)).lower()}") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise NotALog(f"{self.path} is neither a file nor a folder; a log or an output folder was expected")
+        if not os.access(self.path, os.R_OK):
+            raise NotALog(f"{self.path} may not be read")
+        return (_stamp(str(self.path), status),)
 
 
 def _files(folder: Path, depth: int) -> Iterator[tuple[str, int, int, int]]:

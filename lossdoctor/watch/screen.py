@@ -19,6 +19,7 @@ class Screen:
         self._console = console
         self._color = console.color_system is not None and not console.no_color
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        self._last: Sight | None = None
         self._live.start()
 
     def waiting(self, words: str) -> None:
@@ -27,8 +28,12 @@ class Screen:
 
     def seen(self, sight: Sight) -> None:
         """The new picture."""
+        self._draw(sight, "" if sight.progress.ended else "Ctrl-C leaves; the run goes on")
+        self._last = sight
+
+    def _draw(self, sight: Sight, foot: str) -> None:
         size = self._console.size
-        drawn = screen(sight.report, sight.progress, width=size.width, height=size.height - 1, color=self._color)
+        drawn = screen(sight.report, sight.progress, width=size.width, height=size.height - 1, foot=foot, color=self._color)
         self._live.update(drawn, refresh=True)
 
     def tick(self, sight: Sight) -> None:
@@ -37,6 +42,8 @@ class Screen:
 
     def close(self, report: Report | None) -> None:
         """Gives the terminal back, with the verdict below."""
+        if self._last is not None:
+            self._draw(self._last, "")
         self._live.stop()
         if report is not None:
             self._console.print(Text.from_ansi(one_line(report, color=self._color).rstrip("\n")))
