@@ -153,8 +153,9 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
 def watch(path: str, interval: float, config: tuple[str, ...], pairs: tuple[str, ...], fail_on: str, no_color: bool) -> int:
     """Watch a run in progress: its charts, when it will be over, what is wrong and what to change.
 
-    PATH is what the run writes: its output folder, a trainer_state.json, JSON lines, or its output (python train.py 2>&1 | tee
-    train.log). It need not be there yet. In a pipe there is a line for each change, and for the progress now and then.
+    PATH is what the run writes: its output folder, a trainer_state.json, JSON lines, or what it prints, kept with
+    python -u train.py 2>&1 | tee train.log. It need not be there yet. In a pipe there is a line for each change, and now and
+    then for the progress.
 
     Ends with the run, or with Ctrl-C: the run goes on. Exits like analyze, with 1 if the last verdict is as bad as --fail-on.
     """

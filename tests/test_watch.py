@@ -154,6 +154,7 @@ def test_a_run_is_followed_from_before_its_beginning_to_its_end(tmp_path, piped)
     assert ESCAPE not in watch.text
     assert watch.text.count("loss-collapse-to-zero:") == 1 and watch.text.count("attn_implementation: eager") == 1
     assert "ETA unknown" in watch.lines[2] and "ETA " in watch.text.partition("step 200")[2]
+    assert sum("rows judged" in line for line in watch.lines) == 1
     assert watch.lines[-1].startswith("lossdoctor ✖ CRITICAL  The loss, ") and "Last good step: 250." in watch.lines[-1]
 
 
@@ -528,6 +529,19 @@ def test_epochs_tell_the_end_where_steps_do_not(tmp_path):
     follower = Follower(write_state(tmp_path, rows(10, 100), num_train_epochs=2), analyze)
     follower.look()
     assert follower.sight is not None and follower.sight.progress.total == 400
+
+
+def test_estimated_steps_that_shrink_are_no_new_run():
+    """Steps told from epochs may be corrected downwards: only another first row, or fewer rows, is another run."""
+    shorter = [{**row, "step": row["step"] - 5} for row in rows(10, 100)]
+    reports = [diagnose(rows(10, 100)), diagnose(shorter), diagnose(rows(20, 200)), diagnose(rows(20, 100))]
+    follower = Follower(Path(__file__), lambda _: [reports.pop(0)])
+    anew = []
+    while reports:
+        follower._signature = None  # as if the file had changed
+        assert follower.look() and follower.sight is not None
+        anew.append(follower.sight.anew)
+    assert anew == [False, False, True, True]
 
 
 def test_a_symptom_that_flutters_is_told_a_few_times(tmp_path):

@@ -91,7 +91,9 @@ def _shares(low: float, high: float, scaled: bool) -> Callable[[float], float]:
             return 0.0
         if scaled:
             return (log10(max(value, low)) - log10(low)) / (log10(high) - log10(low))
-        return value / (high - low) - low / (high - low) if isfinite(high - low) else value / high / 2 + 0.5
+        if not isfinite(high - low):  # further apart than numbers go
+            return (value / 2 - low / 2) / (high / 2 - low / 2)
+        return (value - low) / (high - low)
 
     return share
 

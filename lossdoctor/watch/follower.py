@@ -58,7 +58,7 @@ class Follower:
         except NotALog:
             raise
         except LossDoctorError as error:  # half-written, or without a row so far: another look will tell
-            self.reason, self._signature = f"no row yet: {error}", signature
+            self.reason, self._signature = "no row yet: " + str(error).partition("; expected ")[0], signature
             return False
         self.reason, self._signature = "", signature
         self._take(report, max(time for _, _, _, time in signature) / 1e9)
@@ -72,7 +72,7 @@ class Follower:
     def _take(self, report: Report, written: float) -> None:
         before = self.sight.report if self.sight else None
         step = report.last_step or 0
-        anew = before is not None and (step < (before.last_step or 0) or report.rows < before.rows)
+        anew = before is not None and (report.rows < before.rows or _opening(report) != _opening(before))
         if before is None or anew:
             self._pace = Pace()
             for moment, reached in _checkpoints(report, step):
@@ -137,6 +137,11 @@ def _files(folder: Path, depth: int) -> Iterator[tuple[str, int, int, int]]:
 
 def _stamp(name: str, status: os.stat_result) -> tuple[str, int, int, int]:
     return name, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _opening(report: Report) -> str:
+    """By what a run is known: its first row, without the step, which may have been an estimate."""
+    return repr(sorted(report.records[0].values.items())) if report.records else ""
 
 
 def _checkpoints(report: Report, step: int) -> list[tuple[float, int]]:

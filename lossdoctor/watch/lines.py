@@ -53,7 +53,7 @@ class Lines:
         if rank > self._verdict and rank >= RANK["warning"]:
             self._write(brief(sight.report).strip("\n") + "\n")
             self._verdict = rank
-        elif told:
+        elif told and not sight.progress.ended:  # the end has it anyway
             self._write(one_line(sight.report))
 
     def tick(self, sight: Sight) -> None:
