@@ -15,10 +15,21 @@ from lossdoctor.reports import FORMATS, Look, save
 
 if TYPE_CHECKING:
     from lossdoctor.model import Report
+    from lossdoctor.watch import View
 
 OK, FINDINGS, UNUSABLE, NOTHING = 0, 1, 2, 3
 #: In the list a longer one gets a line of its own, so that the others leave room for their sentence.
 LONGEST_SLUG = 28
+
+
+FAIL_ON = click.option(
+    "--fail-on",
+    type=click.Choice(["critical", "warning", "never"]),
+    default="critical",
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+NO_COLOR = click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same).")
 
 
 class OneLineErrors(click.Group):
@@ -76,30 +87,32 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="FILE",
             help="Write the report to this file: .html, .md, .json, .xml (JUnit), .svg (the chart alone), or text.",
         ),
-        click.option(
-            "--fail-on",
-            type=click.Choice(["critical", "warning", "never"]),
-            default="critical",
-            show_default=True,
-            help="Exit with 1 from this severity on.",
-        ),
-        click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same)."),
+        FAIL_ON,
+        NO_COLOR,
     )
     for option in reversed(options):
         command = option(command)
     return command
 
 
+def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What the user says of the run besides its log."""
+    config = click.option(
+        "--config",
+        "config",
+        type=click.Path(),
+        multiple=True,
+        help="File with settings of the run: JSON, YAML, a script with flags, a TrainingArguments dump, a model card.",
+    )
+    pairs = click.option(
+        "--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.'
+    )
+    return config(pairs(command))
+
+
 @main.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option(
-    "--config",
-    "config",
-    type=click.Path(),
-    multiple=True,
-    help="File with settings of the run: JSON, YAML, a script with flags, a TrainingArguments dump, a model card.",
-)
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help='One fact, such as gpu="RTX 3090" or fp16=true.')
+@_fact_options
 @click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
 @_report_options
 def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any) -> int:
@@ -173,6 +186,34 @@ def annotate(rundir: str, state: str | None, undo: bool) -> int:
 
 
 @main.command()
+@click.argument("path")
+@click.option("--interval", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Seconds between two looks.")
+@_fact_options
+@FAIL_ON
+@NO_COLOR
+def watch(path: str, interval: float, config: tuple[str, ...], pairs: tuple[str, ...], fail_on: str, no_color: bool) -> int:
+    """Watch a run in progress: its charts, when it will be over, what is wrong and what to change.
+
+    PATH is what the run writes: its output folder, a trainer_state.json, JSON lines, or what it prints, kept with
+    python -u train.py 2>&1 | tee train.log. It need not be there yet. In a pipe there is a line for each change, and now and
+    then for the progress.
+
+    Ends with the run, or with Ctrl-C: the run goes on. Exits like analyze, with 1 if the last verdict is as bad as --fail-on.
+    """
+    from functools import partial
+
+    from lossdoctor import analysis
+    from lossdoctor import watch as watching
+    from lossdoctor.config import settings
+    from lossdoctor.facts import config_file
+
+    configurations = config_file.several([Path(file) for file in config])
+    analyse = partial(analysis.analyze, known=config_file.settings(pairs), configurations=configurations, settings=settings())
+    report = watching.watch(path, _view(no_color), analyse, interval)
+    return _code([report] if report else [], fail_on)
+
+
+@main.command()
 @_report_options
 def demo(**options: Any) -> int:
     """Analyse a small bundled run: a fine-tune in fp16 whose loss fell to 0.0."""
@@ -231,6 +272,22 @@ def list_pages() -> int:
     return OK
 
 
+def _view(no_color: bool) -> View:
+    """A screen where somebody looks at a terminal that can show one, lines elsewhere."""
+    from lossdoctor.watch.lines import Lines
+
+    if not sys.stdout.isatty() or not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return Lines(_print)
+    from rich.console import Console
+
+    console = Console(no_color=no_color or None, highlight=False, emoji=False)
+    if console.is_dumb_terminal:
+        return Lines(_print)
+    from lossdoctor.watch.screen import Screen
+
+    return Screen(console)
+
+
 def _progress(files: list[str]) -> Iterator[str] | Iterable[str]:
     """The files one after another, with a bar on stderr if there are several and somebody looks."""
     if len(files) < 2 or not sys.stderr.isatty():
@@ -254,6 +311,10 @@ def _write(
         save(reports, output, output_format, look)
     else:
         _print(FORMATS[output_format or "text"](reports, look))
+    return _code(reports, fail_on)
+
+
+def _code(reports: Iterable[Report], fail_on: str) -> int:
     worst = max((RANK.get(report.verdict, -1) for report in reports), default=-1)
     return FINDINGS if fail_on != "never" and worst >= RANK[fail_on] else OK
 

@@ -32,6 +32,10 @@ class NothingToAnalyse(LossDoctorError):
     """The input is a log, and there is not one row in it."""
 
 
+class NotALog(LossDoctorError):
+    """The input is something else than a log, and no waiting will make it one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One logged row: `step` counts optimizer steps from 1, `values` holds every number of the row by its own name.

@@ -221,7 +221,7 @@ def _failing(where: str) -> Any:
 @pytest.mark.parametrize("where", FAILING)
 def test_a_plugin_that_fails_is_noted_and_disturbs_nobody(where: str) -> None:
     """Wherever it fails, the report is made, in every format, and says which one and why."""
-    from lossdoctor.reports import FORMATS
+    from lossdoctor.reports import FORMATS, Look
 
     engine = Engine(plugins=[_failing(where)])
     for record in records(ROWS)[0]:
@@ -229,7 +229,7 @@ def test_a_plugin_that_fails_is_noted_and_disturbs_nobody(where: str) -> None:
     report = engine.report()
     assert "failing" in {note.what for note in engine.report().not_judged}
     for render in FORMATS.values():
-        assert render([report], color=False, width=80)
+        assert render([report], Look(color=False, width=80))
 
 
 # Installed

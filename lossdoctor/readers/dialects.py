@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import event_files, json_lines, trainer_state
+from lossdoctor.readers import event_files, json_lines, trainer_state, trainer_stdout
 from lossdoctor.readers.source import Source
 
 
@@ -19,7 +19,7 @@ class Dialect(Protocol):
         """The runs in it."""
 
 
-DIALECTS: tuple[Dialect, ...] = (event_files, trainer_state, json_lines)
+DIALECTS: tuple[Dialect, ...] = (event_files, trainer_state, json_lines, trainer_stdout)
 
 
 def read_file(source: Source) -> list[Log]:
@@ -33,7 +33,8 @@ def read_file(source: Source) -> list[Log]:
         if dialect.recognise(source):
             return dialect.read(source)
     raise LossDoctorError(
-        f"{source.name} is {_describe(source)}; expected a trainer_state.json, event files of TensorBoard, or rows as JSON lines"
+        f"{source.name} is {_describe(source)}; expected a trainer_state.json, event files of TensorBoard, rows as JSON lines, "
+        "or what a Trainer printed"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossdoctor.model import LossDoctorError
+from lossdoctor.model import LossDoctorError, NotALog
 
 #: 1.25 million rows have 215 MB; a larger file is not a log, or wants thinning out first.
 LARGEST = 256 * 1024 * 1024
@@ -70,16 +70,18 @@ def decode(name: str, data: bytes) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise LossDoctorError(f"{name} is not text (byte {error.start:,}); a training log was expected") from None
+        if error.start > 3 and error.reason == "unexpected end of data":  # a log that is just being written
+            return decode(name, data[: error.start])
+        raise NotALog(f"{name} is not text (byte {error.start:,}); a training log was expected") from None
 
 
 def _refuse_foreign(path: Path, head: bytes, size: int) -> None:
     if head.startswith(b"version https://git-lfs"):
-        raise LossDoctorError(f"{path} is a Git LFS pointer, not the log itself; fetch it with: git lfs pull")
+        raise NotALog(f"{path} is a Git LFS pointer, not the log itself; fetch it with: git lfs pull")
     if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise LossDoctorError(f"{path} is a binary file ({_kind(head)}); a training log was expected, such as trainer_state.json")
+        raise NotALog(f"{path} is a binary file ({_kind(head)}); a training log was expected, such as trainer_state.json")
     if size > LARGEST:
-        raise LossDoctorError(f"{path} has {size / 2**20:,.0f} MiB; logs up to {LARGEST / 2**20:,.0f} MiB are read")
+        raise NotALog(f"{path} has {size / 2**20:,.0f} MiB; logs up to {LARGEST / 2**20:,.0f} MiB are read")
 
 
 def _kind(head: bytes) -> str:

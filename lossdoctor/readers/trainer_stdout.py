@@ -1,0 +1,156 @@
+"""What a Trainer printed, versions 4 and 5: its rows as Python dictionaries among progress bars, warnings and tracebacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from lossdoctor.facts.canonical import translate
+from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
+from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
+from lossdoctor.readers.rows import number, records
+from lossdoctor.readers.source import Source
+
+KIND = "trainer_stdout"
+#: A flat dictionary in single quotes, on one line; a configuration that somebody printed is longer, or nested.
+ROW = re.compile(r"\{(?:\x1b\[[0-9;]{0,20}m){0,4}'[^{}\r\n]{1,4000}\}")
+PAIR = re.compile(r"'([^'\n]{1,200})':\s{0,8}('[^']{0,200}'|[^,}']{1,200})")
+#: `np.float64(0.5)` and `tensor(0.5)`, as metrics are printed that were never made plain numbers.
+WRAPPED = re.compile(r"(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\((.*)")
+#: A bar of tqdm with a total; one with a description (`Map: `, `Loading weights: `) is not the Trainer's.
+BAR = re.compile(r"(: {1,3})?\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,15})/(\d{1,15}) \[")
+NEW_LINE = re.compile(r"[\r\n]")
+COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}m")
+#: What moves up again after a bar that stands below another: the one of an evaluation.
+BELOW = "\x1b[A"
+TELLING = ("loss", "grad_norm", "reward", "train_loss", "train_runtime", "eval_runtime")
+#: The bars looked at after a row, before the next: that of training is among the first.
+BARS = 4
+#: A row that begins and never ends: its line was torn apart, or the training was just writing it.
+BEGUN = re.compile(r"\{'(?:eval_)?(?:loss|grad_norm)': ")
+#: What the Trainer says of itself when it begins, where logging is at the level of information.
+STATED = {
+    "Num examples": "dataset_size",
+    "Num Epochs": "num_train_epochs",
+    "Instantaneous batch size per device": "per_device_train_batch_size",
+    "Gradient Accumulation steps": "gradient_accumulation_steps",
+    "Total optimization steps": "max_steps",
+    "Number of trainable parameters": "trainable_parameters",
+}
+STATEMENT = re.compile(rf" ({'|'.join(STATED)}) = ([\d,]{{1,20}})$", re.M)
+
+
+def recognise(source: Source) -> bool:
+    """At least one row of a Trainer is in the text, and the text is not JSON."""
+    text = source.text.lstrip()
+    return (text[:1] != "{" or text[:2] == "{'") and next(_rows(text), None) is not None
+
+
+def read(source: Source) -> list[Log]:
+    """Every run in the text: one whose epochs begin anew after the summary of another.
+
+    Raises:
+        NothingToAnalyse: there is not one number in the rows.
+    """
+    text = source.take()
+    runs = _runs(_rows(text))
+    torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
+    logs, begin = [], 0
+    for printed in runs:
+        stated = _stated(text, begin, printed[0].start)
+        begin = printed[-1].start
+        logs += _log(printed, stated, torn if printed is runs[-1] else 0, len(runs))
+    if not logs:
+        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
+    return logs
+
+
+def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
+    runs: list[list[Printed]] = [[]]
+    ended: float | None = None  # the epoch in which the run has ended, by its summary
+    for row in rows:
+        epoch = number(row.values.get("epoch")) or 0.0
+        if ended is not None and "loss" in row.values:
+            if epoch < ended:
+                runs.append([])
+            ended = None
+        if "train_runtime" in row.values:
+            ended = epoch
+        runs[-1].append(row)
+    return runs
+
+
+def _log(printed: list[Printed], stated: dict[str, Any], torn: int, of: int) -> list[Log]:
+    """One run; nothing where no row has a number."""
+    steps = number_steps(printed, stated.get("max_steps"), stated.get("num_train_epochs"))
+    found, notes, resumed_at, numbered = records(steps.rows)
+    if not found:
+        return []
+    notes += steps.notes
+    if torn > 0:
+        notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
+    if of > 1:
+        notes.append(f"one of {of} runs in this text")
+    facts = translate(stated, KIND)
+    if steps.total:
+        facts["max_steps"] = Fact(steps.total, KIND)
+    return [Log(Run(kind=KIND, facts=facts, notes=tuple(notes), resumed_at=resumed_at, numbered=numbered), tuple(found))]
+
+
+def _rows(text: str) -> Iterator[Printed]:
+    """The rows, each with the bars near it."""
+    waiting: tuple[re.Match[str], dict[str, Any]] | None = None
+    end = 0
+    for match in ROW.finditer(text):
+        values = _values(match[0])
+        if not _told(values):
+            continue
+        if waiting is not None:
+            yield _printed(text, *waiting, end, match.start())
+            end = waiting[0].end()
+        waiting = match, values
+    if waiting is not None:
+        yield _printed(text, *waiting, end, len(text))
+
+
+def _printed(text: str, match: re.Match[str], values: dict[str, Any], before: int, until: int) -> Printed:
+    start = match.start()
+    line = max(text.rfind("\n", before, start), text.rfind("\r", before, start), before)
+    glued = list(_bars(text, max(line, start - 1000), start))[-1:] if text[start - 1 : start] == "]" else []
+    after = tuple(islice(_bars(text, match.end(), until), BARS))
+    return Printed(values, start, glued[0] if glued else None, after, BEGUN.match(match[0]) is not None)
+
+
+def _bars(text: str, begin: int, end: int) -> Iterator[Bar]:
+    """The bars that may be those of training: without a description, and not below another."""
+    for bar in BAR.finditer(text, begin, end):
+        tail = text[bar.end() : bar.end() + 200]
+        if not bar[1] and BELOW not in NEW_LINE.split(tail, maxsplit=1)[0]:
+            yield Bar(int(bar[2]), int(bar[3]))
+
+
+def _values(row: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in PAIR.findall(COLOURS.sub("", row) if "\x1b" in row else row):
+        plain = value.strip().strip("'")
+        if wrapped := WRAPPED.match(plain):
+            plain = wrapped[1].rstrip(")")
+        values[name] = plain
+    done, _, total = str(values.get("global_step/max_steps", "")).partition("/")
+    if done.isdecimal() and total.isdecimal():  # ms-swift
+        values |= {"step": done, "max_steps": total}
+    return values
+
+
+def _told(values: dict[str, Any]) -> bool:
+    """Whether it is a row of a log: one of its columns tells so, and is a number."""
+    told = (
+        name for name in values if name in TELLING or name.endswith("_loss") or (name == "learning_rate" and "epoch" in values)
+    )
+    return any(number(values[name]) is not None for name in told)
+
+
+def _stated(text: str, begin: int, end: int) -> dict[str, Any]:
+    return {STATED[name]: int(value.replace(",", "") or 0) for name, value in STATEMENT.findall(text, begin, end)}
