@@ -10,6 +10,9 @@ RUN := demo-run
 OLDER := 4.44.2 4.51.3 4.57.6
 LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/test_distributed.py
 
+#: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
+TENSORBOARD := .venv-tensorboard-2.17.1
+
 .PHONY: demo test check fast bench accuracy cases docs versions sharded clean
 
 demo: $(VENV)/.hf
@@ -20,7 +23,7 @@ demo: $(VENV)/.hf
 	@echo "== Afterwards, from the log that it left: lossdoctor analyze $(RUN) --set gpu=\"RTX 3090\""
 	@$(BIN)/lossdoctor analyze $(RUN) --set gpu="RTX 3090" --fail-on never
 
-test: check
+test: check $(TENSORBOARD)/.ready
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
@@ -71,7 +74,13 @@ transformers-%: .venv-transformers-%/.ready
 		"transformers==$*" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
-.PRECIOUS: .venv-transformers-%/.ready
+.venv-tensorboard-%/.ready:
+	@echo "== Installing tensorboard $* into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "tensorboard==$*" "setuptools<80"
+	@touch $@
+
+.PRECIOUS: .venv-transformers-%/.ready .venv-tensorboard-%/.ready
 
 $(VENV)/.base:
 	@echo "== Making $(VENV)"
@@ -89,4 +98,4 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-transformers-* $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,38 @@ def write_state(folder: Path, rows: Iterable[Mapping[str, Any]], **state: Any) -
     path = folder / "trainer_state.json"
     path.write_text(json.dumps({"log_history": list(rows), **state}, indent=2, sort_keys=True), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One headless Chromium for all tests."""
+    import browser
+
+    with browser.chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Any:
+    """The Chromium of all tests, see `browser.Browser`; it has forgotten the errors of the test before."""
+    chromium.errors()
+    return chromium
+
+
+@pytest.fixture(params=[(version, loader) for version in ("newest", "2.17.1") for loader in ("fast", "python")], ids="-".join)
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    """Starts a TensorBoard over a log directory, see `browser.tensorboard`: two releases, each with both of its loaders."""
+    import browser
+
+    version, loader = request.param
+    with ExitStack() as running:
+
+        def start(logs: Path, *options: str, **environment: str) -> Any:
+            printed = tmp_path / f"tensorboard-{len(list(tmp_path.glob('tensorboard-*')))}.log"
+            server = browser.tensorboard(logs, printed, *options, version=version, loader=loader, **environment)
+            return running.enter_context(server)
+
+        yield start
 
 
 @pytest.fixture
