@@ -15,7 +15,7 @@ from lossdoctor.dots import MAIN, Curves, curves
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers.event_files import EventFile
 from lossdoctor.readers.folder import event_files
-from lossdoctor.sinks.tensorboard import FOLDER, LIVE, SUFFIX, marks, writer_in
+from lossdoctor.sinks.tensorboard import FOLDER, LIVE, SUFFIX, append, marks, restart, write_new
 
 #: Rows at both ends of a state file that are compared with the curve, and how far a loss may be off: releases before 5 round.
 COMPARED, ROUNDED = 50, 1e-4
@@ -103,23 +103,44 @@ def _is_mark(event: Any) -> bool:
 
 
 def _replace(folder: Path, events: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether it took any writing: marks that are there already stay as they are."""
-    there: dict[str, list[bytes]] = {}
+    """Whether it took any writing: marks that are there already stay as they are.
+
+    New marks of a kind go to the end of the file that has the old ones: a TensorBoard that reads it (the loader in Python) would
+    not see a second file in place of it. They begin with an event that makes it forget the old ones.
+    """
+    there: dict[str, list[Path]] = {}
     for path in _ours(folder):
-        kind = path.parent.relative_to(folder / FOLDER).name
-        there.setdefault(kind, []).extend(list(EventFile(path).records())[1:])  # the first one is the version
-    if there == {kind: [event.SerializeToString() for event in written] for kind, written in events.items()}:
-        return False
-    undo(folder)
-    try:
-        for kind, written in events.items():
-            writer = writer_in(folder, kind)
-            for event in written:
-                writer.add_event(event)
-            writer.close()
-    except OSError as error:
-        raise LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}") from None
-    return True
+        there.setdefault(path.parent.relative_to(folder / FOLDER).name, []).append(path)
+    for path in (path for kind, paths in there.items() if kind not in events for path in paths):
+        path.unlink()
+        if path.parent != folder / FOLDER and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    changed = there.keys() > events.keys()
+    for kind, wanted in events.items():
+        paths = there.get(kind, [])
+        latest = _latest(paths)
+        if latest == [event.SerializeToString() for event in wanted]:
+            continue
+        if latest is None:  # a file that was cut off can take no more
+            for path in paths:
+                path.unlink()
+            paths = []
+        changed = True
+        try:
+            append(paths[-1], wanted) if paths else write_new(folder, kind, wanted)
+        except OSError as error:
+            raise LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}") from None
+    return changed
+
+
+def _latest(paths: Sequence[Path]) -> list[bytes] | None:
+    """The events of a kind since it was last begun anew; None where a file is not whole."""
+    files = [EventFile(path) for path in paths]
+    records = [record for file in files for record in list(file.records())[1:]]  # the first one is the version
+    if any(file.problem for file in files):
+        return None
+    begun = max((place for place, record in enumerate(records) if record == restart(0).SerializeToString()), default=0)
+    return records[begun:]
 
 
 def _refuse_while_watched(folder: Path, drawn: Curves) -> None:

@@ -117,12 +117,28 @@ def test_annotating_twice_changes_nothing_the_second_time(tmp_path: Path) -> Non
 
 
 def test_more_rows_replace_the_marks(tmp_path: Path) -> None:
-    """What was marked before is marked anew; nothing of it is left beside."""
+    """TensorBoard forgets what was marked before; kinds that are no more have no folder any more."""
     path = write(tmp_path, spiked(300, 120))
     annotate(tmp_path)
     path.unlink()
-    write(tmp_path, spiked(300, 80))
-    assert annotate(tmp_path).written and [p.step for p in marks_in(tmp_path)["loss-spike"]] == [80]
+    path = write(tmp_path, spiked(300, 80))
+    assert annotate(tmp_path).written and not annotate(tmp_path).written
+    seen = EventAccumulator(str(tmp_path / FOLDER / "loss-spike")).Reload().Scalars("train/loss")
+    assert [event.step for event in seen] == [80]
+    path.unlink()
+    write(tmp_path, run())
+    annotate(tmp_path)
+    assert "loss-spike" not in marks_in(tmp_path) and not (tmp_path / FOLDER / "loss-spike").exists()
+
+
+def test_marks_that_were_cut_off_are_written_anew(tmp_path: Path) -> None:
+    """As when the machine went down while they were written."""
+    write(tmp_path, run())
+    annotate(tmp_path)
+    whole = marks_in(tmp_path)
+    (path,) = (tmp_path / FOLDER / "gradient-not-finite").iterdir()
+    path.write_bytes(path.read_bytes()[:-5])
+    assert annotate(tmp_path).written and marks_in(tmp_path) == whole
 
 
 def test_the_files_of_the_run_are_never_touched_and_undo_leaves_nothing(tmp_path: Path) -> None:

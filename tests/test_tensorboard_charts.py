@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +10,10 @@ from browser import until
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
-from tensorboard.util.tensor_util import make_tensor_proto
+from test_annotate import spiked
+from test_event_files import run, write
 
-START = 1_700_000_000.0
-#: A description of a plain value is shown by both loaders only where its plugin and the class of its data are said.
-SPIKE = SummaryMetadata(
-    plugin_data=SummaryMetadata.PluginData(plugin_name="scalars"), data_class=1, summary_description="**Spike** at step 40"
-)
-TEXT = SummaryMetadata(plugin_data=SummaryMetadata.PluginData(plugin_name="text"), data_class=2)
-
-
-def loss(step: int) -> float:
-    """A curve that falls, with a spike."""
-    return 2 + math.exp(-step / 20) + (0.5 if step == 40 else 0)
-
-
-def write(folder: Path, values: dict[int, Summary.Value]) -> None:
-    """Values by their steps, through tensorboard's own writer."""
-    writer = EventFileWriter(str(folder))
-    for step, value in values.items():
-        writer.add_event(Event(wall_time=START + step, step=step, summary=Summary(value=[value])))
-    writer.close()
-
-
-@pytest.fixture
-def logs(tmp_path: Path) -> Path:
-    """A run of 80 steps, and in sub-runs of it a mark on its curve and a text."""
-    folder = tmp_path / "logs"
-    write(folder / "run", {step: Summary.Value(tag="train/loss", simple_value=loss(step)) for step in range(1, 81)})
-    mark = Summary.Value(tag="train/loss", simple_value=loss(40), metadata=SPIKE)
-    write(folder / "run/lossdoctor/loss-spike", {40: mark})
-    text = make_tensor_proto([b"# Findings\n\n**spike** at 40"], dtype="string")
-    write(folder / "run/lossdoctor/text", {40: Summary.Value(tag="findings", tensor=text, metadata=TEXT)})
-    return folder
+from lossdoctor.annotate import annotate, undo
 
 
 @pytest.mark.slow
@@ -57,17 +24,56 @@ def test_an_error_in_the_console_is_noticed(browser: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_point_of_a_sub_run_is_a_dot_on_the_curve_and_is_described(logs: Path, serve: Any, browser: Any) -> None:
-    """The curve is whole up to its last step; the point is drawn where the curve passes; the (i) and the text can be read."""
-    server = serve(logs)
-    until(lambda: len(server.points("run", "train/loss")) == 80 and server.points("run/lossdoctor/loss-spike", "train/loss"))
-    series, scalars = browser.time_series(server, "train/loss"), browser.scalars(server, "train/loss")
-    assert [round(step) for step, _ in series.lines["run"]] == list(range(1, 81))
-    for chart in (series, scalars):
-        assert chart.lines["run"][-1] == pytest.approx((80, loss(80)), rel=0.01)
-        assert chart.dots["run/lossdoctor/loss-spike"] == [pytest.approx((40, loss(40)), rel=0.01)]
-        assert chart.inside(chart.dots["run/lossdoctor/loss-spike"][0])
-    assert "For run run/lossdoctor/loss-spike:\n\nSpike at step 40" in browser.description(server, "train/loss")
-    (card,) = browser.texts(server)
-    assert "run/lossdoctor/text" in card["heading"] and card["entries"] == ["Findings\n\nspike at 40"]
+def test_a_mark_is_a_dot_on_the_curve_and_is_described(tmp_path: Path, serve: Any, browser: Any) -> None:
+    """The curve is whole up to its last step; the dot is drawn where it passes; the (i) and the Text tab say what is wrong."""
+    write(tmp_path / "logs" / "run", run(80, 60))
+    server = serve(tmp_path / "logs")
+    until(lambda: len(server.points("run", "train/loss")) == 80)
+    assert annotate(tmp_path / "logs" / "run").marks["loss-collapse-to-zero"] == 1
+    mark = "run/lossdoctor/loss-collapse-to-zero"
+    until(lambda: server.points(mark, "train/loss"))
+    for chart in (browser.time_series(server, "train/loss"), browser.scalars(server, "train/loss")):
+        assert [round(step) for step, _ in chart.lines["run"]][-1] == 80
+        assert chart.dots[mark] == [pytest.approx((60, 0.0), abs=0.1)] and chart.inside(chart.dots[mark][0])
+    said = browser.description(server, "train/loss")
+    assert f"For run {mark}:" in said and "is exactly 0.0 from step 60 on" in said
+    (card,) = [card for card in browser.texts(server) if "lossdoctor/findings" in card["heading"]]
+    assert (
+        "Critical" in card["entries"][-1] and "gradient-not-finite" in card["entries"][-1] and "Not judged" in card["entries"][-1]
+    )
     assert not browser.errors()
+
+
+@pytest.mark.slow
+def test_marks_of_spikes_are_in_the_picture_and_not_joined(tmp_path: Path, serve: Any, browser: Any) -> None:
+    """Two losses of 60 on a loss near 2, which TensorBoard cuts off: their marks stand at the foot, and no line leads over."""
+    write(tmp_path / "logs" / "run", spiked(600, 120, 400))
+    annotate(tmp_path / "logs" / "run")
+    server = serve(tmp_path / "logs")
+    mark = "run/lossdoctor/loss-spike"
+    until(lambda: len(server.points(mark, "train/loss")) == 3 and len(server.points("run", "train/loss")) >= 600)
+    chart = browser.time_series(server, "train/loss")
+    shown = sorted(chart.dots.get(mark, []) + chart.triangles.get(mark, []))
+    places = {120, 400}
+    assert {min(places, key=lambda place: abs(place - step)) for step, _ in shown} == places
+    assert all(chart.inside(point) and point[1] < 10 for point in shown)
+    drawn = [step for step, _ in chart.lines.get(mark, [])]
+    assert not drawn or max(drawn) - min(drawn) < 20, "a line joins the marks"
+    assert not browser.errors()
+
+
+@pytest.mark.slow
+def test_marks_come_and_go_while_tensorboard_runs(tmp_path: Path, serve: Any) -> None:
+    """More rows, other marks: those of before are replaced in what TensorBoard hands out, and undoing empties it."""
+    folder = tmp_path / "logs" / "run"
+    path = write(folder, spiked(600, 120))
+    server = serve(tmp_path / "logs")
+    annotate(folder)
+    mark = "run/lossdoctor/loss-spike"
+    assert [step for step, _ in until(lambda: server.points(mark, "train/loss"))] == [120]
+    later = write(tmp_path / "later", spiked(600, 120, 400))
+    path.write_bytes(later.read_bytes())
+    annotate(folder)
+    assert until(lambda: [step for step, _ in server.points(mark, "train/loss")] == [120, 121, 400])
+    undo(folder)
+    until(lambda: mark not in server.json("data/runs"))

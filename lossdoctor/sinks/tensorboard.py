@@ -80,7 +80,7 @@ class TensorBoard:
         self._placed[kind, tag] = every
         points = [dot.point for dot in every]
         if before and fresh[0].point.step <= before[-1].point.step:
-            self._write(kind, [_restart(points[0].step), *scalars(apart(points), "")])
+            self._write(kind, [restart(points[0].step), *scalars(apart(points), "")])
             return
         joined = apart([before[-1].point, *(dot.point for dot in fresh)])[1:] if before else apart(points)
         self._write(kind, scalars(joined, "" if before else described(kind, every, report)))
@@ -103,13 +103,13 @@ def marks(report: Report, drawn: Mapping[str, Sequence[Point]]) -> dict[str, lis
     found = dots(report, drawn)
     events: dict[str, list[Any]] = {}
     for kind, placed in found.items():
-        events[kind] = [_restart(0)]
+        events[kind] = [restart(0)]
         for tag in dict.fromkeys(dot.tag for dot in placed):
             there = [dot for dot in placed if dot.tag == tag]
             events[kind] += scalars(apart([dot.point for dot in there]), described(kind, there, report))
     if words.alarming(report):
         latest = max((points[-1].wall_time for points in drawn.values() if points), default=None)
-        events[""] = [_restart(0), summary(report, latest)]
+        events[""] = [restart(0), summary(report, latest)]
     return events
 
 
@@ -118,6 +118,25 @@ def writer_in(folder: Path, kind: str, suffix: str = SUFFIX) -> Any:
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     return EventFileWriter(str(folder / FOLDER / kind), filename_suffix=suffix)
+
+
+def write_new(folder: Path, kind: str, events: Iterable[Any]) -> None:
+    """A sub-run that was not there."""
+    writer = writer_in(folder, kind)
+    for event in events:
+        writer.add_event(event)
+    writer.close()
+
+
+def append(path: Path, events: Iterable[Any]) -> None:
+    """Events at the end of a file of ours, in tensorboard's own framing."""
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    with path.open("ab") as file:
+        writer = RecordWriter(file)
+        for event in events:
+            writer.write(event.SerializeToString())
+        file.flush()
 
 
 def scalars(points: Iterable[Point], description: str) -> Iterator[Any]:
@@ -160,7 +179,7 @@ def described(kind: str, placed: Sequence[Dot], report: Report) -> str:
     return "\n".join(lines)
 
 
-def _restart(step: int) -> Any:
+def restart(step: int) -> Any:
     """Tells TensorBoard to forget what it has of this sub-run from that step on, as after a resume."""
     from tensorboard.compat.proto.event_pb2 import Event as Written
     from tensorboard.compat.proto.event_pb2 import SessionLog
