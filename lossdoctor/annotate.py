@@ -12,10 +12,10 @@ from typing import Any
 
 from lossdoctor import analysis
 from lossdoctor.dots import MAIN, Curves, curves
+from lossdoctor.mark_events import FOLDER, LIVE, SUFFIX, append, marks, restart, write_new
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers.event_files import EventFile
 from lossdoctor.readers.folder import event_files
-from lossdoctor.sinks.tensorboard import FOLDER, LIVE, SUFFIX, append, marks, restart, write_new
 
 #: Rows at both ends of a state file that are compared with the curve, and how far a loss may be off: releases before 5 round.
 COMPARED, ROUNDED = 50, 1e-4

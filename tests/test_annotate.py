@@ -23,9 +23,10 @@ from lossdoctor.annotate import annotate, runs, undo
 from lossdoctor.cli import main
 from lossdoctor.dots import apart, curves, dots
 from lossdoctor.engine import Engine
+from lossdoctor.mark_events import FOLDER, SUFFIX
 from lossdoctor.model import LossDoctorError, Record
 from lossdoctor.readers.event_files import EventFile, Point
-from lossdoctor.sinks.tensorboard import FOLDER, SUFFIX, TensorBoard, address
+from lossdoctor.sinks.tensorboard import TensorBoard, address
 
 
 def spiked(rows: int = 300, *at: int) -> list[Point]:

@@ -133,7 +133,8 @@ def test_the_curves_are_read_at_the_pointer(opened: Any) -> None:
         """
         const chart = document.querySelector('svg'), box = chart.getBoundingClientRect();
         const [left, width] = chart.dataset.plot.split(' ').map(Number), scale = box.width / chart.viewBox.baseVal.width;
-        chart.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + (left + width / 3) * scale, clientY: box.top + 50 }));
+        const place = { clientX: box.left + (left + width / 3) * scale, clientY: box.top + 50 };
+        chart.dispatchEvent(new PointerEvent('pointermove', place));
         """
     )
     said = page.run("return document.querySelector('.readout').textContent")

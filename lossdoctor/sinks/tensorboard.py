@@ -6,26 +6,20 @@ would freeze its curve (tensorflow/tensorboard#1011). Deleting that folder undoe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lossdoctor.dots import MAIN, Dot, apart, curves, dots
 from lossdoctor.engine import Event
+from lossdoctor.mark_events import LIVE, described, restart, scalars, summary, writer_in
 from lossdoctor.model import RANK, Report
 from lossdoctor.readers.event_files import EventFile, Point
-from lossdoctor.readers.folder import event_files
-from lossdoctor.reports import markdown, words
+from lossdoctor.readers.folder import RUNS, event_files
+from lossdoctor.reports import words
 from lossdoctor.sinks.console import write
-
-#: The folder in a run's own, and how the names of our files end.
-FOLDER, SUFFIX = "lossdoctor", ".lossdoctor"
-#: Likewise, of a callback that may still be writing.
-LIVE = f".live{SUFFIX}"
-TEXT_TAG = "lossdoctor/findings"
-#: More findings than this are only counted in the description of a chart.
-DESCRIBED = 20
 
 
 class TensorBoard:
@@ -93,95 +87,29 @@ class TensorBoard:
         self._writers[kind].flush()
 
 
+def folder_of(args: Any, trainer: Any) -> Path | None:
+    """Where the Trainer writes its event files: as its own writer says, else where its callback would put them; None if nowhere.
+
+    Args:
+        args: the TrainingArguments.
+        trainer: the Trainer, or None where it is not known.
+    """
+    callbacks = getattr(getattr(trainer, "callback_handler", None), "callbacks", ())
+    writers = [writer for callback in callbacks if (writer := getattr(callback, "tb_writer", None)) is not None]
+    places = [getattr(writer, "log_dir", None) or getattr(writer, "logdir", None) for writer in writers]
+    if not places and trainer is None and "tensorboard" in (getattr(args, "report_to", None) or ()):
+        stated = os.environ.get("TENSORBOARD_LOGGING_DIR") or getattr(args, "logging_dir", None)
+        places = [stated or _newest_run(Path(args.output_dir or "."))]
+    local = [place for place in places if place and "://" not in str(place)]
+    return Path(local[0]) if local else None
+
+
+def _newest_run(output: Path) -> Path | None:
+    """The run folder that was begun last: the Trainer's callback has just made its own."""
+    runs = [run for run in output.glob(f"{RUNS}/*") if event_files(run)]
+    return max(runs, key=lambda run: run.stat().st_mtime, default=None)
+
+
 def address(tag: str = MAIN) -> str:
     """What opens that chart in a TensorBoard that runs on this machine, without the smoothing that hides spikes."""
     return f"http://localhost:6006/?tagFilter={quote(tag, safe='')}&smoothing=0#timeseries"
-
-
-def marks(report: Report, drawn: Mapping[str, Sequence[Point]]) -> dict[str, list[Any]]:
-    """All events of a finished run by sub-run, that of the summary under ""; nothing where there is nothing to mark."""
-    found = dots(report, drawn)
-    events: dict[str, list[Any]] = {}
-    for kind, placed in found.items():
-        events[kind] = [restart(0)]
-        for tag in dict.fromkeys(dot.tag for dot in placed):
-            there = [dot for dot in placed if dot.tag == tag]
-            events[kind] += scalars(apart([dot.point for dot in there]), described(kind, there, report))
-    if words.alarming(report):
-        latest = max((points[-1].wall_time for points in drawn.values() if points), default=None)
-        events[""] = [restart(0), summary(report, latest)]
-    return events
-
-
-def writer_in(folder: Path, kind: str, suffix: str = SUFFIX) -> Any:
-    """tensorboard's own writer for a sub-run."""
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    return EventFileWriter(str(folder / FOLDER / kind), filename_suffix=suffix)
-
-
-def write_new(folder: Path, kind: str, events: Iterable[Any]) -> None:
-    """A sub-run that was not there."""
-    writer = writer_in(folder, kind)
-    for event in events:
-        writer.add_event(event)
-    writer.close()
-
-
-def append(path: Path, events: Iterable[Any]) -> None:
-    """Events at the end of a file of ours, in tensorboard's own framing."""
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    with path.open("ab") as file:
-        writer = RecordWriter(file)
-        for event in events:
-            writer.write(event.SerializeToString())
-        file.flush()
-
-
-def scalars(points: Iterable[Point], description: str) -> Iterator[Any]:
-    """The events of one series; the first one carries the description, as TensorBoard wants it."""
-    from tensorboard.compat.proto.event_pb2 import Event as Written
-    from tensorboard.compat.proto.summary_pb2 import DATA_CLASS_SCALAR, Summary
-
-    for point in points:
-        value = Summary.Value(tag=point.tag, simple_value=point.value)
-        if description:
-            value.metadata.summary_description, description = description, ""
-            value.metadata.plugin_data.plugin_name = "scalars"
-            value.metadata.data_class = DATA_CLASS_SCALAR  # without it the faster of TensorBoard's loaders drops the description
-        yield Written(wall_time=point.wall_time, step=point.step, summary=Summary(value=[value]))
-
-
-def summary(report: Report, wall_time: float | None) -> Any:
-    """The whole report as one text: the Text tab keeps a few of them only, so each has all."""
-    from tensorboard.compat.proto.event_pb2 import Event as Written
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.compat.proto.types_pb2 import DataType
-    from tensorboard.plugins.text.metadata import create_summary_metadata
-
-    value = Summary.Value(tag=TEXT_TAG, metadata=create_summary_metadata("", ""))
-    value.tensor.dtype = DataType.DT_STRING
-    value.tensor.string_val.append(markdown.render([report]).encode("utf-8", "replace"))
-    return Written(wall_time=wall_time or 0.0, step=report.last_step or 0, summary=Summary(value=[value]))
-
-
-def described(kind: str, placed: Sequence[Dot], report: Report) -> str:
-    """What the (i) of a chart says of its dots, as Markdown."""
-    lines = [f"**lossdoctor: {kind}**", ""]
-    lines += [f"- step {d.symptom.onset:,}: {markdown.plain(words.what_was_seen(d.symptom))}" for d in placed[:DESCRIBED]]
-    if len(placed) > DESCRIBED:
-        lines.append(f"- and {len(placed) - DESCRIBED} more")
-    cause = words.likeliest(report)
-    if cause is not None and cause.confidence != "low":
-        lines += ["", f"Most likely: {markdown.plain(cause.title)}."]
-        lines += [f"- {markdown.plain(remedy.do)}" for remedy in cause.remedies if not remedy.alternative]
-    return "\n".join(lines)
-
-
-def restart(step: int) -> Any:
-    """Tells TensorBoard to forget what it has of this sub-run from that step on, as after a resume."""
-    from tensorboard.compat.proto.event_pb2 import Event as Written
-    from tensorboard.compat.proto.event_pb2 import SessionLog
-
-    return Written(step=step, session_log=SessionLog(status=SessionLog.START))
