@@ -6,45 +6,31 @@ import sys
 from typing import Any
 
 from lossdoctor.engine import Event
-from lossdoctor.model import RANK, Report
+from lossdoctor.model import Report
 from lossdoctor.reports.text import brief, one_line
+from lossdoctor.sinks.news import News
 
 
 class Console:
-    """An incident begins with the first warning and ends when all its symptoms have closed.
+    """Says what `News` finds worth a word: that an incident has begun, has turned critical, or has healed.
 
-    Within it only a change for the worse, from warning to critical, is worth a second message. A run that breaks and heals
-    again and again is told of three times; after that the summary at the end has to do. Messages go to stderr, so that
-    standard output stays what the training script prints.
+    Messages go to stderr, so that standard output stays what the training script prints.
     """
 
-    incidents: int = 3
-
     def __init__(self) -> None:
-        self._told = RANK["info"]
-        self._count = 0
+        self._news = News()
         self._notebook = Notebook() if Notebook.here() else None
 
     def __call__(self, event: Event) -> None:
         if event.symptom is None:
             self._finished(event.report())
-        elif event.transition == "closed":
-            self._closed(event)
-        elif RANK[event.symptom.severity] > self._told:
-            self._count += self._told == RANK["info"]
-            self._told = RANK[event.symptom.severity]
-            if self._count <= self.incidents:
-                self._write(brief(event.report(), color=self._color))
-
-    def _closed(self, event: Event) -> None:
-        if self._told == RANK["info"] or event.symptom is None:
             return
-        if not any(s.open and s.severity != "info" for s in event.report().symptoms):
-            self._told = RANK["info"]
-            if self._count > self.incidents:
-                return
-            more = "" if self._count < self.incidents else " (further ones of this kind are only counted)"
+        word = self._news.of(event)
+        if word == "over":
+            more = " (further ones of this kind are only counted)" if self._news.last else ""
             self._write(f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on{more}")
+        elif word is not None:
+            self._write(brief(event.report(), color=self._color))
 
     def _finished(self, report: Report) -> None:
         self._write(one_line(report, color=self._color))
