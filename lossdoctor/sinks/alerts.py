@@ -29,7 +29,11 @@ class Alert:
 
 @dataclass(frozen=True)
 class Summary:
-    """The outcome so far: `values` by short names, without those that are not known, and the verdict in one line."""
+    """The outcome so far: its `values` by short names, and the verdict in one line (`words`).
+
+    `symptoms` are those of at least a warning, `cause` is the first that is not of low confidence, `last_good_step` is 0 where
+    no step was good.
+    """
 
     verdict: str
     values: Mapping[str, str | int]
@@ -55,15 +59,15 @@ def _subject(changed: Symptom | None, report: Report) -> Symptom:
 
 
 def summary(report: Report) -> Summary:
-    """Verdict, first critical step, symptoms of at least a warning, first cause and last good step."""
+    """The same names every time, so that none keeps an old value; only the first critical step is missing until there is one."""
     seen = sorted((s for s in report.symptoms if RANK[s.severity] > RANK["info"]), key=lambda s: s.onset)
-    bad = report.verdict in ("critical", "warning")
-    values = {
+    causes = (d.slug for d in report.diagnoses if d.confidence != "low" and not d.normal and not d.mechanism)
+    values: dict[str, str | int] = {
         "verdict": report.verdict,
-        "first_critical_step": next((s.onset for s in seen if s.severity == "critical"), None),
-        "symptoms": ", ".join(dict.fromkeys(s.slug for s in seen)) or None,
-        "cause": next((d.slug for d in report.diagnoses if bad and not d.normal and not d.mechanism), None),
-        "last_good_step": report.last_good_step,
+        "symptoms": ", ".join(dict.fromkeys(s.slug for s in seen)) or "none",
+        "cause": next(causes, "none") if report.verdict in ("critical", "warning") else "none",
+        "last_good_step": report.last_good_step or 0,
     }
-    known = {name: value for name, value in values.items() if value is not None}
-    return Summary(report.verdict, known, one_line(report, color=False).strip())
+    if critical := [s.onset for s in seen if s.severity == "critical"]:
+        values["first_critical_step"] = critical[0]
+    return Summary(report.verdict, values, one_line(report, color=False).strip())

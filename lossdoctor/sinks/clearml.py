@@ -17,7 +17,7 @@ def running(trainer: Any) -> Any:
     return clearml.Task.current_task() if clearml is not None else None
 
 
-def alert(task: Any, alert: Alert, number: int) -> None:
+def alert(task: Any, alert: Alert) -> None:
     """The text in the task's console at its level, and the tag `lossdoctor:critical`."""
     task.add_tags([f"lossdoctor:{alert.severity}"])
     task.get_logger().report_text(f"{alert.title}\n\n{alert.text}", level=LEVELS[alert.severity], print_console=False)

@@ -11,10 +11,11 @@ from lossdoctor.sinks.alerts import Alert, Summary
 def running(trainer: Any) -> Any:
     """The experiment that is going on, or None."""
     comet = sys.modules.get("comet_ml")
-    return comet.get_running_experiment() if comet is not None else None
+    experiment = comet.get_global_experiment() if comet is not None else None
+    return experiment if experiment is not None and experiment.alive else None
 
 
-def alert(experiment: Any, alert: Alert, number: int) -> None:
+def alert(experiment: Any, alert: Alert) -> None:
     """A mail to those who want notifications (online only), the text at its step, and the tag `lossdoctor:critical`."""
     experiment.add_tag(f"lossdoctor:{alert.severity}")
     experiment.log_text(f"{alert.title}\n\n{alert.text}", step=alert.step, metadata={"severity": alert.severity})

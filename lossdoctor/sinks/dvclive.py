@@ -14,9 +14,10 @@ def running(trainer: Any) -> Any:
     return next((callback.live for callback in mine), None)
 
 
-def alert(live: Any, alert: Alert, number: int) -> None:
-    """`lossdoctor.alerts.1` and so on: what they say, and not the whole text, which is too much for a metric."""
-    live.summary.setdefault("lossdoctor", {}).setdefault("alerts", {})[str(number)] = alert.title
+def alert(live: Any, alert: Alert) -> None:
+    """`lossdoctor.alerts.critical_at_12` and so on: the title, since the whole text is too much for a metric."""
+    alerts = live.summary.setdefault("lossdoctor", {}).setdefault("alerts", {})
+    alerts[f"{alert.severity}_at_{alert.step}"] = alert.title
 
 
 def summary(live: Any, summary: Summary, final: bool) -> None:

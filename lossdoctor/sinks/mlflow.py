@@ -17,9 +17,9 @@ def running(trainer: Any) -> Any:
     return mlflow if mlflow is not None and mlflow.active_run() is not None else None
 
 
-def alert(mlflow: Any, alert: Alert, number: int) -> None:
-    """`lossdoctor.alert.1` and so on; no artifact, since a client often has no access to their store."""
-    mlflow.set_tag(f"lossdoctor.alert.{number}", f"{alert.title}\n\n{alert.text}"[:LONGEST])
+def alert(mlflow: Any, alert: Alert) -> None:
+    """`lossdoctor.alert.critical_at_12` and so on; no artifact, since a client often has no access to their store."""
+    mlflow.set_tag(f"lossdoctor.alert.{alert.severity}_at_{alert.step}", f"{alert.title}\n\n{alert.text}"[:LONGEST])
 
 
 def summary(mlflow: Any, summary: Summary, final: bool) -> None:

@@ -54,7 +54,6 @@ class Tracker:
     def __init__(self, name: str, trainer: Any = None) -> None:
         self.name = name
         self._news = News()
-        self._sent = 0
         self._trainer = None if trainer is None else weakref.ref(trainer)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,8 +69,7 @@ class Tracker:
         if run is None:
             return
         if not final:
-            self._sent += 1
-            library.alert(run, alerts.alert(event), self._sent)
+            library.alert(run, alerts.alert(event))
         library.summary(run, alerts.summary(event.report()), final)
 
 

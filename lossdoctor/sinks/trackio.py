@@ -16,7 +16,7 @@ def running(trainer: Any) -> Any:
     return trackio if trackio is not None and trackio.context_vars.current_run.get() is not None else None
 
 
-def alert(trackio: Any, alert: Alert, number: int) -> None:
+def alert(trackio: Any, alert: Alert) -> None:
     """An alert; the step beside it is the count of trackio's own rows, so the title has the global one."""
     trackio.alert(title=alert.title, text=alert.text, level=trackio.AlertLevel(LEVELS[alert.severity]))
 

@@ -15,8 +15,8 @@ def running(trainer: Any) -> Any:
     return getattr(sys.modules.get("wandb"), "run", None)
 
 
-def alert(run: Any, alert: Alert, number: int) -> None:
-    """An alert of the run; titles differ, so that W&B holds back none of them."""
+def alert(run: Any, alert: Alert) -> None:
+    """An alert of the run; W&B takes titles of fewer than 64 characters."""
     run.alert(title=alert.title, text=alert.text, level=LEVELS[alert.severity])
 
 
