@@ -24,5 +24,5 @@ def alert(trackio: Any, alert: Alert) -> None:
 def summary(trackio: Any, summary: Summary, final: bool) -> None:
     """A note at the end; nothing for a run without a fault, which shall have no alert of any kind."""
     if final and summary.verdict in LEVELS:
-        title = f"lossdoctor: the run ended {summary.verdict}"
+        title = "lossdoctor: the run ended " + {"warning": "with a warning", "critical": "critical"}[summary.verdict]
         trackio.alert(title=title, text=summary.words, level=trackio.AlertLevel("info"))
