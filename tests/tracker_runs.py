@@ -19,6 +19,7 @@ import re
 import sqlite3
 import struct
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -60,11 +61,8 @@ class Wandb:
         sys.modules["wandb"].finish()
 
     def read(self, label: str, folder: Path) -> Found:
-        from wandb.proto.wandb_internal_pb2 import Record
-
-        file = new(FOLDER.glob("wandb/offline-run-*/*.wandb"))
         alerts, summary = [], {}
-        for record in map(Record.FromString, self._records(file.read_bytes())):
+        for record in self._finished(new(FOLDER.glob("wandb/offline-run-*/*.wandb"))):
             kind = record.WhichOneof("record_type")
             if kind == "alert":
                 level = {"WARN": "warning", "ERROR": "critical"}[record.alert.level]
@@ -72,6 +70,17 @@ class Wandb:
             for item in record.summary.update if kind == "summary" else ():
                 summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
         return {"alerts": alerts, "summary": {k: v for k, v in summary.items() if k.startswith("lossdoctor")}}
+
+    def _finished(self, file: Path) -> list[Any]:
+        """The records once the last one is there: another process writes them, and `finish` does not wait for it."""
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        for _ in range(100):
+            records = [Record.FromString(data) for data in self._records(file.read_bytes())]
+            if any(record.WhichOneof("record_type") == "exit" for record in records):
+                return records
+            time.sleep(0.1)
+        raise AssertionError(f"{file} was never finished")
 
     @staticmethod
     def _records(data: bytes) -> Iterator[bytes]:
@@ -81,6 +90,8 @@ class Wandb:
                 place += 32768 - place % 32768
                 continue
             length, kind = struct.unpack_from("<HB", data, place + 4)
+            if place + 7 + length > len(data):
+                return  # it is still being written
             whole += data[place + 7 : place + 7 + length]
             place += 7 + length
             if kind in (1, 4):  # a whole record, or the last part of one
