@@ -13,7 +13,7 @@ LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
 
-.PHONY: demo test check fast bench accuracy cases docs versions sharded clean
+.PHONY: demo test check fast bench accuracy cases docs versions sharded trackers clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -59,6 +59,17 @@ sharded: $(VENV)/.dev
 	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation setuptools deepspeed
 	$(BIN)/python -m pytest tests/test_sharded.py
 
+# What make test skips as well, since six trackers are large: alerts in Weights & Biases, trackio, MLflow, Comet, ClearML, DVCLive.
+trackers: .venv-trackers/.ready
+	.venv-trackers/bin/python -m pytest -n 2 --dist loadgroup tests/test_trackers.py
+
+.venv-trackers/.ready: pyproject.toml constraints.txt
+	@echo "== Installing six trackers into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hf]" \
+		wandb trackio mlflow comet_ml clearml dvclive pytest pytest-timeout pytest-xdist
+	@touch $@
+
 # The live doctor's tests on older releases of transformers, each in an environment of its own: make transformers-4.44.2
 versions: $(OLDER:%=transformers-%)
 
@@ -98,4 +109,5 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .import_linter_cache
+	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
+		.hypothesis .benchmarks .import_linter_cache

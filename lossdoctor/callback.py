@@ -26,6 +26,7 @@ from lossdoctor.readers.folder import checkpoints
 from lossdoctor.readers.rows import records
 from lossdoctor.rotation import doomed, put_aside
 from lossdoctor.sinks.console import Console, write
+from lossdoctor.sinks.trackers import reporting
 
 #: Training rows after a resume within which a repaired run shows that it is well.
 ROWS_TO_HEAL = 3
@@ -63,7 +64,8 @@ class LossDoctorCallback(TrainerCallback):
 
     Args:
         on_critical: "warn" says so; "stop" also ends training after the step in which a critical symptom opened.
-        sinks: callables that are told of every change, instead of the console; `[]` is silent.
+        sinks: callables that are told of every change, instead of the console, TensorBoard and the trackers in
+            `args.report_to`; `[]` is silent, `[Console()]` is the console alone.
         facts: what the objects of the Trainer do not tell, such as `{"gpu": "RTX 3090"}`.
         settings: thresholds by slug, as in `[tool.lossdoctor]`.
         plugins: detectors and causes of your own, as instances or classes, besides those that are there anyway.
@@ -143,7 +145,7 @@ class LossDoctorCallback(TrainerCallback):
         for record in records(history)[0]:
             engine.observe(record)
         if state.is_world_process_zero:
-            engine.sinks = [Console()] if self._sinks is None else list(self._sinks)
+            engine.sinks = [Console(), *reporting(args, trainer)] if self._sinks is None else list(self._sinks)
         self._engine, self._started = engine, True
         self._rows_to_recheck = ROWS_TO_HEAL if history else 0
         self._critical = set()

@@ -77,3 +77,42 @@ def test_marks_come_and_go_while_tensorboard_runs(tmp_path: Path, serve: Any) ->
     assert until(lambda: [step for step, _ in server.points(mark, "train/loss")] == [120, 121, 400])
     undo(folder)
     until(lambda: mark not in server.json("data/runs"))
+
+
+@pytest.mark.slow
+def test_the_trainers_own_curve_is_whole_while_both_write(train: Any, tmp_path: Path, serve: Any, browser: Any) -> None:
+    """A training of 80 steps breaks at 40: at step 60 TensorBoard has the mark, in the end the curve has all of its 80 points."""
+    from trainers import NanLoss
+    from transformers import TrainerCallback
+
+    from lossdoctor import LossDoctorCallback
+
+    (tmp_path / "out").mkdir()
+    server = serve(tmp_path / "out")
+    seen: list[str] = []
+
+    def marked() -> list[str]:
+        return [run for run in server.json("data/runs") if "/lossdoctor/" in run and server.points(run, "train/loss")]
+
+    class Wait(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 60:
+                seen.extend(until(marked))
+
+    train(
+        NanLoss,
+        nan_in=lambda batch: batch >= 40,
+        doctor=LossDoctorCallback(),
+        callbacks=[Wait()],
+        max_steps=80,
+        report_to=["tensorboard"],
+    )
+    run = seen[0].partition("/lossdoctor/")[0]
+    steps = until(lambda: [step for step, _ in server.points(run, "train/loss")][79:] and server.points(run, "train/loss"))
+    assert [step for step, _ in steps] == list(range(1, 81))
+    assert len(list((tmp_path / "out" / run).glob("*tfevents*"))) == 1, (
+        "a second file beside the Trainer's would freeze its curve"
+    )
+    chart = browser.time_series(server, "train/loss")
+    dots = [point for mark in seen for point in chart.dots.get(mark, []) + chart.triangles.get(mark, [])]
+    assert dots and all(38 <= step <= 46 for step, _ in dots) and not browser.errors()

@@ -3,59 +3,48 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from lossdoctor.engine import Event
-from lossdoctor.model import RANK, Report
+from lossdoctor.model import Report
+from lossdoctor.reports.notebook import html
 from lossdoctor.reports.text import brief, one_line
+from lossdoctor.sinks.news import News
 
 
 class Console:
-    """An incident begins with the first warning and ends when all its symptoms have closed.
+    """Says what `News` finds worth a word: that an incident has begun, has turned critical, or has healed.
 
-    Within it only a change for the worse, from warning to critical, is worth a second message. A run that breaks and heals
-    again and again is told of three times; after that the summary at the end has to do. Messages go to stderr, so that
-    standard output stays what the training script prints.
+    Messages go to stderr, so that standard output stays what the training script prints.
     """
 
-    incidents: int = 3
-
     def __init__(self) -> None:
-        self._told = RANK["info"]
-        self._count = 0
+        self._news = News()
         self._notebook = Notebook() if Notebook.here() else None
 
     def __call__(self, event: Event) -> None:
         if event.symptom is None:
             self._finished(event.report())
-        elif event.transition == "closed":
-            self._closed(event)
-        elif RANK[event.symptom.severity] > self._told:
-            self._count += self._told == RANK["info"]
-            self._told = RANK[event.symptom.severity]
-            if self._count <= self.incidents:
-                self._write(brief(event.report(), color=self._color))
-
-    def _closed(self, event: Event) -> None:
-        if self._told == RANK["info"] or event.symptom is None:
             return
-        if not any(s.open and s.severity != "info" for s in event.report().symptoms):
-            self._told = RANK["info"]
-            if self._count > self.incidents:
-                return
-            more = "" if self._count < self.incidents else " (further ones of this kind are only counted)"
-            self._write(f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on{more}")
+        word = self._news.of(event)
+        if word == "over":
+            more = " (further ones of this kind are only counted)" if self._news.last else ""
+            said = f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on{more}"
+            self._write(said, event.report)
+        elif word is not None:
+            self._write(brief(event.report(), color=self._color), event.report)
 
     def _finished(self, report: Report) -> None:
-        self._write(one_line(report, color=self._color))
+        self._write(one_line(report, color=self._color), lambda: report)
 
     @property
     def _color(self) -> bool:
         return self._notebook is None and sys.stderr.isatty()
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, report: Callable[[], Report]) -> None:
         if self._notebook is not None:
-            self._notebook.add(text)
+            self._notebook.add(text, report())
         else:
             write(text)
 
@@ -74,9 +63,10 @@ class Notebook:
         shell = ipython.get_ipython() if ipython is not None else None
         return shell is not None and "IPKernelApp" in shell.config
 
-    def add(self, text: str) -> None:
+    def add(self, text: str, report: Report) -> None:
+        """One more message where there is only text; elsewhere the run as it stands, with its curves."""
         self._texts.append(text.strip("\n"))
-        content = {"text/plain": "\n\n".join(self._texts)}
+        content = {"text/plain": "\n\n".join(self._texts), "text/html": html(report)}
         if self._handle is None:
             display = sys.modules["IPython"].display.display
             self._handle = display(content, raw=True, display_id=True)

@@ -1,0 +1,73 @@
+"""What a tracker is told: an alert when a run gets worse, and a summary by which runs can be filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lossdoctor.engine import Event
+from lossdoctor.model import RANK, Report, Symptom
+from lossdoctor.reports.text import brief, one_line
+
+#: W&B takes titles of fewer characters than this.
+TITLE = 64
+WIDTH = 100
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One message: `title` has fewer than 64 characters and names the global step in which it began; `text` is plain.
+
+    `severity` is "warning" or "critical"; `step` is the global step that training has reached.
+    """
+
+    severity: str
+    step: int
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The outcome so far: its `values` by short names, and the verdict in one line (`words`).
+
+    `symptoms` are those of at least a warning, `cause` is the first that is not of low confidence, `last_good_step` is 0 where
+    no step was good.
+    """
+
+    verdict: str
+    values: Mapping[str, str | int]
+    words: str
+
+
+def alert(event: Event) -> Alert:
+    """The alert for an event that has a symptom: what happened, the likeliest cause with its why, and what to change."""
+    report = event.report()
+    symptom = _subject(event.symptom, report)
+    step = max(symptom.last, report.last_step or 0)
+    title = f"lossdoctor: {report.verdict} from step {symptom.onset:,}: {symptom.slug}"
+    if len(title) >= TITLE:
+        title = title[: TITLE - 2] + "…"
+    return Alert(report.verdict, step, title, brief(report, color=False, width=WIDTH).strip())
+
+
+def _subject(changed: Symptom | None, report: Report) -> Symptom:
+    """The symptom of the title: the one that has changed, unless a worse one stands beside it."""
+    bad = [s for s in report.symptoms if s.open and s.severity == report.verdict]
+    assert changed is not None
+    return changed if not bad or changed.severity == report.verdict else bad[0]
+
+
+def summary(report: Report) -> Summary:
+    """The same names every time, so that none keeps an old value; only the first critical step is missing until there is one."""
+    seen = sorted((s for s in report.symptoms if RANK[s.severity] > RANK["info"]), key=lambda s: s.onset)
+    causes = (d.slug for d in report.diagnoses if d.confidence != "low" and not d.normal and not d.mechanism)
+    values: dict[str, str | int] = {
+        "verdict": report.verdict,
+        "symptoms": ", ".join(dict.fromkeys(s.slug for s in seen)) or "none",
+        "cause": next(causes, "none") if report.verdict in ("critical", "warning") else "none",
+        "last_good_step": report.last_good_step or 0,
+    }
+    if critical := [s.onset for s in seen if s.severity == "critical"]:
+        values["first_critical_step"] = critical[0]
+    return Summary(report.verdict, values, one_line(report, color=False).strip())
