@@ -225,7 +225,8 @@ def test_a_title_has_the_global_step_and_fits() -> None:
     def sink(event: Event) -> None:
         if event.transition == "opened" and event.symptom is not None:
             symptom = Symptom("opening-loss-above-chance-of-somebody-else", "loss", "critical", 1_234_567, 1_234_567, True, "x")
-            found.extend([alerts.alert(event), alerts.alert(Event("opened", symptom, event.report))])
+            other = replace(event.report(), symptoms=(symptom,))
+            found.extend([alerts.alert(event), alerts.alert(Event("opened", symptom, lambda: other))])
 
     told("A", sink)
     assert found[0].title == "lossdoctor: critical from step 1: planned-a" and found[0].severity == "critical"

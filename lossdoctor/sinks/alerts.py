@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lossdoctor.engine import Event
-from lossdoctor.model import RANK, Report, Symptom
+from lossdoctor.model import RANK, Report
+from lossdoctor.reports import words
 from lossdoctor.reports.text import brief, one_line
 
 #: W&B takes titles of fewer characters than this.
@@ -43,7 +44,8 @@ class Summary:
 def alert(event: Event) -> Alert:
     """The alert for an event that has a symptom: what happened, the likeliest cause with its why, and what to change."""
     report = event.report()
-    symptom = _subject(event.symptom, report)
+    symptom = words.worst(report) or event.symptom
+    assert symptom is not None
     step = max(symptom.last, report.last_step or 0)
     title = f"lossdoctor: {report.verdict} from step {symptom.onset:,}: {symptom.slug}"
     if len(title) >= TITLE:
@@ -51,17 +53,10 @@ def alert(event: Event) -> Alert:
     return Alert(report.verdict, step, title, brief(report, color=False, width=WIDTH).strip())
 
 
-def _subject(changed: Symptom | None, report: Report) -> Symptom:
-    """The symptom of the title: the one that has changed, unless a worse one stands beside it."""
-    bad = [s for s in report.symptoms if s.open and s.severity == report.verdict]
-    assert changed is not None
-    return changed if not bad or changed.severity == report.verdict else bad[0]
-
-
 def summary(report: Report) -> Summary:
     """The same names every time, so that none keeps an old value; only the first critical step is missing until there is one."""
     seen = sorted((s for s in report.symptoms if RANK[s.severity] > RANK["info"]), key=lambda s: s.onset)
-    causes = (d.slug for d in report.diagnoses if d.confidence != "low" and not d.normal and not d.mechanism)
+    causes = (d.slug for d in words.sick(report) if d.confidence != "low")
     values: dict[str, str | int] = {
         "verdict": report.verdict,
         "symptoms": ", ".join(dict.fromkeys(s.slug for s in seen)) or "none",
