@@ -13,7 +13,7 @@ LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
 
-.PHONY: demo test check fast bench accuracy cases docs versions sharded trackers clean
+.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -53,6 +53,10 @@ cases: $(VENV)/.dev
 # Writes the pages of docs/ anew from the docstrings.
 docs: $(VENV)/.dev
 	$(BIN)/python -m lossdoctor.explain docs
+
+# Takes the pictures of docs/ anew, in a real browser.
+pictures: $(VENV)/.dev
+	$(BIN)/python docs/pictures.py
 
 # What make test skips, since DeepSpeed is large: two processes that share a model by ZeRO.
 sharded: $(VENV)/.dev

@@ -17,9 +17,10 @@ MOST = 60
 def bands(report: Report, axes: Axes, place: int) -> Iterator[str]:
     """The steps of all symptoms of a panel, where several overlap once, the critical ones over the others."""
     top, height = axes.tops[place], axes.heights[place]
-    for severity in ("warning", "critical"):
-        spans = sorted((s.onset, max(s.onset, s.last)) for _, s in _marked(report, axes, place) if s.severity == severity)
-        sides = [(axes.x(begin), axes.x(end)) for begin, end in _merged(spans)]
+    spans = {severity: _merged(_spans(report, axes, place, severity)) for severity in ("warning", "critical")}
+    covered = [(b, e) for b, e in spans["warning"] if any(begin <= b and e <= end for begin, end in spans["critical"])]
+    for severity, merged in spans.items():
+        sides = [(axes.x(begin), axes.x(end)) for begin, end in merged if severity == "critical" or (begin, end) not in covered]
         shapes = "".join(f"M{left:.1f} {top}h{max(2.0, right - left):.1f}v{height}H{left:.1f}z" for left, right in sides)
         if shapes:
             yield element("path", d=shapes, opacity=".14", **fill(severity))
@@ -27,27 +28,35 @@ def bands(report: Report, axes: Axes, place: int) -> Iterator[str]:
 
 def marks(report: Report, axes: Axes, place: int) -> Iterator[str]:
     """Square for a critical symptom, round for a warning; its words come up as a tooltip."""
-    bottom = axes.tops[place] + axes.heights[place]
+    top, height = axes.tops[place], axes.heights[place]
     taken: list[tuple[float, float]] = []
+    stems, badges = [], []
     for number, symptom in _marked(report, axes, place):
         x, y = _row(axes, place, symptom)
-        badge = _free(x, max(axes.tops[place] + 14.0, y - 22), taken)
+        badge = _free(x, max(top + 14.0, y - 22), taken, 20 if y < top + height / 2 else -20)
         taken.append((x, badge))
-        corner = 3 if symptom.severity == "critical" else 9
-        said = f"{number}. {symptom.slug}, step {symptom.onset:,}: {words.what_was_seen(symptom)}"
-        shapes = [
-            element("circle", cx=x, cy=y, r=3),
-            element("rect", x=x - 9, y=badge - 9, width=18, height=18, rx=corner),
-        ]
-        yield element(
-            "g",
-            element("title", text(said)),
-            element("path", d=f"M{x:.1f} {badge:.1f}V{bottom}", stroke_dasharray="2 3", **stroke(symptom.severity)),
-            element("g", *shapes, **fill(symptom.severity)),
-            element("text", str(number), x=x, y=badge + 4, **fill("paper"), font_size=11, font_weight=700, text_anchor="middle"),
-            kind="mark",
-            data_mark=number,
-        )
+        colour = symptom.severity
+        stems.append(element("path", d=f"M{x:.1f} {badge:.1f}V{top + height}", stroke_dasharray="2 3", **stroke(colour)))
+        stems.append(element("circle", cx=x, cy=y, r=3, **fill(colour)))
+        badges.append(_badge(number, symptom, x, badge))
+    yield from (*stems, *badges)  # no curve and no stem over a number
+
+
+def _badge(number: int, symptom: Symptom, x: float, y: float) -> str:
+    said = f"{number}. {symptom.slug}, step {symptom.onset:,}: {words.what_was_seen(symptom)}"
+    corner = 3 if symptom.severity == "critical" else 9
+    return element(
+        "g",
+        element("title", text(said)),
+        element("rect", x=x - 9, y=y - 9, width=18, height=18, rx=corner, **fill(symptom.severity)),
+        element("text", str(number), x=x, y=y + 4, **fill("paper"), font_size=11, font_weight=700, text_anchor="middle"),
+        kind="mark",
+        data_mark=number,
+    )
+
+
+def _spans(report: Report, axes: Axes, place: int, severity: str) -> list[tuple[int, int]]:
+    return sorted((s.onset, max(s.onset, s.last)) for _, s in _marked(report, axes, place) if s.severity == severity)
 
 
 def _marked(report: Report, axes: Axes, place: int) -> list[tuple[int, Symptom]]:
@@ -67,11 +76,11 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _free(x: float, y: float, taken: list[tuple[float, float]]) -> float:
-    """The next height where a badge hides no other; after three tries one may."""
+def _free(x: float, y: float, taken: list[tuple[float, float]], further: int) -> float:
+    """The next height where a badge hides no other, `further` up or down; after three tries one may."""
     for _ in range(3):
         if any(abs(x - left) < 20 and abs(y - top) < 20 for left, top in taken):
-            y += 20
+            y += further
     return y
 
 

@@ -129,7 +129,7 @@ def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Pan
     finite = sorted(min(HUGE, max(-HUGE, value)) for line in drawn for _, value in line.points if isfinite(value))
     if not drawn or not finite:
         return None
-    columns = frozenset(line.of for line in drawn)
+    columns = frozenset(column for _, column in wanted)
     return Panel(title, drawn, _scale(finite, LOG_FROM.get(title)), columns)
 
 
