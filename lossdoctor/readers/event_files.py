@@ -70,7 +70,7 @@ class EventFile:
             file.seek(self._offset)
             while len(header := file.read(HEADER)) == HEADER:
                 (length,) = struct.unpack_from("<Q", header)
-                if self._offset + HEADER + length + FOOTER > size:
+                if not length or self._offset + HEADER + length + FOOTER > size:
                     break
                 self._offset += HEADER + length + FOOTER
                 if length > LARGEST_RECORD:

@@ -81,8 +81,8 @@ class Tab(TBPlugin):  # type: ignore[misc]
         """What went wrong, in a line that is logged the first time."""
         if type(error).__name__ in PLAIN:
             message = str(error)
-        elif isinstance(error, ModuleNotFoundError) and error.name == "lossdoctor":
-            message = "lossdoctor is not installed where TensorBoard runs: pip install lossdoctor"
+        elif isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "lossdoctor":
+            message = "lossdoctor is not installed where TensorBoard runs, or too old: pip install --upgrade lossdoctor"
         else:
             message = f"The report could not be made: {type(error).__name__}: {error}"
         if message not in self._said and len(self._said) < 100:
