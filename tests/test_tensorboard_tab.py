@@ -261,6 +261,10 @@ SABOTAGE: dict[str, tuple[str, str | None]] = {
     "provider raises": (PATCH.format(provider="Raising()", error="OSError"), None),
     "provider exits": (PATCH.format(provider="Raising()", error="SystemExit"), None),
     "no module": ("import sys\nsys.modules['lossdoctor_tensorboard.tab'] = None", None),
+    "loading exits": (
+        "import lossdoctor_tensorboard.tab as t\ndef exits(*_):\n    raise SystemExit('load')\nt.Tab = exits",
+        None,
+    ),
     "another TensorBoard": ("import lossdoctor_tensorboard.tab as t\ndel t.FrontendMetadata", None),
 }
 BROKEN_PACKAGES = (
@@ -320,6 +324,7 @@ def test_files_that_cannot_be_read_cost_their_own_report(show: Any, logs: Path) 
     assert "CRITICAL" in report_of(server, "broken") and works(server)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what TensorBoard imports
 @pytest.mark.parametrize("names", [("TBLoader", "TBPlugin", "FrontendMetadata"), ("FrontendMetadata",), ("TBPlugin",)])
 def test_another_base_plugin_leaves_the_tab_out(monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]) -> None:
     """The entry point loads in a TensorBoard whose names are others, and there is no tab."""
