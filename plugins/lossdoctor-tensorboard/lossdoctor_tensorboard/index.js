@@ -2,6 +2,7 @@
 
 const PAUSE = 15000;
 const CHOSEN = "lossdoctor.run";
+const READING = "Reading the run …";
 const STYLE = `
   html { color-scheme: light; height: 100%; } html[data-theme=dark] { color-scheme: dark; }
   body { margin: 0; height: 100%; display: flex; flex-direction: column; font: 14px system-ui, sans-serif; background: #f6f7f9; color: #1c2129; }
@@ -21,6 +22,7 @@ const choice = made("select", { id: "run" });
 const message = made("p", { hidden: true });
 let frame = null; // the report that is shown
 let shown = ""; // its run and version
+let failures = 0; // since the last answer
 let next = 0; // when to look again
 
 const address = (path) => new URL(path, import.meta.url);
@@ -40,6 +42,12 @@ function tell(text) {
   if (frame) frame.remove();
   frame = null;
   shown = "";
+}
+
+// A report that is shown outlasts one failure: TensorBoard may have been reading its files just then.
+function fail(text) {
+  failures += 1;
+  if (!shown || failures > 1) tell(text);
 }
 
 function list(runs) {
@@ -68,13 +76,15 @@ function draw(run) {
 
 async function update() {
   const { runs, message: failed } = await ask("./runs");
-  if (!runs) return tell(failed);
+  if (!runs) return fail(failed);
   list(runs);
   const run = choice.value;
   if (!run) return tell("No run with a training loss is here yet.");
+  if (!shown && message.hidden) tell(READING);
   const state = await ask(`./state?run=${encodeURIComponent(run)}`);
   if (run !== choice.value) return undefined;
-  if (!state.version) return tell(state.message);
+  if (!state.version) return fail(state.message);
+  failures = 0;
   tell("");
   const wanted = `${state.version} ${run}`;
   if (wanted === shown) return undefined;
@@ -86,7 +96,7 @@ async function update() {
 async function look() {
   const began = performance.now();
   next = Infinity;
-  await update().catch(() => tell("TensorBoard does not answer."));
+  await update().catch(() => fail("TensorBoard does not answer."));
   const now = performance.now();
   next = now + Math.max(PAUSE, 10 * (now - began)); // a report that takes long is asked for less often
 }
@@ -104,7 +114,7 @@ function ground() {
 export function render() {
   document.head.append(made("style", { textContent: STYLE }));
   document.body.append(made("header", {}, made("label", {}, "Run", choice)), message);
-  choice.addEventListener("change", () => { stored(choice.value); look(); });
+  choice.addEventListener("change", () => { stored(choice.value); tell(READING); look(); });
   new MutationObserver(ground).observe(parent.document.body, { attributes: true, attributeFilter: ["class"] });
   ground();
   setInterval(() => { if (!document.hidden && innerWidth && performance.now() >= next) look(); }, 500);
