@@ -89,10 +89,10 @@ transformers-%: .venv-transformers-%/.ready
 		"transformers==$*" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
-.venv-tensorboard-%/.ready:
+.venv-tensorboard-%/.ready: pyproject.toml
 	@echo "== Installing tensorboard $* into $(@D)"
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check "tensorboard==$*" "setuptools<80"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e . "tensorboard==$*" "setuptools<80"
 	@touch $@
 
 .PRECIOUS: .venv-transformers-%/.ready .venv-tensorboard-%/.ready

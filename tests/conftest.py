@@ -58,7 +58,8 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def browser(chromium: Any) -> Any:
-    """The Chromium of all tests, see `browser.Browser`; it has forgotten the errors of the test before."""
+    """The Chromium of all tests, see `browser.Browser`; it has left the page of the test before and forgotten its errors."""
+    chromium.open("about:blank")
     chromium.errors()
     return chromium
 

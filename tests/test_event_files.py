@@ -129,6 +129,16 @@ def test_a_file_that_is_being_written_is_read_up_to_its_last_whole_record(tmp_pa
     assert any("cut off" in note for note in load(path)[0].run.notes)
 
 
+def test_room_that_is_kept_for_later_is_no_record(tmp_path: Path) -> None:
+    """Some file systems leave zeros after what was written; they are said to be cut off, and the rows before them are read."""
+    path = write(tmp_path, run(20))
+    whole = list(EventFile(path).points())
+    with path.open("ab") as file:
+        file.truncate(path.stat().st_size + 2**30)  # zeros that take no room on the disk
+    file = EventFile(path)
+    assert same(list(file.points()), whole) and "cut off" in file.problem
+
+
 def test_what_is_written_later_is_read_later(tmp_path: Path) -> None:
     """A second call gives only what has come since the first, also when that one ended in the middle of a record."""
     path = write(tmp_path, run(20))

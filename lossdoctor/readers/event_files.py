@@ -71,7 +71,7 @@ class EventFile:
             file.seek(self._offset)
             while len(header := file.read(HEADER)) == HEADER:
                 (length,) = struct.unpack_from("<Q", header)
-                if self._offset + HEADER + length + FOOTER > size:
+                if not length or self._offset + HEADER + length + FOOTER > size:
                     break
                 self._offset += HEADER + length + FOOTER
                 if length > LARGEST_RECORD:
@@ -130,7 +130,7 @@ def read(source: Source) -> list[Log]:
     """
     assert source.path is not None
     opened = [EventFile(path) for path in (event_files(source.path) if source.path.is_dir() else [source.path])]
-    rows = records(row for file in opened for row in _rows(file.points()))
+    rows = records(row for file in opened for row in as_rows(file.points()))
     notes = [f"{file.path.name}: {file.problem}" for file in opened if file.problem]
     if not rows.records:
         raise NothingToAnalyse(f"{source.name} has no scalar of a training: nothing to analyse")
@@ -153,7 +153,7 @@ def tag_of(name: str) -> str:
     )
 
 
-def _rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
+def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
     """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
     step: int | None = None
     open_rows: dict[str, dict[str, Any]] = {}
