@@ -6,6 +6,7 @@ Run it with `make pictures`; it takes chromium and chromedriver, and a minute.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -60,6 +61,20 @@ def charts(browser: Browser, server: Server) -> None:
     browser.screenshot(PICTURES / "tensorboard.png")
 
 
+def tab(browser: Browser, server: Server) -> None:
+    """The report in its tab."""
+    browser.open(f"{server.url}/#lossdoctor")
+    time.sleep(6)  # for the tab to be chosen and the report to be drawn
+    browser.screenshot(PICTURES / "tab.png")
+
+
+def with_tab(folder: Path) -> dict[str, str]:
+    """The environment of a TensorBoard that has the tab, which is installed into a folder of its own."""
+    source = str(ROOT / "plugins" / "lossdoctor-tensorboard")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), source], check=True)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])}
+
+
 def main() -> None:
     """All of them."""
     PICTURES.mkdir(exist_ok=True)
@@ -67,11 +82,13 @@ def main() -> None:
         os.chdir(temporary)  # so that the pictures show no path of this machine
         folder = Path("outputs", "my-run")
         found = train(folder)
-        with chromium() as browser, tensorboard(folder / "runs", Path(temporary, "printed")) as server:
+        environment = with_tab(Path(temporary, "tab"))
+        with chromium() as browser, tensorboard(folder / "runs", Path(temporary, "printed"), **environment) as server:
             browser.driver.set_window_size(1000, 1000)
             report(browser, found, folder)
             browser.driver.set_window_size(1300, 760)
             charts(browser, server)
+            tab(browser, server)
 
 
 if __name__ == "__main__":
