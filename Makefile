@@ -8,7 +8,7 @@ RUN := demo-run
 
 #: transformers releases that the callback's tests pass on, besides the one in constraints.txt.
 OLDER := 4.44.2 4.51.3 4.57.6
-LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/test_distributed.py
+LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/test_distributed.py tests/test_tensorboard_live.py
 
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
@@ -85,7 +85,7 @@ transformers-%: .venv-transformers-%/.ready
 	@echo "== Installing transformers $* into $(@D)"
 	@$(PYTHON) -m venv $(@D)
 	@grep -vE "^(transformers|tokenizers|huggingface_hub)==" constraints.txt > $(@D)/constraints.txt
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt -e ".[hf]" \
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt -e ".[hf,tensorboard]" \
 		"transformers==$*" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 

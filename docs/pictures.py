@@ -28,7 +28,13 @@ FACTS = {"gpu": "RTX 3090"}
 def train(folder: Path) -> Report:
     """The run of `make demo`, with a row for every step and with evaluations."""
     doctor = LossDoctorCallback(facts=FACTS)
-    settings: dict[str, Any] = {"logging_steps": 1, "eval_strategy": "steps", "eval_steps": 10, "disable_tqdm": True}
+    settings: dict[str, Any] = {
+        "logging_steps": 1,
+        "eval_strategy": "steps",
+        "eval_steps": 10,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+    }
     trainer = HalfPrecisionTrainer(
         tiny_model(LARGE_ACTIVATIONS),
         arguments(str(folder), **settings, report_to=["tensorboard"]),

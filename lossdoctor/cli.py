@@ -11,7 +11,7 @@ import click
 
 from lossdoctor import __version__
 from lossdoctor.model import RANK, LossDoctorError, NothingToAnalyse
-from lossdoctor.reports import FORMATS, Look, save
+from lossdoctor.reports import ENDINGS, FORMATS, Look, save
 
 if TYPE_CHECKING:
     from lossdoctor.model import Report
@@ -116,7 +116,8 @@ def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
 @_report_options
 def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any) -> int:
-    """Analyse finished or running logs: a trainer_state.json, JSON lines, a checkpoint or an output folder.
+    """Analyse finished or running logs: a trainer_state.json, TensorBoard event files, JSON lines,
+    what a Trainer printed, a checkpoint or an output folder.
 
     Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
     cannot be used, 3 if there is nothing to analyse.
@@ -139,6 +140,8 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
     for problem in errors:
         _complain(str(problem))
     if not reports:
+        if errors and "junit" in (options["output_format"], ENDINGS.get(Path(options["output"] or "").suffix)):
+            _write([], **options, unreadable=tuple(str(e) for e in errors))
         return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
     if suggest and len(reports) > 1:
         raise LossDoctorError(f"--suggest takes one run, found {len(reports)}: analyse them one at a time")

@@ -57,6 +57,11 @@ def newest_log(folder: Path) -> Path:
     except LossDoctorError:
         runs = [run for run in folder.glob(f"{RUNS}/*") if event_files(run)]
         if not runs:
+            if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
+                some = ", ".join(below[:5]) + (" …" if len(below) > 5 else "")
+                raise LossDoctorError(
+                    f"{folder} holds the event files of several runs: {some}; name one, or {folder}/*"
+                ) from None
             raise
         return max(runs, key=lambda run: max(file.stat().st_mtime for file in event_files(run)))
 
