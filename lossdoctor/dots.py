@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite, nan
@@ -17,6 +18,8 @@ TREND = 9
 SHOWN = (0.02, 0.98)
 #: The chart for what has none of its own.
 MAIN = "train/loss"
+#: Points that are kept of a growing curve: so many of the latest, and as many of all before.
+LATEST = 4096
 
 Curves = Mapping[str, Sequence[Point]]
 
@@ -31,6 +34,35 @@ class Dot:
     @property
     def tag(self) -> str:
         return self.point.tag
+
+
+class Growing:
+    """The curve of a run that goes on: the latest points, and of all before them an even choice, however long it gets."""
+
+    def __init__(self) -> None:
+        self._older: list[Point] = []
+        self._latest: deque[Point] = deque()
+        self._every = 1
+        self._passed = 0
+
+    def add(self, point: Point) -> None:
+        """Takes the next point; what is trained anew after a resume takes the place of what was there."""
+        for there in (self._latest, self._older):
+            while there and there[-1].step >= point.step:
+                there.pop()
+        self._latest.append(point)
+        if len(self._latest) > LATEST:
+            oldest = self._latest.popleft()
+            if self._passed % self._every == 0:
+                self._older.append(oldest)
+            self._passed += 1
+        if len(self._older) > LATEST:
+            del self._older[1::2]
+            self._every *= 2
+
+    def points(self) -> list[Point]:
+        """The curve, by step."""
+        return [*self._older, *self._latest]
 
 
 def curves(points: Iterable[Point]) -> dict[str, list[Point]]:

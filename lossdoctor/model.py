@@ -318,7 +318,7 @@ class Chart:
         return (s for s in self.symptoms if s.slug in slugs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The whole outcome. `records` may be thinned out; `rows` counts all training and evaluation rows that were read."""
 
@@ -393,6 +393,16 @@ class Report:
         from lossdoctor.reports.dataframe import render
 
         return render(self)
+
+    def __repr__(self) -> str:
+        seen = ", ".join(dict.fromkeys(symptom.slug for symptom in self.symptoms)) or "nothing seen"
+        return f"<Report on {self.run.path or 'a run'}: {self.verdict}, {self.rows:,} rows; {seen}>"
+
+    def __str__(self) -> str:
+        """The report as text, as the command line prints it."""
+        from lossdoctor.reports import FORMATS, Look
+
+        return FORMATS["text"]([self], Look(color=False))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """How notebooks show it: curves, verdict and what to change; the whole report folds out."""

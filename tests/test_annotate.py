@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import write_state
 
@@ -17,7 +18,7 @@ pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_event_files import run, write
+from test_event_files import loaded, run, same, write
 
 from lossdoctor.annotate import annotate, runs, undo
 from lossdoctor.cli import main
@@ -107,6 +108,17 @@ def test_the_description_and_the_text_are_what_tensorboard_reads(tmp_path: Path)
     (event,) = text.Tensors("lossdoctor/findings")
     assert b"### Why" in event.tensor_proto.string_val[0] and event.step == 60
     assert text.SummaryMetadata("lossdoctor/findings").plugin_data.plugin_name == "text"
+
+
+def test_tensorboards_own_loader_reads_every_mark_as_it_was_meant(tmp_path: Path) -> None:
+    """Tags, steps, values to the last bit, NaN and times: what was to be written is what is read, by it and by us."""
+    for name, points in (("spiked", spiked(600, 120, 400)), ("broken", run())):
+        write(tmp_path / name, points)
+        report = annotate(tmp_path / name).report
+        for kind, placed in dots(report, curves(points)).items():
+            (path,) = (tmp_path / name / FOLDER / kind).iterdir()
+            wanted = [p._replace(value=float(np.float32(p.value))) for p in apart([dot.point for dot in placed])]
+            assert same(loaded(path), wanted) and same(list(EventFile(path).points()), wanted)
 
 
 def test_annotating_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
@@ -267,6 +279,16 @@ def test_a_mark_is_there_as_soon_as_its_row_is(tmp_path: Path) -> None:
         if seen:
             break
     assert step <= 42 and seen[0] > 0
+
+
+def test_the_memory_of_the_sink_does_not_grow_with_the_run(tmp_path: Path) -> None:
+    """Of 40,000 rows a few thousand points are kept, the latest of them all, and the mark still stands where it belongs."""
+    write(tmp_path, [Point("train/loss", step, 2.0 if step != 39_000 else 60.0, float(step)) for step in range(1, 40_001)])
+    sink = TensorBoard(tmp_path)
+    curve = sink._drawn()["train/loss"]
+    assert len(curve) <= 8192 and [p.step for p in curve[-4000:]] == list(range(36_001, 40_001)) and curve[0].step == 1
+    assert max(b.step - a.step for a, b in pairwise(curve)) <= 32, "no stretch of the run is left out"
+    assert sink._drawn()["train/loss"] == curve
 
 
 def test_a_symptom_that_begins_before_the_last_mark_is_added_in_order(tmp_path: Path) -> None:

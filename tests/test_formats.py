@@ -310,6 +310,14 @@ def test_a_notebook_is_given_html_without_script_and_text() -> None:
     assert "CRITICAL" in bundle["text/plain"] and "<" not in bundle["text/plain"].replace("<script>alert(1)</script>", "")
 
 
+def test_a_report_prints_as_text_and_is_short_in_a_shell() -> None:
+    """`print(report)` is what the command line says; its representation fits into a line or two."""
+    report = broken()
+    assert str(report) == FORMATS["text"]([report], Look(color=False)) and "Not judged" in str(report)
+    assert repr(report).startswith("<Report on runs/broken: critical, 130 rows; ") and len(repr(report)) < 300
+    assert repr(diagnose([])) == "<Report on a run: insufficient, 0 rows; nothing seen>"
+
+
 def test_formats_are_loaded_when_they_are_used() -> None:
     """Whoever wants text pays for text."""
     loaded = "import sys, lossdoctor.cli; print([m for m in sys.modules if m.startswith('lossdoctor.reports.')])"

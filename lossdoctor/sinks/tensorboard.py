@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lossdoctor.dots import MAIN, Dot, apart, curves, dots
+from lossdoctor.dots import MAIN, Dot, Growing, apart, dots
 from lossdoctor.engine import Event
 from lossdoctor.mark_events import LIVE, described, restart, scalars, summary, writer_in
 from lossdoctor.model import RANK, Report
@@ -32,7 +32,7 @@ class TensorBoard:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._read: dict[Path, EventFile] = {}
-        self._points: list[Point] = []
+        self._curves: dict[str, Growing] = {}
         self._writers: dict[str, Any] = {}
         self._placed: dict[tuple[str, str], list[Dot]] = {}
         self._identities: set[tuple[str, str, int]] = set()
@@ -64,8 +64,9 @@ class TensorBoard:
     def _drawn(self) -> dict[str, list[Point]]:
         """The run's curves up to now, of which only what is new is read."""
         for path in event_files(self.folder):
-            self._points += self._read.setdefault(path, EventFile(path)).points()
-        return curves(self._points)
+            for point in self._read.setdefault(path, EventFile(path)).points():
+                self._curves.setdefault(point.tag, Growing()).add(point)
+        return {tag: curve.points() for tag, curve in self._curves.items()}
 
     def _add(self, kind: str, tag: str, fresh: Sequence[Dot], report: Report) -> None:
         """Adds dots to a series; one before the last makes TensorBoard forget what comes after it, so that is written again."""
