@@ -104,13 +104,16 @@ def _colour(verdict: str) -> str:
 
 
 def _contents(reports: Sequence[Report]) -> str:
+    folder = words.shared(reports)
     rows = []
     for place, report in enumerate(reports, 1):
         chip = element("span", text(report.verdict), kind=f"chip {_colour(report.verdict)}")
-        link = element("a", text(words.name(report)), href=f"#run-{place}")
-        cells = (chip, link, f"{report.rows:,}", text(words.finding(report)))
+        link = element("a", text(words.below(report, folder)), href=f"#run-{place}")
+        cells = (chip, link, element("span", f"{report.rows:,}", kind="count"), text(words.finding(report)))
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
-    return _section(f"{len(reports)} runs", _table(("verdict", "run", "rows", "finding"), rows))
+    return _section(
+        f"{len(reports)} runs" + (f" in {folder}" if folder else ""), _table(("verdict", "run", "rows", "finding"), rows)
+    )
 
 
 def _findings(report: Report) -> str:

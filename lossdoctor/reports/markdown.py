@@ -20,9 +20,12 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
     lines: list[str] = []
     if len(reports) > 1:
         lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
+        folder = words.shared(reports)
         for report in reports:
             verdict = f"{words.MARKS[report.verdict]} {report.verdict}"
-            lines.append(f"| {verdict} | {_code(words.name(report))} | {report.rows:,} | {plain(words.finding(report))} |")
+            lines.append(
+                f"| {verdict} | {_code(words.below(report, folder))} | {report.rows:,} | {plain(words.finding(report))} |"
+            )
         lines.append("")
     for place, report in enumerate(reports):
         if len(reports) == 1 or report.verdict in ("critical", "warning"):

@@ -54,7 +54,7 @@ def _console(color: bool | None, width: int | None) -> Console:
 
 def _summary(reports: Sequence[Report]) -> Table:
     """One line a run: its verdict, its path without what all paths share, and what was found."""
-    shared = os.path.commonpath([os.path.dirname(r.run.path) for r in reports]) if _comparable(reports) else ""  # noqa: PTH120
+    shared = words.shared(reports)
     title = Text(f"in {shared}", "dim") if shared else None
     table = Table(box=None, pad_edge=False, show_edge=False, title=title, title_justify="left")
     table.add_column("verdict", no_wrap=True)
@@ -62,14 +62,9 @@ def _summary(reports: Sequence[Report]) -> Table:
     table.add_column("rows", justify="right")
     table.add_column("finding")
     for report in reports:
-        path = report.run.path[len(shared) :].lstrip("/\\") if shared else report.run.path
         verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
-        table.add_row(verdict, Text(path), f"{report.rows:,}", Text(words.finding(report)))
+        table.add_row(verdict, Text(words.below(report, shared)), f"{report.rows:,}", Text(words.finding(report)))
     return table
-
-
-def _comparable(reports: Sequence[Report]) -> bool:
-    return len({os.path.isabs(report.run.path) for report in reports}) == 1  # noqa: PTH117
 
 
 def _print(console: Console, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,17 @@ def extent(report: Report) -> str:
 def name(report: Report) -> str:
     """What the run is called."""
     return report.run.path or "this run"
+
+
+def shared(reports: Sequence[Report]) -> str:
+    """The folder that all runs of a table are in; nothing where they have none in common."""
+    comparable = len({os.path.isabs(report.run.path) for report in reports}) == 1  # noqa: PTH117
+    return os.path.commonpath([os.path.dirname(report.run.path) for report in reports]) if comparable else ""  # noqa: PTH120
+
+
+def below(report: Report, folder: str) -> str:
+    """What a run is called in a table under that folder."""
+    return (report.run.path[len(folder) :].lstrip("/\\") if folder else report.run.path) or name(report)
 
 
 def verdict(report: Report) -> str:
