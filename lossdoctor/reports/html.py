@@ -111,9 +111,8 @@ def _contents(reports: Sequence[Report]) -> str:
         link = element("a", text(words.below(report, folder)), href=f"#run-{place}")
         cells = (chip, link, element("span", f"{report.rows:,}", kind="count"), text(words.finding(report)))
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
-    return _section(
-        f"{len(reports)} runs" + (f" in {folder}" if folder else ""), _table(("verdict", "run", "rows", "finding"), rows)
-    )
+    where = element("p", "in ", text(folder), kind="soft") if folder else ""
+    return _section(f"{len(reports)} runs", where, _table(("verdict", "run", "rows", "finding"), rows))
 
 
 def _findings(report: Report) -> str:

@@ -22,10 +22,8 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
         lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
         folder = words.shared(reports)
         for report in reports:
-            verdict = f"{words.MARKS[report.verdict]} {report.verdict}"
-            lines.append(
-                f"| {verdict} | {_code(words.below(report, folder))} | {report.rows:,} | {plain(words.finding(report))} |"
-            )
+            verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", _code(words.below(report, folder))
+            lines.append(f"| {verdict} | {run} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
     for place, report in enumerate(reports):
         if len(reports) == 1 or report.verdict in ("critical", "warning"):
