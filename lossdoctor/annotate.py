@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor import analysis
-from lossdoctor.dots import MAIN, Curves, curves
+from lossdoctor.dots import MAIN, Curves, chart_of, curves
 from lossdoctor.mark_events import FOLDER, LIVE, SUFFIX, append, marks, restart, write_new
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers.event_files import EventFile
@@ -158,7 +158,7 @@ def _compare(state: Path, report: Report, drawn: Curves) -> None:
     """A state file of another run would put marks where nothing was."""
     rows = (record for record in report.records if record.kind == "train" and "loss" in record.values)
     logged = {row.step: row.values["loss"] for row in rows}
-    curve = {point.step: point.value for point in drawn.get(MAIN, ())}
+    curve = {point.step: point.value for point in drawn.get(chart_of("loss", drawn) or MAIN, ())}
     both = sorted(logged.keys() & curve.keys())
     if not both:
         raise LossDoctorError(f"{state} is not of this run: no step of it has a loss in the event files too")

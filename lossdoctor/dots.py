@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import ceil, isfinite, nan
 
 from lossdoctor.model import Report, Symptom
-from lossdoctor.readers.event_files import Point, tag_of
+from lossdoctor.readers.event_files import Point, column
 from lossdoctor.reports import words
 from lossdoctor.stats import median
 
@@ -77,7 +77,7 @@ def dots(report: Report, drawn: Curves) -> dict[str, list[Dot]]:
     """The dots by slug, each list by step; a symptom of a column without a chart stands on that of the training loss."""
     found: dict[str, dict[tuple[str, int], Dot]] = {}
     for symptom in words.alarming(report):
-        tag = next((tag for tag in (tag_of(symptom.series), symptom.series, MAIN) if drawn.get(tag)), None)
+        tag = chart_of(symptom.series, drawn)
         point = _place(symptom, drawn[tag]) if tag else None
         if point is not None:
             found.setdefault(symptom.slug, {}).setdefault((point.tag, point.step), Dot(point, symptom))
@@ -92,6 +92,13 @@ def apart(points: Sequence[Point]) -> list[Point]:
         if place + 1 < len(points) and points[place + 1].step > point.step + 1:
             separated.append(Point(point.tag, point.step + 1, nan, point.wall_time))
     return separated
+
+
+def chart_of(series: str, drawn: Curves) -> str | None:
+    """The tag of a series; of what has no chart of its own, that of the training loss, whatever it is called in this run."""
+    names = {column(tag): tag for tag in drawn}
+    wanted = (series, "loss", "train_loss")
+    return next((names[name] for name in wanted if name in names), None)
 
 
 def _place(symptom: Symptom, curve: Sequence[Point]) -> Point | None:

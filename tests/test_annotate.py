@@ -68,6 +68,14 @@ def test_a_dot_stands_on_the_curve_of_its_series(tmp_path: Path) -> None:
     assert found["loss-collapse-to-zero"] == [Point("train/loss", 40, 0.0, 1040.0)]
 
 
+@pytest.mark.parametrize("tag", ["loss", "train_loss", "Loss/train", "training_loss"])
+def test_a_loss_of_another_name_is_marked_as_well(tmp_path: Path, tag: str) -> None:
+    """As in scripts that log without the Trainer; what has no chart of its own is marked on that of the loss."""
+    write(tmp_path, [p._replace(tag=tag) for p in spiked(600, 120, 400) if p.tag == "train/loss"])
+    done = annotate(tmp_path)
+    assert done.tags == (tag,) and [p.step for p in marks_in(tmp_path)["loss-spike"] if not math.isnan(p.value)] == [120, 400]
+
+
 def test_a_dot_of_a_spike_stands_at_its_foot_where_the_chart_shows_it(tmp_path: Path) -> None:
     """TensorBoard leaves outliers out of the picture: 60 on a loss near 2 is marked at 2, and described by its value."""
     write(tmp_path, spiked(300, 120))

@@ -21,6 +21,13 @@ HEADER, FOOTER = 12, 4
 LARGEST_RECORD = 16 * 1024 * 1024
 #: What the Trainer's callback puts before the names of its columns, and what the columns are called in the log itself.
 PREFIXES = {"train/": "", "eval/": "eval_", "test/": "test_"}
+#: Tags that scripts without the Trainer's callback use for the same.
+USUAL = {
+    **dict.fromkeys(("Loss/train", "loss/train", "Train/Loss", "Train/loss", "training_loss"), "loss"),
+    **dict.fromkeys(
+        ("val_loss", "val/loss", "validation_loss", "Loss/val", "loss/val", "Loss/valid", "Loss/eval", "loss/eval"), "eval_loss"
+    ),
+}
 #: Text summaries of the Trainer's callback, as JSON: the arguments, and the model's configuration.
 CONFIGURATIONS = ("args/text_summary", "model_config/text_summary", "args", "model_config")
 
@@ -140,6 +147,8 @@ def read(source: Source) -> list[Log]:
 
 def column(tag: str) -> str:
     """The name that a scalar has in the log itself."""
+    if tag in USUAL:
+        return USUAL[tag]
     for prefix, name in PREFIXES.items():
         if tag.startswith(prefix):
             return name + tag[len(prefix) :]

@@ -20,7 +20,7 @@ from werkzeug.wrappers import Request
 from lossdoctor_tensorboard.pages import Pages, newest_first
 
 #: Tags that lossdoctor reads as the loss of a training.
-LOSSES = frozenset({"train/loss", "loss", "train_loss"})
+LOSSES = frozenset({"train/loss", "loss", "train_loss", "Loss/train", "loss/train", "training_loss"})
 #: Errors that say all by themselves.
 PLAIN = ("LossDoctorError", "NothingToAnalyse", "NotFoundError")
 logger = logging.getLogger("lossdoctor")
