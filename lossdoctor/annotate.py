@@ -12,7 +12,7 @@ from typing import Any
 
 from lossdoctor import analysis
 from lossdoctor.dots import MAIN, Curves, chart_of, curves
-from lossdoctor.mark_events import FOLDER, LIVE, SUFFIX, append, marks, restart, write_new
+from lossdoctor.mark_events import FOLDER, LIVE, SUFFIX, append, marks, new_file, restart
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers.event_files import EventFile
 from lossdoctor.readers.folder import event_files
@@ -127,7 +127,7 @@ def _replace(folder: Path, events: Mapping[str, Sequence[Any]]) -> bool:
             paths = []
         changed = True
         try:
-            append(paths[-1], wanted) if paths else write_new(folder, kind, wanted)
+            append(paths[-1] if paths else new_file(folder, kind), wanted)
         except OSError as error:
             raise LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}") from None
     return changed

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,30 +38,30 @@ def marks(report: Report, drawn: Mapping[str, Sequence[Point]]) -> dict[str, lis
     return events
 
 
-def writer_in(folder: Path, kind: str, suffix: str = SUFFIX) -> Any:
-    """tensorboard's own writer for a sub-run."""
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-    return EventFileWriter(str(folder / FOLDER / kind), filename_suffix=suffix)
-
-
-def write_new(folder: Path, kind: str, events: Iterable[Any]) -> None:
-    """A sub-run that was not there."""
-    writer = writer_in(folder, kind)
-    for event in events:
-        writer.add_event(event)
-    writer.close()
+def new_file(folder: Path, kind: str, suffix: str = SUFFIX) -> Path:
+    """The name of a file in a sub-run; names rise with time, since TensorBoard reads them in their order."""
+    return folder / FOLDER / kind / f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}{suffix}"
 
 
 def append(path: Path, events: Iterable[Any]) -> None:
-    """Events at the end of a file of ours, in tensorboard's own framing."""
+    """Events at the end of a file of ours, which is begun if it is not there.
+
+    Through tensorboard's own record writer, and not through its event file writer: that one has a thread, to wait for which
+    could hold up a training.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event as Written
     from tensorboard.summary.writer.record_writer import RecordWriter
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         writer = RecordWriter(file)
+        if not file.tell():
+            writer.write(Written(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
         for event in events:
             writer.write(event.SerializeToString())
-        file.flush()
 
 
 def scalars(points: Iterable[Point], description: str) -> Iterator[Any]:

@@ -80,7 +80,7 @@ def test_a_failure_of_ours_is_said_once_and_costs_nothing(
     def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lossdoctor.sinks.tensorboard.writer_in", full)
+    monkeypatch.setattr("lossdoctor.sinks.tensorboard.append", full)
     trainer, doctor = trains_in(tmp_path / "out")(doctor=LossDoctorCallback(), **BROKEN)
     said = capsys.readouterr().err
     assert said.count("No space left on device") == 1 and "switched off for tensorboard" in said

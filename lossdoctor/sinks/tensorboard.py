@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from lossdoctor.dots import MAIN, Dot, Growing, apart, dots
 from lossdoctor.engine import Event
-from lossdoctor.mark_events import LIVE, described, restart, scalars, summary, writer_in
+from lossdoctor.mark_events import LIVE, append, described, new_file, restart, scalars, summary
 from lossdoctor.model import RANK, Report
 from lossdoctor.readers.event_files import EventFile, Point
 from lossdoctor.readers.folder import RUNS, event_files
@@ -33,25 +33,19 @@ class TensorBoard:
         self.folder = folder
         self._read: dict[Path, EventFile] = {}
         self._curves: dict[str, Growing] = {}
-        self._writers: dict[str, Any] = {}
+        self._files: dict[str, Path] = {}
         self._placed: dict[tuple[str, str], list[Dot]] = {}
         self._identities: set[tuple[str, str, int]] = set()
+        self._told = False
 
     def __call__(self, event: Event) -> None:
-        finished = event.symptom is None
-        if not finished and RANK[event.symptom.severity] < RANK["warning"]:  # type: ignore[union-attr]
+        if event.symptom is not None and RANK[event.symptom.severity] < RANK["warning"]:
             return
         report = event.report()
         if words.alarming(report):
             self._mark(report)
-        if finished:
-            for writer in self._writers.values():
-                writer.close()
-            self._writers = {}
 
     def _mark(self, report: Report) -> None:
-        if not self._identities:
-            write(f"lossdoctor: marked in TensorBoard: {address()}")
         drawn = self._drawn()
         for kind, found in dots(report, drawn).items():
             fresh = [dot for dot in found if dot.symptom.identity not in self._identities]
@@ -60,6 +54,9 @@ class TensorBoard:
             self._identities |= {dot.symptom.identity for dot in fresh}
         latest = max((points[-1].wall_time for points in drawn.values() if points), default=None)
         self._write("", [summary(report, latest)])
+        if not self._told:
+            self._told = True
+            write(f"lossdoctor: marked in TensorBoard: {address()}")
 
     def _drawn(self) -> dict[str, list[Point]]:
         """The run's curves up to now, of which only what is new is read."""
@@ -81,11 +78,7 @@ class TensorBoard:
         self._write(kind, scalars(joined, "" if before else described(kind, every, report)))
 
     def _write(self, kind: str, events: Iterable[Any]) -> None:
-        if kind not in self._writers:
-            self._writers[kind] = writer_in(self.folder, kind, LIVE)
-        for event in events:
-            self._writers[kind].add_event(event)
-        self._writers[kind].flush()
+        append(self._files.setdefault(kind, new_file(self.folder, kind, LIVE)), events)
 
 
 def folder_of(args: Any, trainer: Any) -> Path | None:
