@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import write_state
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
@@ -95,6 +97,22 @@ def test_a_run_is_read_from_its_folder_as_from_its_state_file(tmp_path: Path) ->
     assert log.records[9].epoch == 0.1 and not log.run.notes
     (report,) = analyze(tmp_path)
     assert report.verdict == "critical" and report.run.kind == "event_files" and report.last_good_step == 39
+
+
+def test_an_output_folder_is_judged_by_the_log_that_goes_furthest(tmp_path: Path) -> None:
+    """What breaks after the last checkpoint is in the event files alone; a state that is as new has more digits."""
+    events = write(tmp_path / "runs" / "Nov21_host", run(60, bad_from=40))
+    rows = [{"step": step, "loss": 2.5 - step / 50, "grad_norm": 1.25, "learning_rate": 5e-5} for step in range(1, 31)]
+    state = write_state(tmp_path / "checkpoint-30", rows)
+    os.utime(state, (1e9, 1e9))
+    os.utime(events, (1e9 + 600, 1e9 + 600))
+    (report,) = analyze(tmp_path)
+    assert (
+        report.verdict == "critical" and report.last_step == 60 and report.last_good_checkpoint == str(tmp_path / "checkpoint-30")
+    )
+    os.utime(events, (1e9 + 5, 1e9 + 5))
+    (report,) = analyze(tmp_path)
+    assert report.run.kind == "trainer_state" and report.last_step == 30
 
 
 def test_several_files_of_a_run_are_one_run(tmp_path: Path) -> None:

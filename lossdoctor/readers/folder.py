@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 from lossdoctor.model import Checkpoint, LossDoctorError
@@ -12,6 +13,8 @@ STATE = "trainer_state.json"
 EVENTS = "*tfevents*"
 #: The folder in an output folder where the Trainer's runs have a folder each for their event files.
 RUNS = "runs"
+#: Seconds by which event files outlast the state of the last checkpoint at the end of any run: its summary comes after it.
+LATER = 60
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 _KEPT = re.compile(rf"(?:{ASIDE})?checkpoint-(\d+)$")
 
@@ -45,25 +48,32 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def newest_log(folder: Path) -> Path:
-    """The log of a folder: its newest state file; where it has none, the folder of the event files that were written last.
+    """The log of a folder: its newest state file, or the folder of event files that goes on where that one has ended.
+
+    A state file has more digits, but it is as old as the last checkpoint: what broke after it is in the event files alone.
 
     Raises:
         LossDoctorError: there is none; runs further down are named.
     """
-    if event_files(folder):
-        return folder if not (folder / STATE).is_file() else folder / STATE
+    runs = [run for run in (folder, *folder.glob(f"{RUNS}/*")) if event_files(run)]
+    events = max(runs, key=_written, default=None)
     try:
-        return newest_state(folder)
+        state = newest_state(folder)
     except LossDoctorError:
-        runs = [run for run in folder.glob(f"{RUNS}/*") if event_files(run)]
-        if not runs:
-            if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
-                some = ", ".join(below[:5]) + (" …" if len(below) > 5 else "")
-                raise LossDoctorError(
-                    f"{folder} holds the event files of several runs: {some}; name one, or {folder}/*"
-                ) from None
-            raise
-        return max(runs, key=lambda run: max(file.stat().st_mtime for file in event_files(run)))
+        if events is not None:
+            return events
+        if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
+            some = ", ".join(below[:5]) + (" …" if len(below) > 5 else "")
+            raise LossDoctorError(f"{folder} holds the event files of several runs: {some}; name one, or {folder}/*") from None
+        raise
+    if events is not None and _written(events) > state.stat().st_mtime + LATER and find_spec("tensorboard"):
+        return events
+    return state
+
+
+def _written(run: Path) -> float:
+    """When the event files of a run were last written to."""
+    return max(file.stat().st_mtime for file in event_files(run))
 
 
 def newest_state(folder: Path) -> Path:
