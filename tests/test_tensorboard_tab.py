@@ -32,7 +32,7 @@ TAB = "data/plugin/lossdoctor/"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, built and unpacked as pip does it."""
-    pytest.importorskip("hatchling")
+    pytest.importorskip("hatchling", reason="hatchling is not installed: pip install .[dev]")
     from hatchling.builders.wheel import WheelBuilder
 
     folder = tmp_path_factory.mktemp("site")
