@@ -8,7 +8,7 @@ from math import isfinite
 from lossdoctor.reports.panels import Panel
 
 #: Pixels of the whole picture, at its sides, above the first panel, below the last one, and between two.
-WIDTH, LEFT, RIGHT, TOP, BOTTOM, GAP = 880, 62, 14, 24, 30, 32
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, GAP = 880, 62, 26, 24, 30, 32
 #: Heights of the first panel and of the others.
 TALL, LOW = 230, 96
 
