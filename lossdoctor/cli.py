@@ -197,9 +197,9 @@ def annotate(rundir: str, state: str | None, undo: bool) -> int:
 def watch(path: str, interval: float, config: tuple[str, ...], pairs: tuple[str, ...], fail_on: str, no_color: bool) -> int:
     """Watch a run in progress: its charts, when it will be over, what is wrong and what to change.
 
-    PATH is what the run writes: its output folder, a trainer_state.json, JSON lines, or what it prints, kept with
-    python -u train.py 2>&1 | tee train.log. It need not be there yet. In a pipe there is a line for each change, and now and
-    then for the progress.
+    PATH is what the run writes: its output folder, TensorBoard event files, a trainer_state.json, JSON lines, or what it
+    prints, kept with python -u train.py 2>&1 | tee train.log. It need not be there yet. In a pipe there is a line for each
+    change, and now and then for the progress.
 
     Ends with the run, or with Ctrl-C: the run goes on. Exits like analyze, with 1 if the last verdict is as bad as --fail-on.
     """
