@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lossdoctor import __version__
-from lossdoctor.model import RANK, LossDoctorError, NothingToAnalyse
+from lossdoctor.model import LossDoctorError, NothingToAnalyse, fails
 from lossdoctor.reports import ENDINGS, FORMATS, Look, save
 
 if TYPE_CHECKING:
@@ -318,8 +318,7 @@ def _write(
 
 
 def _code(reports: Iterable[Report], fail_on: str) -> int:
-    worst = max((RANK.get(report.verdict, -1) for report in reports), default=-1)
-    return FINDINGS if fail_on != "never" and worst >= RANK[fail_on] else OK
+    return FINDINGS if any(fails(report.verdict, fail_on) for report in reports) else OK
 
 
 def _suggest(report: Report, file: str) -> None:

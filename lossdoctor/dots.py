@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, isfinite, nan
+from math import isfinite, nan
 
 from lossdoctor.model import Report, Symptom
 from lossdoctor.readers.event_files import Point, column
 from lossdoctor.reports import words
-from lossdoctor.stats import median
+from lossdoctor.stats import median, usual_range
 
 #: Finite values before a dot that tell the level there.
 TREND = 9
-#: A dot is drawn at its own value within this share of all values; TensorBoard's chart leaves outliers out of the picture.
-SHOWN = (0.02, 0.98)
 #: The chart for what has none of its own.
 MAIN = "train/loss"
 #: Points that are kept of a growing curve: so many of the latest, and as many of all before.
@@ -76,10 +75,15 @@ def curves(points: Iterable[Point]) -> dict[str, list[Point]]:
 def dots(report: Report, drawn: Curves) -> dict[str, list[Dot]]:
     """The dots by slug, each list by step; a symptom of a column without a chart stands on that of the training loss."""
     found: dict[str, dict[tuple[str, int], Dot]] = {}
+    pictures: dict[str, tuple[float, float] | None] = {}
     for symptom in words.alarming(report):
         tag = chart_of(symptom.series, drawn)
-        point = _place(symptom, drawn[tag]) if tag else None
-        if point is not None:
+        if tag is None:
+            continue
+        if tag not in pictures:
+            pictures[tag] = _picture(drawn[tag])
+        if (picture := pictures[tag]) is not None:
+            point = _place(symptom, drawn[tag], picture)
             found.setdefault(symptom.slug, {}).setdefault((point.tag, point.step), Dot(point, symptom))
     return {slug: sorted(placed.values(), key=lambda dot: dot.point.step) for slug, placed in found.items()}
 
@@ -101,15 +105,18 @@ def chart_of(series: str, drawn: Curves) -> str | None:
     return next((names[name] for name in wanted if name in names), None)
 
 
-def _place(symptom: Symptom, curve: Sequence[Point]) -> Point | None:
-    """On the curve if its value is in the picture, else at the level just before, where the eye finds it."""
-    place = next((i for i, point in enumerate(curve) if point.step >= symptom.onset), len(curve) - 1)
-    there = curve[place]
+def _picture(curve: Sequence[Point]) -> tuple[float, float] | None:
+    """The lowest and the highest value that TensorBoard's chart shows: it leaves outliers out. None where none is finite."""
     finite = sorted(point.value for point in curve if isfinite(point.value))
-    if not finite:
-        return None
-    low, high = finite[int(SHOWN[0] * (len(finite) - 1))], finite[ceil(SHOWN[1] * (len(finite) - 1))]
+    return usual_range(finite) if finite else None
+
+
+def _place(symptom: Symptom, curve: Sequence[Point], picture: tuple[float, float]) -> Point:
+    """On the curve if its value is in the picture, else at the level just before, where the eye finds it."""
+    place = min(bisect_left(curve, symptom.onset, key=lambda point: point.step), len(curve) - 1)
+    there, (low, high) = curve[place], picture
     if isfinite(there.value) and low <= there.value <= high:
         return there
-    before = [point.value for point in curve[:place] if isfinite(point.value)] or finite[:1]
+    before = [point.value for point in curve[:place] if isfinite(point.value)]
+    before = before or [min(point.value for point in curve if isfinite(point.value))]
     return there._replace(value=median(before[-TREND:]) if isfinite(there.value) else before[-1])

@@ -11,7 +11,20 @@ from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
 from lossdoctor.kept import Kept
 from lossdoctor.learning_rates import another_rate
-from lossdoctor.model import RANK, Chart, Checkpoint, Diagnosis, Fact, NotJudged, Record, Report, Run, Symptom, Verdict
+from lossdoctor.model import (
+    RANK,
+    Chart,
+    Checkpoint,
+    Diagnosis,
+    Fact,
+    NotJudged,
+    Record,
+    Report,
+    Run,
+    Symptom,
+    Verdict,
+    surely_expected,
+)
 from lossdoctor.registry import all_causes, all_detectors, build, given, installed
 from lossdoctor.remedies import first_bad_step, last_checkpoint_before
 from lossdoctor.vitals import Vitals
@@ -289,7 +302,7 @@ class Engine:
 
         A cause that is sure and asks for a change is worth a look even where what showed it is a note, or has healed.
         """
-        expected = {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}
+        expected = surely_expected(diagnoses)
         standing = [s.severity for s in symptoms if s.open and s.identity not in expected]
         if "critical" in standing:
             return "critical"

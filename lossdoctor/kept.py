@@ -90,9 +90,7 @@ class _Thinned:
         level = [record.values.get(self._level) for _, record in rows]
         height = [record.values.get(self._height) for _, record in rows]
         chosen = {_place(level, min, inf), _place(level, max, -inf), _place(height, max, -inf)}
-        lost = (
-            i for i, pair in enumerate(zip(level, height, strict=True)) if any(v is not None and not isfinite(v) for v in pair)
-        )
+        lost = (place for place, pair in enumerate(zip(level, height, strict=True)) if not all(map(_finite, pair)))
         chosen |= set(islice(lost, 1))
         return [rows[place] for place in sorted(chosen)]
 

@@ -1,15 +1,15 @@
-"""Marks as events of TensorBoard: dots with a description, and a summary for the Text tab, through tensorboard's own writer."""
+"""Marks as events of TensorBoard, through its own record writer: dots with a description, and a summary for the Text tab."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lossdoctor.dots import Dot, apart, dots
+from lossdoctor.dots import Curves, Dot, apart, dots
 from lossdoctor.model import Report
 from lossdoctor.readers.event_files import Point
 from lossdoctor.reports import markdown, words
@@ -23,7 +23,7 @@ TEXT_TAG = "lossdoctor/findings"
 DESCRIBED = 20
 
 
-def marks(report: Report, drawn: Mapping[str, Sequence[Point]]) -> dict[str, list[Any]]:
+def marks(report: Report, drawn: Curves) -> dict[str, list[Any]]:
     """All events of a finished run by sub-run, that of the summary under ""; nothing where there is nothing to mark."""
     found = dots(report, drawn)
     events: dict[str, list[Any]] = {}
@@ -33,8 +33,7 @@ def marks(report: Report, drawn: Mapping[str, Sequence[Point]]) -> dict[str, lis
             there = [dot for dot in placed if dot.tag == tag]
             events[kind] += scalars(apart([dot.point for dot in there]), described(kind, there, report))
     if words.alarming(report):
-        latest = max((points[-1].wall_time for points in drawn.values() if points), default=None)
-        events[""] = [restart(0), summary(report, latest)]
+        events[""] = [restart(0), summary(report, drawn)]
     return events
 
 
@@ -78,8 +77,8 @@ def scalars(points: Iterable[Point], description: str) -> Iterator[Any]:
         yield Written(wall_time=point.wall_time, step=point.step, summary=Summary(value=[value]))
 
 
-def summary(report: Report, wall_time: float | None) -> Any:
-    """The whole report as one text: the Text tab keeps a few of them only, so each has all."""
+def summary(report: Report, drawn: Curves) -> Any:
+    """The whole report as one text, at the time of the latest point: the Text tab keeps a few of them only, so each has all."""
     from tensorboard.compat.proto.event_pb2 import Event as Written
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.compat.proto.types_pb2 import DataType
@@ -88,7 +87,8 @@ def summary(report: Report, wall_time: float | None) -> Any:
     value = Summary.Value(tag=TEXT_TAG, metadata=create_summary_metadata("", ""))
     value.tensor.dtype = DataType.DT_STRING
     value.tensor.string_val.append(markdown.render([report]).encode("utf-8", "replace"))
-    return Written(wall_time=wall_time or 0.0, step=report.last_step or 0, summary=Summary(value=[value]))
+    latest = max((points[-1].wall_time for points in drawn.values() if points), default=0.0)
+    return Written(wall_time=latest, step=report.last_step or 0, summary=Summary(value=[value]))
 
 
 def described(kind: str, placed: Sequence[Dot], report: Report) -> str:

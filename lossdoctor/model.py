@@ -5,7 +5,7 @@ Frozen dataclasses on the standard library alone, so that every other part may i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -194,6 +194,16 @@ class Diagnosis:
     remedies: tuple[Remedy, ...] = ()
     normal: bool = False
     mechanism: bool = False  # explains why the log looks as it does rather than why the run failed
+
+
+def surely_expected(diagnoses: Iterable[Diagnosis]) -> set[tuple[str, str, int]]:
+    """The identities of the symptoms that a confident diagnosis explains as normal: they alarm nobody."""
+    return {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}
+
+
+def fails(severity: str, fail_on: str) -> bool:
+    """Whether a severity or verdict is as bad as `fail_on`: "critical", "warning", or "never"."""
+    return fail_on != "never" and RANK.get(severity, -1) >= RANK[fail_on]
 
 
 @dataclass(frozen=True, slots=True)

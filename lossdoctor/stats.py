@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Makes the median absolute deviation of normal noise equal its standard deviation (1 / Φ⁻¹(¾)).
 MAD_TO_SD = 1.4826
@@ -20,6 +20,16 @@ def median(values: Iterable[float]) -> float:
     ordered = sorted(values)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def usual_range(ordered: Sequence[float]) -> tuple[float, float]:
+    """The 2nd and the 98th percentile of sorted values: what one outlier does not move.
+
+    Raises:
+        IndexError: there is no value.
+    """
+    last = len(ordered) - 1
+    return ordered[int(0.02 * last)], ordered[math.ceil(0.98 * last)]
 
 
 def noise_of_bends(bend: float) -> float:

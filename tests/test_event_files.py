@@ -21,7 +21,7 @@ from tensorboard.util import tensor_util
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import LossDoctorError, NothingToAnalyse
-from lossdoctor.readers.event_files import EventFile, Point, column, tag_of
+from lossdoctor.readers.event_files import EventFile, Point, column
 
 
 def write(folder: Path, points: list[Point]) -> Path:
@@ -193,10 +193,20 @@ def test_without_tensorboard_it_is_said_what_to_install(tmp_path: Path, monkeypa
         load(path)
 
 
-@pytest.mark.parametrize("name", ["loss", "grad_norm", "eval_loss", "eval_news_loss", "test_loss", "rewards/chosen"])
-def test_a_column_has_one_tag(name: str) -> None:
-    """Names are translated both ways."""
-    assert column(tag_of(name)) == name
+@pytest.mark.parametrize(
+    ("tag", "name"),
+    [
+        ("train/loss", "loss"),
+        ("train/grad_norm", "grad_norm"),
+        ("eval/loss", "eval_loss"),
+        ("eval/news_loss", "eval_news_loss"),
+        ("test/loss", "test_loss"),
+        ("train/rewards/chosen", "rewards/chosen"),
+    ],
+)
+def test_a_tag_has_the_name_of_its_column(tag: str, name: str) -> None:
+    """What the Trainer's callback writes under a prefix is called as in the log itself."""
+    assert column(tag) == name
 
 
 @pytest.mark.slow

@@ -155,13 +155,6 @@ def column(tag: str) -> str:
     return tag
 
 
-def tag_of(name: str) -> str:
-    """The tag that the Trainer's callback writes a column under."""
-    return next(
-        (prefix + name[len(start) :] for prefix, start in PREFIXES.items() if start and name.startswith(start)), f"train/{name}"
-    )
-
-
 def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
     """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
     step: int | None = None

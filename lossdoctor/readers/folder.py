@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from lossdoctor.model import Checkpoint, LossDoctorError
 from lossdoctor.rotation import ASIDE
@@ -55,25 +57,37 @@ def newest_log(folder: Path) -> Path:
     Raises:
         LossDoctorError: there is none; runs further down are named.
     """
-    runs = [run for run in (folder, *folder.glob(f"{RUNS}/*")) if event_files(run)]
-    events = max(runs, key=_written, default=None)
+    events = newest_run((folder, *folder.glob(f"{RUNS}/*")))
     try:
         state = newest_state(folder)
     except LossDoctorError:
         if events is not None:
-            return events
+            return events.folder
         if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
-            some = ", ".join(below[:5]) + (" …" if len(below) > 5 else "")
-            raise LossDoctorError(f"{folder} holds the event files of several runs: {some}; name one, or {folder}/*") from None
+            several = f"{folder} holds the event files of several runs: {_some(below)}; name one, or {folder}/*"
+            raise LossDoctorError(several) from None
         raise
-    if events is not None and _written(events) > state.stat().st_mtime + LATER and find_spec("tensorboard"):
-        return events
+    if events is not None and events.written > state.stat().st_mtime + LATER and find_spec("tensorboard"):
+        return events.folder
     return state
 
 
-def _written(run: Path) -> float:
-    """When the event files of a run were last written to."""
-    return max(file.stat().st_mtime for file in event_files(run))
+class EventFolder(NamedTuple):
+    """A folder of event files, and when one of them was last written to, in seconds since 1970."""
+
+    written: float
+    folder: Path
+
+
+def newest_run(folders: Iterable[Path]) -> EventFolder | None:
+    """The one of these folders whose event files were written last; None where none has any."""
+    found = ((event_files(folder), folder) for folder in folders)
+    runs = (EventFolder(max(file.stat().st_mtime for file in files), folder) for files, folder in found if files)
+    return max(runs, default=None)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
 
 
 def newest_state(folder: Path) -> Path:
@@ -92,8 +106,9 @@ def newest_state(folder: Path) -> Path:
     states = [*folder.glob(f"*/{STATE}"), *folder.glob(f"*/checkpoint-*/{STATE}")]
     runs = sorted({output_folder(state).name for state in states})
     if runs:
-        some = ", ".join(runs[:5]) + (" …" if len(runs) > 5 else "")
-        raise LossDoctorError(f"{folder} holds no {STATE} itself, but these folders in it do: {some}; name one, or {folder}/*")
+        raise LossDoctorError(
+            f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; name one, or {folder}/*"
+        )
     raise LossDoctorError(
         f"{folder} holds no {STATE}, no checkpoint-N folder with one and no event files; a Trainer's output folder was expected"
     )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lossdoctor.model import RANK, Report, Symptom
 from lossdoctor.pace import Progress, clock
+from lossdoctor.reports import panels
 from lossdoctor.reports.spark import sparkline
 from lossdoctor.reports.terminal_chart import Series, chart, short
 from lossdoctor.reports.text import STYLES, brief
@@ -36,9 +37,9 @@ def screen(report: Report, progress: Progress, *, width: int, height: int, foot:
     """What fits into `height` lines of `width` columns: where the run is, the verdict and what to change, the charts, `foot`."""
     head = [*_head(report, progress, width), *_named(report, width)]
     advice = _advice(report, width, color)
-    room = height - len(head) - bool(foot)
-    shown = _fitting(advice, max(3, room - _wanted(report, width)), report.run.path, width)
-    charts = _charts(report, width, room - len(shown))
+    room, series = height - len(head) - bool(foot), _series(report)
+    shown = _fitting(advice, max(3, room - _wanted(len(series), width)), report.run.path, width)
+    charts = _charts(report, series, width, room - len(shown))
     last = [Text(foot, "dim", no_wrap=True)] if foot else []
     whole = Text("\n").join([*head[:2], *shown, *charts, *head[2:], *last][:height])
     whole.no_wrap, whole.overflow = True, "crop"
@@ -138,16 +139,10 @@ def _told(report: Report) -> list[Symptom]:
     return [symptom for symptom in report.symptoms if symptom.severity != "info" and symptom.open]
 
 
-def _points(report: Report) -> dict[str, list[tuple[int, float]]]:
+def _points(report: Report) -> dict[str, Sequence[tuple[int, float]]]:
     """The points of each series by the name it has here; of several evaluation sets the first counts."""
-    found: dict[str, list[tuple[int, float]]] = {name: [] for _, _, name, _ in SERIES}
-    evaluated = next((n for r in report.records if r.kind == "eval" for n in r.values if n.endswith("_loss")), "eval_loss")
-    for record in report.records:
-        for column, kind, name, _ in SERIES:
-            column = evaluated if kind == "eval" else column
-            if record.kind == kind and column in record.values:
-                found[name].append((record.step, record.values[column]))
-    return {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
+    evaluated = next(iter(panels.evaluations(report)), "eval_loss")
+    return {name: panels.points(report, evaluated if kind == "eval" else column) for column, kind, name, _ in SERIES}
 
 
 def _series(report: Report) -> list[Series]:
@@ -163,15 +158,13 @@ def _series(report: Report) -> list[Series]:
     return found
 
 
-def _wanted(report: Report, width: int) -> int:
+def _wanted(count: int, width: int) -> int:
     """The lines that the charts need to be legible; what to change gets the rest."""
-    count = len(_series(report))
     rows = (count + 1) // 2 if width >= TWO_ABREAST else 1
     return rows * (LOWEST + AROUND) + (0 if width >= TWO_ABREAST else max(0, count - 1)) + 1
 
 
-def _charts(report: Report, width: int, room: int) -> list[Text]:
-    series = _series(report)
+def _charts(report: Report, series: Sequence[Series], width: int, room: int) -> list[Text]:
     if not series or room < 2:
         return []
     steps = (report.first_step or 0, max(report.last_step or 0, (report.first_step or 0)))

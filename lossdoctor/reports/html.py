@@ -124,9 +124,9 @@ def _findings(report: Report) -> str:
         badge = element("span", str(number or "·"), kind=f"number {symptom.severity if number else 'ink'}")
         said = element("div", element("strong", text(symptom.slug)), ": ", text(words.what_was_seen(symptom)))
         items.append(element("li", badge, said))
-    if more := len(shown) - MOST_FINDINGS:
+    if (more := len(shown) - MOST_FINDINGS) > 0:
         kinds = ", ".join(sorted({symptom.slug for symptom in shown[MOST_FINDINGS:]}))
-        items += [element("li", element("span", "…"), text(f"and {more} more: {kinds}"))] if more > 0 else []
+        items.append(element("li", element("span", "…"), text(f"and {more} more: {kinds}")))
     return element("ul", *items, kind="findings")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from lossdoctor.model import RANK, Report
+from lossdoctor.model import RANK, Report, fails
 from lossdoctor.registry import all_detectors
 from lossdoctor.reports import words
 from lossdoctor.reports.text import brief
@@ -43,7 +43,7 @@ def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
     for slug in sorted({*all_detectors(), *seen}):
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=slug)
         symptom = seen.get(slug)
-        if symptom is not None and symptom.identity in alarming and _fails(symptom.severity, fail_on):
+        if symptom is not None and symptom.identity in alarming and fails(symptom.severity, fail_on):
             ElementTree.SubElement(case, "failure", message=_clean(symptom.message), type=symptom.severity)
         elif symptom is not None:
             ElementTree.SubElement(case, "system-out").text = _clean(words.what_was_seen(symptom))
@@ -58,14 +58,10 @@ def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
 def _verdict(suite: ElementTree.Element, name: str, report: Report, fail_on: str) -> None:
     case = ElementTree.SubElement(suite, "testcase", classname=name, name="verdict")
     told = _clean(brief(report, color=False, width=100).strip())
-    if _fails(report.verdict, fail_on):
+    if fails(report.verdict, fail_on):
         ElementTree.SubElement(case, "failure", message=_clean(words.verdict(report)), type=report.verdict).text = told
     else:
         ElementTree.SubElement(case, "system-out").text = told
-
-
-def _fails(severity: str, fail_on: str) -> bool:
-    return fail_on != "never" and RANK.get(severity, -1) >= RANK[fail_on]
 
 
 def _clean(said: str) -> str:

@@ -9,6 +9,7 @@ from math import ceil, floor, isfinite, log10
 
 from lossdoctor.model import Report
 from lossdoctor.probe_columns import LOSS_SCALE
+from lossdoctor.stats import usual_range
 
 Point = tuple[int, float]
 
@@ -72,7 +73,7 @@ class Panel:
 def panels(report: Report) -> list[Panel]:
     """Loss and evaluation loss, gradient norm, learning rate, loss scale, reward: as far as they were logged."""
     found = [
-        _panel("loss", [("train", "loss"), *((_short(name), name) for name in _evaluations(report))], report),
+        _panel("loss", [("train", "loss"), *((_short(name), name) for name in evaluations(report))], report),
         _panel("gradient norm", [("gradient norm", "grad_norm")], report),
         _panel("learning rate", [("learning rate", "learning_rate")], report),
         _panel("loss scale", [("loss scale", "loss_scale"), ("loss scale", LOSS_SCALE)], report),
@@ -113,7 +114,7 @@ def round_values(low: float, high: float, wanted: int) -> list[float]:
     return [round(unit * times, 12) for times in range(ceil(low / unit - 1e-9), floor(high / unit + 1e-9) + 1)]
 
 
-def _evaluations(report: Report) -> list[str]:
+def evaluations(report: Report) -> list[str]:
     """Columns of evaluation losses, as of several evaluation sets."""
     names = dict.fromkeys(name for record in report.records if record.kind == "eval" for name in record.values)
     return [name for name in names if name.startswith("eval_") and name.endswith("loss")][:4]
@@ -124,7 +125,7 @@ def _short(name: str) -> str:
 
 
 def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Panel | None:
-    lines = [Line(name, column, _points(report, column)) for name, column in wanted]
+    lines = [Line(name, column, points(report, column)) for name, column in wanted]
     drawn = tuple(line for line in lines if len(line.points) >= FEWEST_POINTS)
     finite = sorted(min(HUGE, max(-HUGE, value)) for line in drawn for _, value in line.points if isfinite(value))
     if not drawn or not finite:
@@ -133,7 +134,8 @@ def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Pan
     return Panel(title, drawn, _scale(finite, LOG_FROM.get(title)), columns)
 
 
-def _points(report: Report, column: str) -> tuple[Point, ...]:
+def points(report: Report, column: str) -> tuple[Point, ...]:
+    """What was logged in a column, by step."""
     found = [(r.step, r.values[column]) for r in report.records if column in r.values and r.kind != "summary"]
     return tuple(sorted(found, key=lambda point: point[0]))
 
@@ -143,7 +145,7 @@ def _scale(finite: list[float], log_from: float | None) -> Scale:
     low, high = finite[0], finite[-1]
     if log_from and low > 0 and high / low > log_from:
         return Scale(low / 1.2, high * 1.2, log=True)
-    usual_low, usual_high = finite[int(0.02 * (len(finite) - 1))], finite[ceil(0.98 * (len(finite) - 1))]
+    usual_low, usual_high = usual_range(finite)
     usual = usual_high - usual_low
     if usual > 0:
         low, high = max(low, usual_low - BEYOND * usual), min(high, usual_high + BEYOND * usual)

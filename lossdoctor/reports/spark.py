@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, isfinite
+from math import isfinite
 
-from lossdoctor.stats import median
+from lossdoctor.stats import median, usual_range
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 NOT_FINITE = "×"
@@ -22,8 +22,7 @@ def sparkline(points: Sequence[tuple[int, float]], width: int) -> tuple[str, lis
         return "", []
     groups = [points[i * len(points) // count : (i + 1) * len(points) // count] for i in range(count)]
     finite = sorted(v for _, v in points if isfinite(v))
-    low = finite[int(0.02 * (len(finite) - 1))] if finite else 0.0
-    high = finite[ceil(0.98 * (len(finite) - 1))] if finite else 0.0
+    low, high = usual_range(finite) if finite else (0.0, 0.0)
     return "".join(_block([v for _, v in g], low, high) for g in groups), [g[-1][0] for g in groups]
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lossdoctor import disagreements
 from lossdoctor.model import Diagnosis, Remedy, Report, Run
-from lossdoctor.reports import words
+from lossdoctor.reports import panels, words
 from lossdoctor.reports.spark import sparkline
 from lossdoctor.reports.words import MARKS
 
@@ -122,7 +122,7 @@ def _verdict(report: Report) -> Text:
 
 
 def _curve(report: Report, width: int) -> Iterator[Text]:
-    points = [(r.step, r.values["loss"]) for r in report.records if r.kind == "train" and "loss" in r.values]
+    points = panels.points(report, "loss")
     if len(points) < 3:
         return
     first, last = f"  loss {points[0][1]:.4g} ", f" {points[-1][1]:.4g}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossdoctor import slips
-from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Suggestion, Symptom
+from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Suggestion, Symptom, surely_expected
 
 MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
 #: Candidates shown with all they have, where a page is short; the others get one line.
@@ -40,7 +40,7 @@ def candidates(report: Report) -> Iterator[Candidate]:
         one = Candidate(place, diagnosis, ())
         fresh = [remedy for remedy in diagnosis.remedies if not _told(remedy, told)] if one.in_full and one.likely else []
         told += fresh
-        yield Candidate(place, diagnosis, tuple(fresh))
+        yield replace(one, remedies=tuple(fresh))
 
 
 def _told(remedy: Remedy, told: Sequence[Remedy]) -> bool:
@@ -78,7 +78,7 @@ def seen(report: Report) -> list[Symptom]:
 
 def alarming(report: Report) -> list[Symptom]:
     """The symptoms to mark on a chart, in the order they began: warnings and worse, unless they are surely as expected."""
-    normal = {s.identity for d in report.diagnoses if d.normal and d.confidence == "high" for s in d.because}
+    normal = surely_expected(report.diagnoses)
     return [s for s in report.symptoms if s.severity != "info" and s.identity not in normal]
 
 
@@ -184,28 +184,29 @@ def sentence(words: str) -> str:
 
 
 def settings(remedy: Remedy, run: Run) -> list[str]:
-    """The settings of a remedy, one a line to paste; `was → is` where the facts say what it was."""
-    lines = []
-    for setting, new in remedy.settings.items():
-        before = run.get(setting)
-        known = isinstance(before, (bool, int, float)) and before != new
-        lines.append(f"{setting}: {value(before)} → {value(new)}" if known else f"{setting}: {value(new)}")
-    return lines
+    """The settings of a remedy, one a line; `was → is` where the facts say what it was."""
+    return [f"{name}: " + ("" if was is None else f"{value(was)} → ") + value(new) for name, was, new in _changes(remedy, run)]
 
 
 def to_paste(remedy: Remedy, run: Run) -> list[str]:
     """The same as YAML that can be pasted as it stands: what it was is a comment."""
-    lines = []
-    for setting, new in remedy.settings.items():
-        before = run.get(setting)
-        known = isinstance(before, (bool, int, float)) and before != new
-        lines.append(f"{setting}: {value(new)}" + (f"  # so far {value(before)}" if known else ""))
-    return lines
+    return [_line(name, was, new) for name, was, new in _changes(remedy, run)]
 
 
 def change(setting: str, suggestion: Suggestion) -> str:
     """A suggestion likewise."""
-    return f"{setting}: {value(suggestion.value)}" + ("" if suggestion.was is None else f"  # so far {value(suggestion.was)}")
+    return _line(setting, suggestion.was, suggestion.value)
+
+
+def _line(setting: str, was: Any, new: Any) -> str:
+    return f"{setting}: {value(new)}" + ("" if was is None else f"  # so far {value(was)}")
+
+
+def _changes(remedy: Remedy, run: Run) -> Iterator[tuple[str, Any, Any]]:
+    """Each setting with what it was and the new value; what it was is None unless it is known, plain and another one."""
+    for setting, new in remedy.settings.items():
+        was = run.get(setting)
+        yield setting, was if isinstance(was, (bool, int, float)) and was != new else None, new
 
 
 def value(given: Any) -> str:

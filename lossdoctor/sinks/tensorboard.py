@@ -17,7 +17,7 @@ from lossdoctor.engine import Event
 from lossdoctor.mark_events import LIVE, append, described, new_file, restart, scalars, summary
 from lossdoctor.model import RANK, Report
 from lossdoctor.readers.event_files import EventFile, Point
-from lossdoctor.readers.folder import RUNS, event_files
+from lossdoctor.readers.folder import RUNS, event_files, newest_run
 from lossdoctor.reports import words
 from lossdoctor.sinks.console import write
 
@@ -52,8 +52,7 @@ class TensorBoard:
             for tag in dict.fromkeys(dot.tag for dot in fresh):
                 self._add(kind, tag, [dot for dot in fresh if dot.tag == tag], report)
             self._identities |= {dot.symptom.identity for dot in fresh}
-        latest = max((points[-1].wall_time for points in drawn.values() if points), default=None)
-        self._write("", [summary(report, latest)])
+        self._write("", [summary(report, drawn)])
         if not self._told:
             self._told = True
             write(f"lossdoctor: marked in TensorBoard: {address()}")
@@ -93,15 +92,10 @@ def folder_of(args: Any, trainer: Any) -> Path | None:
     places = [getattr(writer, "log_dir", None) or getattr(writer, "logdir", None) for writer in writers]
     if not places and trainer is None and "tensorboard" in (getattr(args, "report_to", None) or ()):
         stated = os.environ.get("TENSORBOARD_LOGGING_DIR") or getattr(args, "logging_dir", None)
-        places = [stated or _newest_run(Path(args.output_dir or "."))]
+        newest = newest_run(Path(args.output_dir or ".").glob(f"{RUNS}/*"))  # the Trainer's callback has just begun it
+        places = [stated or (newest and newest.folder)]
     local = [place for place in places if place and "://" not in str(place)]
     return Path(local[0]) if local else None
-
-
-def _newest_run(output: Path) -> Path | None:
-    """The run folder that was begun last: the Trainer's callback has just made its own."""
-    runs = [run for run in output.glob(f"{RUNS}/*") if event_files(run)]
-    return max(runs, key=lambda run: run.stat().st_mtime, default=None)
 
 
 def address(tag: str = MAIN) -> str:
