@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import time
@@ -19,6 +20,7 @@ FOLDER, SUFFIX = "lossdoctor", ".lossdoctor"
 #: Likewise, of a callback that may still be writing.
 LIVE = f".live{SUFFIX}"
 TEXT_TAG = "lossdoctor/findings"
+_FILES = itertools.count()
 #: More findings than this are only counted in the description of a chart.
 DESCRIBED = 20
 
@@ -38,8 +40,12 @@ def marks(report: Report, drawn: Curves) -> dict[str, list[Any]]:
 
 
 def new_file(folder: Path, kind: str, suffix: str = SUFFIX) -> Path:
-    """The name of a file in a sub-run; names rise with time, since TensorBoard reads them in their order."""
-    return folder / FOLDER / kind / f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}{suffix}"
+    """The name of a file in a sub-run; names rise with time, since TensorBoard reads them in their order.
+
+    The last number keeps two trainings of one process apart that begin in the same second.
+    """
+    begun = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_FILES):06d}"
+    return folder / FOLDER / kind / f"events.out.tfevents.{begun}{suffix}"
 
 
 def append(path: Path, events: Iterable[Any]) -> None:
