@@ -323,7 +323,7 @@ def _code(reports: Iterable[Report], fail_on: str) -> int:
 
 def _suggest(report: Report, file: str) -> None:
     if not report.suggestions:
-        _complain(f"no setting to suggest for {report.run.path or 'this run'}: {file} is not written")
+        _complain(f"no setting to suggest for {report.run.title or 'this run'}: {file} is not written")
         return
     from lossdoctor import suggest
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import isfinite, nan
 
 from lossdoctor.model import Report, Symptom
-from lossdoctor.readers.event_files import Point, column
+from lossdoctor.readers.column_names import column
+from lossdoctor.readers.event_files import Point
 from lossdoctor.reports import words
 from lossdoctor.stats import median, usual_range
 

@@ -79,6 +79,7 @@ class Run:
 
     path: str = ""
     kind: str = ""
+    name: str = ""  # which one, where a source holds several runs
     facts: Mapping[str, Fact] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
     notes: tuple[str, ...] = ()
@@ -88,6 +89,11 @@ class Run:
     configurations: tuple[Mapping[str, Fact], ...] = ()  # what each configuration that the user named states, the oldest first
     watched: Mapping[str, int] = field(default_factory=dict)  # what live instruments see, from which step on: see `probe_columns`
     unseen: tuple[NotJudged, ...] = ()  # what they could not see, and why
+
+    @property
+    def title(self) -> str:
+        """Where the run is from, and which one of several there; nothing where that is not known."""
+        return f"{self.path} [{self.name}]" if self.path and self.name else self.path or self.name
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of a fact by its canonical name, or `default` where it is not known."""
@@ -406,7 +412,7 @@ class Report:
 
     def __repr__(self) -> str:
         seen = ", ".join(dict.fromkeys(symptom.slug for symptom in self.symptoms)) or "nothing seen"
-        return f"<Report on {self.run.path or 'a run'}: {self.verdict}, {self.rows:,} rows; {seen}>"
+        return f"<Report on {self.run.title or 'a run'}: {self.verdict}, {self.rows:,} rows; {seen}>"
 
     def __str__(self) -> str:
         """The report as text, as the command line prints it."""

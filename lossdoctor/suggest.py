@@ -52,7 +52,7 @@ def render(report: Report) -> str:
 def _header(report: Report) -> Iterator[str]:
     cause = report.leading
     yield MARK
-    yield from _comment(f"run: {report.run.path or 'not known'} ({report.rows:,} rows)")
+    yield from _comment(f"run: {report.run.title or 'not known'} ({report.rows:,} rows)")
     yield f"# verdict: {report.verdict}"
     if cause is not None:
         yield from _comment(f"cause: {cause.title} ({cause.slug}), {cause.confidence} confidence")

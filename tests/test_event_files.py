@@ -21,7 +21,8 @@ from tensorboard.util import tensor_util
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import LossDoctorError, NothingToAnalyse
-from lossdoctor.readers.event_files import EventFile, Point, column
+from lossdoctor.readers.column_names import column
+from lossdoctor.readers.event_files import EventFile, Point
 
 
 def write(folder: Path, points: list[Point]) -> Path:

@@ -20,7 +20,8 @@ from lossdoctor.readers import Source, read_file, trainer_stdout
 
 #: What four Trainers printed whose loss becomes NaN after step 22, and the states that they saved; `buffered` was printed by
 #: a Python that keeps what it prints until a block is full, with its bars on another stream.
-PRINTED = ROOT / "tests" / "printed"
+PRINTED = ROOT / "tests" / "logs" / "trainer_stdout"
+SAVED = PRINTED.parent / "trainer_state"
 RUNS = ("version_4_44", "version_4_57", "version_5", "buffered")
 ROW = {"loss": 2.5, "grad_norm": 1.25, "learning_rate": 5e-05, "epoch": 0.5}
 
@@ -70,7 +71,7 @@ def first_cause(report: Report) -> str | None:
 @pytest.mark.parametrize("name", RUNS)
 def test_what_was_printed_has_the_steps_of_what_was_saved(name):
     """Each row has the kind and the step that the Trainer's own state gives it, and the total is a fact."""
-    (shown,), (saved,) = load(PRINTED / f"{name}.log"), load(PRINTED / f"{name}.json")
+    (shown,), (saved,) = load(PRINTED / f"{name}.log"), load(SAVED / f"{name}.json")
     assert [(r.step, r.kind) for r in shown.records] == [(r.step, r.kind) for r in saved.records]
     for one, other in zip(shown.records, saved.records, strict=True):
         assert one.values.get("loss", 0.0) == pytest.approx(other.values.get("loss", 0.0), rel=1e-3, nan_ok=True)
@@ -80,7 +81,7 @@ def test_what_was_printed_has_the_steps_of_what_was_saved(name):
 @pytest.mark.parametrize("name", RUNS)
 def test_what_was_printed_is_judged_like_what_was_saved(name):
     """Verdict, symptoms and the first cause are the same."""
-    (shown,), (saved,) = analyze(PRINTED / f"{name}.log"), analyze(PRINTED / f"{name}.json")
+    (shown,), (saved,) = analyze(PRINTED / f"{name}.log"), analyze(SAVED / f"{name}.json")
     assert (shown.verdict, slugs(shown), first_cause(shown)) == (saved.verdict, slugs(saved), first_cause(saved))
     assert shown.verdict == "critical"
 

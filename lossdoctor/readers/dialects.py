@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Protocol, cast
 
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import event_files, json_lines, trainer_state, trainer_stdout
 from lossdoctor.readers.source import Source
 
 
@@ -19,7 +20,13 @@ class Dialect(Protocol):
         """The runs in it."""
 
 
-DIALECTS: tuple[Dialect, ...] = (event_files, trainer_state, json_lines, trainer_stdout)
+#: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
+DIALECTS = ("event_files", "trainer_state", "json_lines", "trainer_stdout")
+
+
+def dialects() -> Iterator[Dialect]:
+    """The module of every dialect, in the order in which they are tried."""
+    return (cast(Dialect, import_module(f"lossdoctor.readers.{name}")) for name in DIALECTS)
 
 
 def read_file(source: Source) -> list[Log]:
@@ -29,7 +36,7 @@ def read_file(source: Source) -> list[Log]:
         LossDoctorError: no dialect recognises the content, or the one that does cannot read it.
         NothingToAnalyse: it is a log without a row.
     """
-    for dialect in DIALECTS:
+    for dialect in dialects():
         if dialect.recognise(source):
             return dialect.read(source)
     raise LossDoctorError(
@@ -39,6 +46,10 @@ def read_file(source: Source) -> list[Log]:
 
 
 def _describe(source: Source) -> str:
+    if source.folder is not None:
+        return "a folder without a log"
+    if source.magic:
+        return "a binary file that no reader knows"
     text = source.text.strip()
     if text[:1] == "{":
         if text[-1:] != "}":

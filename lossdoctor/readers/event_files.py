@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.readers.column_names import column
 from lossdoctor.readers.folder import event_files
 from lossdoctor.readers.rows import SUMMARY, records
 from lossdoctor.readers.source import EVENT_FILE, Source
@@ -19,15 +20,6 @@ KIND = "event_files"
 HEADER, FOOTER = 12, 4
 #: A longer record holds pictures or a graph, and no scalar.
 LARGEST_RECORD = 16 * 1024 * 1024
-#: What the Trainer's callback puts before the names of its columns, and what the columns are called in the log itself.
-PREFIXES = {"train/": "", "eval/": "eval_", "test/": "test_"}
-#: Tags that scripts without the Trainer's callback use for the same.
-USUAL = {
-    **dict.fromkeys(("Loss/train", "loss/train", "Train/Loss", "Train/loss", "training_loss"), "loss"),
-    **dict.fromkeys(
-        ("val_loss", "val/loss", "validation_loss", "Loss/val", "loss/val", "Loss/valid", "Loss/eval", "loss/eval"), "eval_loss"
-    ),
-}
 #: Text summaries of the Trainer's callback, as JSON: the arguments, and the model's configuration.
 CONFIGURATIONS = ("args/text_summary", "model_config/text_summary", "args", "model_config")
 
@@ -124,7 +116,9 @@ def _number(tensor: Any) -> float | None:
 
 
 def recognise(source: Source) -> bool:
-    """The mark of the first record."""
+    """The mark of the first record, or a folder with such files."""
+    if source.folder is not None:
+        return bool(event_files(source.folder))
     return EVENT_FILE in source.magic
 
 
@@ -136,23 +130,13 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: no scalar is in it.
     """
     assert source.path is not None
-    opened = [EventFile(path) for path in (event_files(source.path) if source.path.is_dir() else [source.path])]
+    opened = [EventFile(path) for path in (event_files(source.folder) if source.folder else [source.path])]
     rows = records(row for file in opened for row in as_rows(file.points()))
     notes = [f"{file.path.name}: {file.problem}" for file in opened if file.problem]
     if not rows.records:
         raise NothingToAnalyse(f"{source.name} has no scalar of a training: nothing to analyse")
     run = Run(kind=KIND, facts=_facts(opened), notes=(*notes, *rows.notes), resumed_at=rows.resumed_at)
     return [Log(run, tuple(rows.records))]
-
-
-def column(tag: str) -> str:
-    """The name that a scalar has in the log itself."""
-    if tag in USUAL:
-        return USUAL[tag]
-    for prefix, name in PREFIXES.items():
-        if tag.startswith(prefix):
-            return name + tag[len(prefix) :]
-    return tag
 
 
 def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
@@ -165,6 +149,8 @@ def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
         kind = "eval" if name.startswith(("eval_", "test_")) else "summary" if name.startswith((*SUMMARY, "train_")) else "train"
         if name == "epoch" and last:
             last.setdefault("epoch", _short(point.value))  # the Trainer ends each row with it
+            continue
+        if name == "step":  # the event has it
             continue
         if point.step != step or name in open_rows.get(kind, ()):
             yield from open_rows.values()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Run
-from lossdoctor.readers.rows import emptied, records
+from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
+from lossdoctor.readers.printed_lines import log
+from lossdoctor.readers.rows import emptied
 from lossdoctor.readers.source import Source
 
 KIND = "json_lines"
@@ -37,15 +39,15 @@ def read(source: Source) -> list[Log]:
     """
     if source.text.lstrip()[:1] == "[":
         array = _array(source)
-        count, notes, rows = len(array), [], records(emptied(array))
+        count, found = len(array), log(KIND, emptied(array))
     else:
         lines = _Lines(source.take())
-        rows = records(lines)
-        count, notes = lines.rows, lines.notes()
-    if not rows.records:
+        found = log(KIND, lines)
+        count = lines.rows
+        found = [replace(one, run=replace(one.run, notes=(*lines.notes(), *one.run.notes))) for one in found]
+    if not found:
         raise NothingToAnalyse(f"{source.name} has {count} rows without a number: nothing to analyse")
-    run = Run(kind=KIND, notes=(*notes, *rows.notes), resumed_at=rows.resumed_at, numbered=rows.numbered)
-    return [Log(run, tuple(rows.records))]
+    return found
 
 
 def _array(source: Source) -> list[Any]:

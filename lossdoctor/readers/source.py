@@ -12,19 +12,22 @@ LARGEST = 256 * 1024 * 1024
 HEAD = 4096
 #: Stands at the start of every event file of TensorBoard, in its first record.
 EVENT_FILE = b"brain.Event:"
+#: How the other binary files begin that a reader opens by itself: SQLite databases, and the files of W&B.
+OPENED_BY_READERS = (b"SQLite format 3\0", b":W&B")
 
 
 @dataclass
 class Source:
-    """A file of a sane size; `text` is all of it, until it is taken.
+    """A file of a sane size, or a folder; `text` is all of the file, until it is taken.
 
-    Of an event file of TensorBoard, or of a folder with such files, only the first bytes are here: it is read as it is parsed.
+    Of an event file of TensorBoard, a database or a W&B file only the first bytes are here, in `magic`: its reader opens it.
     """
 
     name: str
     path: Path | None
     text: str
     magic: bytes = b""
+    folder: Path | None = None
 
     @property
     def head(self) -> str:
@@ -37,18 +40,18 @@ class Source:
 
     @classmethod
     def open(cls, path: Path) -> Source:
-        """Reads a file, or what tells what a folder of event files is.
+        """Reads a file, or what tells what a binary file is; of a folder it reads nothing.
 
         Raises:
             LossDoctorError: it is missing, too large, empty, binary or a Git LFS pointer.
         """
         try:
             if path.is_dir():
-                return cls(str(path), path, "", EVENT_FILE)
+                return cls(str(path), path, "", folder=path)
             size = path.stat().st_size
             with path.open("rb") as file:
                 head = file.read(HEAD)
-                if EVENT_FILE in head[:64]:
+                if EVENT_FILE in head[:64] or head.startswith(OPENED_BY_READERS):
                     return cls(str(path), path, "", head)
                 _refuse_foreign(path, head, size)
                 data = head + file.read()

@@ -8,9 +8,11 @@ from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
-from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
+from lossdoctor.model import Fact, Log, NothingToAnalyse
+from lossdoctor.readers import stated
+from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
-from lossdoctor.readers.rows import number, records
+from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
 KIND = "trainer_stdout"
@@ -57,14 +59,16 @@ def read(source: Source) -> list[Log]:
     text = source.take()
     runs = _runs(_rows(text))
     torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
-    logs, begin = [], 0
-    for printed in runs:
-        stated = _stated(text, begin, printed[0].start)
+    found: list[Log] = []
+    begin = 0
+    for place, printed in enumerate(runs, 1):
+        said = {**_stated(text, begin, printed[0].start), **stated.facts(text, begin, printed[0].start)}
         begin = printed[-1].start
-        logs += _log(printed, stated, torn if printed is runs[-1] else 0, len(runs))
-    if not logs:
+        title = f"run {place} of {len(runs)}" if len(runs) > 1 else ""
+        found += _log(printed, said, torn if place == len(runs) else 0, title)
+    if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return logs
+    return found
 
 
 def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
@@ -82,21 +86,15 @@ def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
     return runs
 
 
-def _log(printed: list[Printed], stated: dict[str, Any], torn: int, of: int) -> list[Log]:
+def _log(printed: list[Printed], said: dict[str, Fact], torn: int, title: str) -> list[Log]:
     """One run; nothing where no row has a number."""
-    steps = number_steps(printed, stated.get("max_steps"), stated.get("num_train_epochs"))
-    found, notes, resumed_at, numbered = records(steps.rows)
-    if not found:
-        return []
-    notes += steps.notes
+    told = (said[name].value if name in said else None for name in ("max_steps", "num_train_epochs"))
+    steps = number_steps(printed, *told)
+    notes = list(steps.notes)
     if torn > 0:
         notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
-    if of > 1:
-        notes.append(f"one of {of} runs in this text")
-    facts = translate(stated, KIND)
-    if steps.total:
-        facts["max_steps"] = Fact(steps.total, KIND)
-    return [Log(Run(kind=KIND, facts=facts, notes=tuple(notes), resumed_at=resumed_at, numbered=numbered), tuple(found))]
+    total = {"max_steps": Fact(steps.total, KIND)} if steps.total else {}
+    return log(KIND, steps.rows, {**said, **total}, notes, title)
 
 
 def _rows(text: str) -> Iterator[Printed]:
@@ -152,5 +150,6 @@ def _told(values: dict[str, Any]) -> bool:
     return any(number(values[name]) is not None for name in told)
 
 
-def _stated(text: str, begin: int, end: int) -> dict[str, Any]:
-    return {STATED[name]: int(value.replace(",", "") or 0) for name, value in STATEMENT.findall(text, begin, end)}
+def _stated(text: str, begin: int, end: int) -> dict[str, Fact]:
+    found = {STATED[name]: int(value.replace(",", "") or 0) for name, value in STATEMENT.findall(text, begin, end)}
+    return translate(found, KIND)

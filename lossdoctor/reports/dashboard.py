@@ -38,7 +38,7 @@ def screen(report: Report, progress: Progress, *, width: int, height: int, foot:
     head = [*_head(report, progress, width), *_named(report, width)]
     advice = _advice(report, width, color)
     room, series = height - len(head) - bool(foot), _series(report)
-    shown = _fitting(advice, max(3, room - _wanted(len(series), width)), report.run.path, width)
+    shown = _fitting(advice, max(3, room - _wanted(len(series), width)), report.run.title, width)
     charts = _charts(report, series, width, room - len(shown))
     last = [Text(foot, "dim", no_wrap=True)] if foot else []
     whole = Text("\n").join([*head[:2], *shown, *charts, *head[2:], *last][:height])
@@ -88,7 +88,7 @@ def _eta(progress: Progress, now: float | None) -> str:
 
 def _head(report: Report, progress: Progress, width: int) -> list[Text]:
     """Two lines: the path with the steps, or what fits of them; and a bar with the time that is left."""
-    path, steps = report.run.path, _steps(report, progress)
+    path, steps = report.run.title, _steps(report, progress)
     if progress.epoch:
         steps += f", epoch {progress.epoch:.3g}"
     room = width - len(steps) - 2

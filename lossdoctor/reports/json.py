@@ -35,7 +35,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     """One report as plain values."""
     places = {s.identity: place for place, s in enumerate(report.symptoms)}
     return {
-        "source": {"path": report.run.path, "kind": report.run.kind},
+        "source": {"path": report.run.path, "kind": report.run.kind, **({"name": report.run.name} if report.run.name else {})},
         "run": {
             "rows": report.rows,
             "first_step": report.first_step,

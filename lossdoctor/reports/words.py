@@ -99,7 +99,7 @@ def extent(report: Report) -> str:
 
 def name(report: Report) -> str:
     """What the run is called."""
-    return report.run.path or "this run"
+    return report.run.title or "this run"
 
 
 def shared(reports: Sequence[Report]) -> str:
@@ -110,7 +110,7 @@ def shared(reports: Sequence[Report]) -> str:
 
 def below(report: Report, folder: str) -> str:
     """What a run is called in a table under that folder."""
-    return (report.run.path[len(folder) :].lstrip("/\\") if folder else report.run.path) or name(report)
+    return (report.run.title[len(folder) :].lstrip("/\\") if folder else report.run.title) or name(report)
 
 
 def verdict(report: Report) -> str:

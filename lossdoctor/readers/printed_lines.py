@@ -1,0 +1,106 @@
+"""What the readers of printed text share: lines of any length, rows that are split into runs, and the logs made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
+from lossdoctor.readers import stated
+from lossdoctor.readers.rows import number, records
+
+#: A longer line is no row of a log: somebody printed a tensor, or a whole data set.
+LONGEST = 20_000
+#: Ends a line on a terminal; a bar that is drawn anew returns to its start.
+_END = re.compile(r"[\r\n]")
+COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+
+
+class Line(NamedTuple):
+    """A line without its end and without colours, and where it begins in the text."""
+
+    start: int
+    text: str
+
+
+class Row(NamedTuple):
+    """A row of a log as it was printed: its columns under the Trainer's names, and where it begins in the text."""
+
+    start: int
+    values: Mapping[str, Any]
+
+
+def lines(text: str) -> Iterator[Line]:
+    """The lines that are not blank, one at a time: never all lines of a huge text at once."""
+    start = 0
+    while start < len(text):
+        match = _END.search(text, start)
+        end = match.start() if match else len(text)
+        if start < end <= start + LONGEST:
+            line = text[start:end]
+            yield Line(start, COLOURS.sub("", line) if "\x1b" in line else line)
+        start = end + 1
+
+
+def logs(
+    kind: str,
+    name: str,
+    text: str,
+    rows: Iterable[Row],
+    known: Mapping[str, Fact] | None = None,
+    notes: Sequence[str] = (),
+) -> list[Log]:
+    """One log for each run among the rows, with the settings that stand in the text before it.
+
+    Raises:
+        NothingToAnalyse: there is not one number in the rows.
+    """
+    found: list[Log] = []
+    several = runs(rows)
+    before = 0
+    for place, run in enumerate(several, 1):
+        facts = {**stated.facts(text, before, run[0].start), **(known or {})}
+        before = run[-1].start
+        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
+        found += log(kind, (row.values for row in run), facts, notes, title)
+    if not found:
+        raise NothingToAnalyse(f"{name} has rows without a number: nothing to analyse")
+    return found
+
+
+def log(
+    kind: str,
+    rows: Iterable[Mapping[str, Any]],
+    facts: Mapping[str, Fact] | None = None,
+    notes: Sequence[str] = (),
+    title: str = "",
+) -> list[Log]:
+    """The log of one run; nothing where no row has a number. `title` tells it from the others of the same source."""
+    made = records(rows)
+    if not made.records:
+        return []
+    run = Run(
+        kind=kind,
+        name=title,
+        facts=facts or {},
+        notes=(*notes, *made.notes),
+        resumed_at=made.resumed_at,
+        numbered=made.numbered,
+    )
+    return [Log(run, tuple(made.records))]
+
+
+def runs(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each run: where training is back at the first step, it has begun anew. A later step is a resume."""
+    found: list[list[Row]] = []
+    first = last = None
+    for row in rows:
+        step = number(row.values.get("step")) if "loss" in row.values else None
+        if not found or (step is not None and first is not None and last is not None and step <= first and step < last):
+            found.append([])
+            first = last = None
+        if step is not None:
+            first, last = step if first is None else first, step
+        found[-1].append(row)
+    return found

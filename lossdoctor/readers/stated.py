@@ -1,0 +1,67 @@
+"""Settings that stand in the same text as the rows of a log: a dump of the arguments, a command line, a block of YAML or JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lossdoctor.facts import arguments_dump, command_line, config_file
+from lossdoctor.facts.canonical import canonical
+from lossdoctor.facts.files import parsed
+from lossdoctor.model import Fact, LossDoctorError
+
+SOURCE = "the same text"
+#: So many characters before the first row are looked at: a dump of all arguments has ten thousand.
+LONGEST = 60_000
+#: A block with fewer settings that are known may speak of anything.
+ENOUGH = 3
+#: Lines of YAML that belong together, each `name:` with or without a value, `- item`, or deeper.
+_BLOCK = re.compile(
+    r"(?:^[ \t]{0,20}(?:- |-?[ \t]{0,4}['\"]?[A-Za-z_][\w.-]{0,60}['\"]?:(?:[ \t]|$))[^\n]{0,400}\n?){3,400}", re.M
+)
+#: A JSON object over several lines.
+_OBJECT = re.compile(r"^[^\n{]{0,120}(\{[ \t]*\n)", re.M)
+MOST_BLOCKS = 40
+
+
+def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
+    """The settings in the part of a text that comes before the rows of a run; the later of two statements counts.
+
+    What the Trainer says of its arguments wins over a file that was printed, and that over the command line.
+    """
+    end = len(text) if end is None else end
+    part = text[max(begin, end - LONGEST) : end].replace("\r\n", "\n")
+    found: dict[str, Fact] = {}
+    if command_line.recognise(part):
+        found |= config_file.of_mapping(command_line.values(part), SOURCE)
+    for values in _blocks(part):
+        found |= config_file.of_mapping(values, SOURCE)
+    if arguments_dump.recognise(part):
+        found |= config_file.of_mapping(arguments_dump.values(part), SOURCE)
+    return found
+
+
+def _blocks(text: str) -> Iterator[dict[str, Any]]:
+    """Mappings with enough names that are settings."""
+    candidates = [match[0] for match, _ in zip(_BLOCK.finditer(text), range(MOST_BLOCKS), strict=False)]
+    candidates += [
+        object_
+        for match, _ in zip(_OBJECT.finditer(text), range(MOST_BLOCKS), strict=False)
+        if (object_ := _object(text, match.start(1)))
+    ]
+    for block in candidates:
+        try:
+            values = parsed(Path("block"), block)
+        except LossDoctorError:
+            continue
+        if isinstance(values, dict) and sum(canonical(str(name)) is not None for name in values) >= ENOUGH:
+            yield values
+
+
+def _object(text: str, start: int) -> str:
+    """The lines up to the bracket that closes the first one, by the indentation that printers of JSON keep."""
+    margin = re.match(r"[ \t]*", text[text.rfind("\n", 0, start) + 1 :])
+    close = text.find(f"\n{margin[0] if margin else ''}}}", start)
+    return text[start : close + 1] + "}" if close >= 0 else ""
