@@ -1,4 +1,4 @@
-"""Every dialect finds its own logs among those of all, and nobody else's: `tests/logs/<dialect>/` holds what each of them reads."""
+"""Every dialect finds its own logs among those of all, and nobody else's: `tests/logs/<dialect>/` has what each one reads."""
 
 from __future__ import annotations
 
