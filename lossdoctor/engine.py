@@ -121,17 +121,15 @@ class Engine:
             self._listeners[kind] = hear
         self._awake = self._listeners["train"]
 
-    def _audience(self, kind: str) -> list[Detector]:
-        """The detectors that must see this record: while all goes well, most of them sleep."""
-        if kind != "train":
-            return self._listeners[kind]
+    def _audience(self) -> list[Detector]:
+        """The detectors that must see this row of training: while all goes well, most of them sleep."""
         if not self.vitals.sound:
             self._sound_rows = 0
             self._awake = self._listeners["train"]
-        else:
-            self._sound_rows += 1
-            if self._sound_rows % NAP == 0:
-                self._awake = [d for d in self._listeners["train"] if not self._settled(d)]
+            return self._awake
+        self._sound_rows += 1
+        if self._sound_rows % NAP == 0:
+            self._awake = [d for d in self._listeners["train"] if not self._settled(d)]
         return self._awake
 
     def observe(self, record: Record) -> tuple[Symptom, ...]:
@@ -145,7 +143,7 @@ class Engine:
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
-        for detector in self._audience(record.kind):
+        for detector in self._audience() if record.kind == "train" else self._listeners[record.kind]:
             try:
                 symptom = detector.update(record, vitals)
                 if symptom is None or not (transition := self._note(_sound(symptom))):
@@ -170,7 +168,7 @@ class Engine:
         for detector in tuple(self.detectors):
             if type(detector).update is not Detector.update:
                 continue  # it follows the rows and tells of its symptoms itself
-            for symptom in self._continued(detector):
+            for symptom in self._continued(detector, over=False):
                 if symptom.severity != "info":
                     if transition := self._note(symptom):
                         changed.append((transition, symptom))
@@ -182,9 +180,9 @@ class Engine:
         self._looked = seen
         return changed
 
-    def _continued(self, detector: Detector) -> list[Symptom]:
+    def _continued(self, detector: Detector, over: bool = True) -> list[Symptom]:
         """The detector's last symptoms; one seen at an earlier look keeps the onset it was told with."""
-        symptoms = self._finished(detector)
+        symptoms = self._finished(detector, over)
         if not self._looked:
             return symptoms
         onsets = {identity[:2]: identity[2] for identity in self._looked}
@@ -197,9 +195,9 @@ class Engine:
             self._switch_off(detector, self.vitals.step, error)
             return True
 
-    def _finished(self, detector: Detector) -> list[Symptom]:
+    def _finished(self, detector: Detector, over: bool) -> list[Symptom]:
         try:
-            return [_sound(symptom) for symptom in detector.finish(self.vitals)]
+            return [_sound(symptom) for symptom in (detector.finish if over else detector.so_far)(self.vitals)]
         except Exception as error:
             self._switch_off(detector, self.vitals.step, error)
             return []

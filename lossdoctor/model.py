@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -269,10 +270,13 @@ class Outline:
     last_eval_step: int | None = None  # the last one with a finite loss
     eval_gap: int | None = None  # steps between the last two evaluations
     reward_nan: bool = False  # rewards, log probabilities or KL divergence of the last row are NaN
+    _there: dict[str, list[float]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def there(self, name: str) -> list[float]:
         """The values of a column of the table that were logged."""
-        return [value for value in self.table.get(name, ()) if value == value]
+        if name not in self._there:
+            self._there[name] = [value for value in self.table.get(name, ()) if value == value]
+        return self._there[name]
 
     @property
     def steps_per_epoch(self) -> float | None:
@@ -292,12 +296,12 @@ class Outline:
             return None
         return (self.first_loss - self.now) / abs(self.first_loss)
 
-    @property
+    @cached_property
     def peak_rate(self) -> float | None:
         """The highest learning rate of the log; None where none was logged above 0."""
         return max((rate for rate in self.there("rate") if rate > 0), default=None)
 
-    @property
+    @cached_property
     def typical_norm(self) -> float | None:
         """The middle one of all gradient norms; None where none was logged."""
         norms = sorted(self.there("norm"))

@@ -6,11 +6,13 @@ where a curve bends.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from math import exp, inf, isfinite, log, nan, sqrt
+from operator import mul, sub
+from typing import NamedTuple
 
 from lossdoctor.history import History
 from lossdoctor.stats import MAD_TO_SD, median
@@ -25,7 +27,6 @@ LATE = 0.4
 SURE = 1.645
 
 
-@dataclass(frozen=True)
 class Trend:
     """Changes are shares of the level at the start of what they cover; negative values are losses that fell.
 
@@ -33,62 +34,119 @@ class Trend:
     `late_change` is the change over the last 40 % of the rows, between `late_low` and `late_high` (90 %).
     `second_half` is the share of the whole descent that came in the second half of the optimizer's way (the sum of its
     learning rates), `second_half_drop` the fall in it, `second_half_sure` how many standard errors that is.
+
+    Each part is worked out when it is asked for: most questions need one of them.
     """
 
-    rows: int
-    start: float
-    level: float
-    noise: float
-    drop: float
-    drop_most: float
-    late_change: float
-    late_low: float
-    late_high: float
-    second_half: float
-    second_half_drop: float
-    second_half_sure: float
-    rate_left: float
+    def __init__(self, history: History) -> None:
+        self._columns = history.columns()
+        self._loss = loss = self._columns["loss"]
+        self._scatter = _noise(loss)
+        self._calm = calm = winsorised(loss, self._scatter)
+        self._binned = _binned(calm)
+        n = len(loss)
+        self.rows = n * history.every
+        self.start = median(calm[: max(3, n // 20)])
+        self.level = median(loss[-max(3, n // 5) :])
+        self._scale = max(abs(self.start), abs(self.level), 1e-12)
+
+    @property
+    def noise(self) -> float:
+        return self._scatter / self._scale
+
+    @cached_property
+    def _falls(self) -> list[tuple[float, float]]:
+        return [_fall(self._binned, shape) for shape in _shapes(len(self._loss))]
+
+    @property
+    def drop(self) -> float:
+        return max(fall for fall, _ in self._falls) / self._scale
+
+    @property
+    def drop_most(self) -> float:
+        return max(fall + SURE * error for fall, error in self._falls) / self._scale
+
+    @cached_property
+    def _late(self) -> tuple[float, float, float]:
+        places = _places(len(self._loss))
+        first = bisect_left(places, 1 - LATE)
+        x, y = places[first:], self._binned[first:]
+        slope, error = _slope(_Shape.of(x), y)
+        scale = max(abs(median(y)), 0.02 * self._scale)
+        return slope * LATE / scale, (slope - SURE * error) * LATE / scale, (slope + SURE * error) * LATE / scale
+
+    @property
+    def late_change(self) -> float:
+        return self._late[0]
+
+    @property
+    def late_low(self) -> float:
+        return self._late[1]
+
+    @property
+    def late_high(self) -> float:
+        return self._late[2]
+
+    @cached_property
+    def _half(self) -> tuple[float, float, float]:
+        return _second_half(self._columns["step"], self._columns["rate"], self._calm)
+
+    @property
+    def second_half(self) -> float:
+        return self._half[0]
+
+    @property
+    def second_half_drop(self) -> float:
+        return self._half[1]
+
+    @property
+    def second_half_sure(self) -> float:
+        return self._half[2]
+
+    @cached_property
+    def rate_left(self) -> float:
+        rates = [rate for rate in self._columns["rate"] if isfinite(rate)]
+        return rates[-1] / max(rates) if rates and max(rates) > 0 else 1.0
 
 
 def trend_of(history: History) -> Trend | None:
     """The trend of a run, or None with fewer than ten rows."""
-    columns = history.columns()
-    loss = columns["loss"]
-    n = len(loss)
-    if n < 10:
-        return None
-    calm = winsorised(loss)
-    x, y = _binned([place / (n - 1) for place in range(n)]), _binned(calm)
-    falls = [_fall(y, [exp(-v / c) if c < 4 else 1 - v for v in x]) for c in TIME_CONSTANTS]
-    late_x, late_y = zip(*[(a, b) for a, b in zip(x, y, strict=True) if a >= 1 - LATE], strict=True)
-    slope, error = _line(late_x, late_y)
-    tail = median(loss[-max(3, n // 5) :])
-    start = median(calm[: max(3, n // 20)])
-    scale = max(abs(start), abs(tail), 1e-12)
-    late_scale = max(abs(median(late_y)), 0.02 * scale)
-    half, half_drop, half_sure = _second_half(columns["step"], columns["rate"], calm)
-    rates = [rate for rate in columns["rate"] if isfinite(rate)]
-    return Trend(
-        rows=n * history.every,
-        start=start,
-        level=tail,
-        noise=_noise(loss) / scale,
-        drop=max(fall for fall, _ in falls) / scale,
-        drop_most=max(fall + SURE * error for fall, error in falls) / scale,
-        late_change=slope * LATE / late_scale,
-        late_low=(slope - SURE * error) * LATE / late_scale,
-        late_high=(slope + SURE * error) * LATE / late_scale,
-        second_half=half,
-        second_half_drop=half_drop,
-        second_half_sure=half_sure,
-        rate_left=rates[-1] / max(rates) if rates and max(rates) > 0 else 1.0,
-    )
+    return Trend(history) if len(history.columns()["loss"]) >= 10 else None
 
 
-def winsorised(loss: Sequence[float]) -> list[float]:
+class _Shape(NamedTuple):
+    """A descent that is fitted to a curve: its values around their mean, the sum of their squares, first minus last value."""
+
+    centred: list[float]
+    spread: float
+    span: float
+
+    @classmethod
+    def of(cls, x: Sequence[float]) -> _Shape:
+        mean = sum(x) / len(x)
+        centred = [v - mean for v in x]
+        return cls(centred, sum([v * v for v in centred]), x[0] - x[-1])
+
+
+@lru_cache(maxsize=64)
+def _places(n: int) -> list[float]:
+    """Where each bin of a curve of `n` rows lies between its first row, 0, and its last, 1."""
+    return _binned([place / (n - 1) for place in range(n)])
+
+
+@lru_cache(maxsize=64)
+def _shapes(n: int) -> list[_Shape]:
+    """The descents that are tried on a curve of `n` rows; many runs of one length share them."""
+    return [_Shape.of([exp(-v / c) if c < 4 else 1 - v for v in _places(n)]) for c in TIME_CONSTANTS]
+
+
+def winsorised(loss: Sequence[float], noise: float | None = None) -> list[float]:
     """The curve with single rows pulled back to four standard deviations around the median of their neighbours."""
-    width = 4 * max(_noise(loss), 1e-12)
-    calm = [min(max(value, level - width), level + width) for value, level in zip(loss, smooth(loss, 9), strict=True)]
+    width = 4 * max(_noise(loss) if noise is None else noise, 1e-12)
+    calm = [
+        value if -width <= value - level <= width else level + width if value > level else level - width
+        for value, level in zip(loss, smooth(loss, 9), strict=True)
+    ]
     return [*loss[:2], *calm[2:]]
 
 
@@ -136,11 +194,17 @@ def smooth(loss: Sequence[float], window: int) -> list[float]:
     half = min(window, len(loss)) // 2
     padded = loss[half:0:-1] + loss + loss[-2 : -half - 2 : -1]
     width = 2 * half + 1
-    return [sorted(padded[place : place + width])[half] for place in range(len(loss))]
+    ordered = sorted(padded[:width])
+    level = [ordered[half]]
+    for gone, come in zip(padded, padded[width:], strict=False):
+        del ordered[bisect_left(ordered, gone)]
+        insort(ordered, come)
+        level.append(ordered[half])
+    return level
 
 
 def _noise(loss: Sequence[float]) -> float:
-    return MAD_TO_SD * median([abs(b - a) for a, b in pairwise(loss)]) / sqrt(2)
+    return MAD_TO_SD * median(map(abs, map(sub, loss[1:], loss))) / sqrt(2)
 
 
 def _binned(values: list[float]) -> list[float]:
@@ -152,36 +216,34 @@ def _binned(values: list[float]) -> list[float]:
     return [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
 
 
-def _fall(y: Sequence[float], shape: Sequence[float]) -> tuple[float, float]:
+def _fall(y: Sequence[float], shape: _Shape) -> tuple[float, float]:
     """How far a descent of this shape fell from first to last row, and its standard error."""
-    slope, error = _line(shape, y)
-    span = shape[0] - shape[-1]
-    return slope * span, error * span
+    slope, error = _slope(shape, y)
+    return slope * shape.span, error * shape.span
 
 
-def _line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Slope of the straight line and its standard error, widened for the correlation between neighbours."""
-    n = len(x)
+def _slope(shape: _Shape, y: Sequence[float]) -> tuple[float, float]:
+    """Slope along a shape and its standard error, widened for the correlation between neighbours."""
+    n = len(y)
     if n < 4:
         return 0.0, inf
-    mean_x, mean_y = sum(x) / n, sum(y) / n
-    centred = [v - mean_x for v in x]
-    spread = sum([v * v for v in centred])
+    centred, spread, _ = shape
     if spread <= 0:
         return 0.0, inf
-    slope = sum([c * v for c, v in zip(centred, y, strict=True)]) / spread
-    rest = [v - mean_y - slope * c for c, v in zip(centred, y, strict=True)]
-    squares = sum([v * v for v in rest])
-    correlation = sum([a * b for a, b in pairwise(rest)]) / max(squares, 1e-300)
+    mean = sum(y) / n
+    slope = sum(map(mul, centred, y)) / spread
+    rest = [v - mean - slope * c for c, v in zip(centred, y, strict=True)]
+    squares = sum(map(mul, rest, rest))
+    correlation = sum(map(mul, rest, rest[1:])) / max(squares, 1e-300)
     correlation = min(0.9, max(0.0, correlation))
     return slope, sqrt(squares / (n - 2) / spread * (1 + correlation) / (1 - correlation))
 
 
 def _second_half(steps: Sequence[float], rates: Sequence[float], loss: Sequence[float]) -> tuple[float, float, float]:
     """How much of the descent lies in the second half of the optimizer's way, and how surely."""
-    known = all(isfinite(rate) for rate in rates) and max(rates) > 0
-    taken = [steps[1] - steps[0], *(b - a for a, b in pairwise(steps))]
-    way = list(accumulate(rate * step for rate, step in zip(rates, taken, strict=True))) if known else list(steps)
+    known = all(map(isfinite, rates)) and max(rates) > 0
+    taken = [steps[1] - steps[0], *map(sub, steps[1:], steps)]
+    way = list(accumulate(map(mul, rates, taken))) if known else list(steps)
     width = max(2, len(loss) // 10)
     middle = bisect_left(way, (way[-1] if known else way[0] + way[-1]) / 2)
     around = loss[max(0, middle - width // 2) : middle + width // 2 + 1]

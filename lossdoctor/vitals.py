@@ -7,7 +7,7 @@ kind of training this is. Memory does not grow with the run.
 from __future__ import annotations
 
 from collections import deque
-from math import isfinite
+from math import inf, isfinite
 
 from lossdoctor import probe_columns
 from lossdoctor.columns import Columns
@@ -239,7 +239,7 @@ class Vitals:
             self.restarted = step
         distance = step - self.step
         self.previous_step, self.step = self.step, step
-        if distance > 0:
+        if distance > 0 and (distance != self.window or self._same_windows <= self._windows.window):
             self._observe_distance(distance)
         self.loss = loss = values.get("loss")
         self.grad_norm = norm = values.get("grad_norm")
@@ -299,8 +299,8 @@ class Vitals:
 
     def watches(self, what: str) -> bool:
         """Whether an instrument saw that in the steps of the row just observed."""
-        since = self.run.watched.get(what)
-        return since is not None and self.step >= since
+        watched = self.run.watched
+        return bool(watched) and self.step >= watched.get(what, inf)
 
     def _observe_probe(self, record: Record) -> None:
         bad = record.values.get(probe_columns.NONFINITE_LOSSES)
@@ -331,8 +331,7 @@ class Vitals:
     def _observe_distance(self, distance: int) -> None:
         self._same_windows = self._same_windows + 1 if distance == self.window else 0
         self.window = distance
-        if self._same_windows <= self._windows.window:  # from then on all of them are this one
-            self._windows.push(distance)
+        self._windows.push(distance)
 
     def _observe_eval(self, record: Record) -> None:
         self.evals += 1

@@ -25,7 +25,7 @@ from lossdoctor.model import Fact, Record, Report, Run, Symptom
 from lossdoctor.readers.rows import records
 from lossdoctor.reports.json import render
 from lossdoctor.tasks import PREFERENCE, SUPERVISED
-from lossdoctor.trend import _line, bend, smooth
+from lossdoctor.trend import _Shape, _slope, bend, smooth
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
@@ -97,7 +97,7 @@ def test_a_line_is_that_of_scipy(seed: int) -> None:
     y = 3 - 2 * x + (-1.0) ** np.arange(60) * np.abs(noise(seed, 60))
     slope, error, r = fitted(x, y)
     assert r <= 0
-    assert _line(x, y) == pytest.approx((slope, error))
+    assert _slope(_Shape.of(x), y) == pytest.approx((slope, error))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -109,8 +109,8 @@ def test_the_error_of_a_line_widens_where_neighbours_are_alike(seed: int, alike:
         y[place] += alike * y[place - 1]
     slope, error, r = fitted(x, y)
     kept = min(0.9, max(0.0, r))
-    assert _line(x, y) == pytest.approx((slope, error * math.sqrt((1 + kept) / (1 - kept))))
-    assert alike == 0 or _line(x, y)[1] > 1.2 * error
+    assert _slope(_Shape.of(x), y) == pytest.approx((slope, error * math.sqrt((1 + kept) / (1 - kept))))
+    assert alike == 0 or _slope(_Shape.of(x), y)[1] > 1.2 * error
 
 
 @settings(deadline=None)

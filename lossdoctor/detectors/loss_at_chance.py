@@ -80,11 +80,14 @@ class LossAtChance(Detector):
         if chance is None or level <= 0:
             return
         half = len(late) // 2
-        fallen = (median(late[:half]) - median(late[-half:])) / level
-        scatter = MAD_TO_SD * median(abs(value - level) for value in late) / level
         off = abs(level - chance.loss) / chance.loss
+        if off > max(self.near_known, self.below_chance, self.near_two_or_three, self.near_classes, self.near_tokens):
+            return
+        if (median(late[:half]) - median(late[-half:])) / level > self.falling:
+            return
+        scatter = MAD_TO_SD * median(abs(value - level) for value in late) / level
         from_start = vitals.trend is not None and vitals.trend.drop < 0.05
-        if fallen > self.falling or not self._there(chance, level, off, scatter, from_start, vitals):
+        if not self._there(chance, level, off, scatter, from_start, vitals):
             return
         if from_start and vitals.step < self.steps_from_scratch and 0 < vitals.progress < 0.5:
             return

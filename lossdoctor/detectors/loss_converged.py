@@ -31,6 +31,9 @@ class LossConverged(Detector):
     fell: float = 0.03
     rest: float = 0.06
 
+    def so_far(self, vitals: Vitals) -> Iterable[Symptom]:
+        return ()  # a note, for the end
+
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend
         if trend is None or self.blind(vitals) or vitals.lost or trend.drop <= self.fell:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
+from operator import mul, sub
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
@@ -55,7 +56,10 @@ class LossOscillation(Detector):
     #: Correlation below which a first, cheap look ends the matter.
     first_look: float = -0.25
 
-    def finish(self, vitals: Vitals) -> Iterable[Symptom]:
+    def so_far(self, vitals: Vitals) -> Iterable[Symptom]:
+        return self.finish(vitals, distances=4)  # longer periods are notes, for the end
+
+    def finish(self, vitals: Vitals, distances: int = 512) -> Iterable[Symptom]:
         if not vitals.loss_tells or vitals.history.rows < self.rows:
             clear = self._clear_period(vitals)
             if clear is not None:
@@ -64,7 +68,7 @@ class LossOscillation(Detector):
             return
         columns = vitals.history.columns()
         steps, rows = columns["step"][-self.window :], columns["loss"][-self.window :]
-        if min(rows) <= 0 or vitals.curve.recent < 0.02 * vitals.curve.start or not self._repeats(rows):
+        if min(rows) <= 0 or vitals.curve.recent < 0.02 * vitals.curve.start or not self._repeats(rows, distances):
             return
         import numpy as np
 
@@ -127,16 +131,18 @@ class LossOscillation(Detector):
             return None
         return float(period), amplitude
 
-    def _repeats(self, rows: Sequence[float]) -> bool:
-        """A first look without numpy: whatever goes up and down is the opposite of itself half a period later."""
+    def _repeats(self, rows: Sequence[float], distances: int) -> bool:
+        """A first look without numpy: whatever goes up and down is the opposite of itself 0.3 to 0.7 periods later."""
         level = smooth(rows, 2 * (len(rows) // 8) + 1)
-        rest = [a - b for a, b in zip(rows, level, strict=True)]
-        usual = 4 * MAD_TO_SD * median(abs(v) for v in rest)
-        rest = [min(usual, max(-usual, v)) for v in rest]
-        spread = sum([v * v for v in rest])
-        for lag in range(1, len(rest) // self.cycles):
-            if sum([a * b for a, b in zip(rest, rest[lag:], strict=False)]) < self.first_look * spread:
+        rest = list(map(sub, rows, level))
+        usual = 4 * MAD_TO_SD * median(map(abs, rest))
+        rest = [v if -usual <= v <= usual else usual if v > 0 else -usual for v in rest]
+        spread = sum(map(mul, rest, rest))
+        lag = 1
+        while lag < min(distances, len(rest) // self.cycles):
+            if sum(map(mul, rest, rest[lag:])) < self.first_look * spread:
                 return True
+            lag += max(1, lag // 6)  # near enough to miss no period
         return False
 
     def _period(self, rest: NDArray[Any]) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
 from lossdoctor.learning_rates import band_of
 from lossdoctor.model import Symptom
+from lossdoctor.stats import median
 from lossdoctor.trend import Trend
 from lossdoctor.vitals import Vitals
 
@@ -45,6 +46,14 @@ class LossPlateau(Detector):
     mastered: float = 0.1
     #: An evaluation loss that fell by this share says that something was learned all the same.
     eval_drop: float = 0.03
+
+    def so_far(self, vitals: Vitals) -> Iterable[Symptom]:
+        loss = vitals.history.columns()["loss"]
+        if len(loss) < self.rows:
+            return ()
+        start, level = median(loss[: max(3, len(loss) // 20)]), median(loss[-max(3, len(loss) // 5) :])
+        plainly_fallen = 0 < level < (1 - 2 * self.drop_hidden) * start
+        return () if plainly_fallen else self.finish(vitals)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         trend = vitals.trend

@@ -63,10 +63,8 @@ class SkippedSteps(Detector):
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         if record.kind == "probe":
             return self._see(record) if record.values.get(SKIPPED) else None
-        if vitals.watches(SCALE):
-            return None
         rate = vitals.learning_rate
-        if rate is None or self._foreign:
+        if rate is None or self._foreign or vitals.watches(SCALE):
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
@@ -86,7 +84,8 @@ class SkippedSteps(Detector):
         if before is None:
             self._foreign = not -1.5 <= vitals.step - behind <= self.startup_steps + vitals.window
             return None
-        return self._count(vitals.window - (behind - before), vitals)
+        skipped = vitals.window - (behind - before)
+        return None if -self.fraction <= skipped <= self.fraction else self._count(skipped, vitals)
 
     def _see(self, record: Record) -> Symptom | None:
         """The steps that an instrument saw the scaler throw away."""
@@ -133,8 +132,10 @@ class SkippedSteps(Detector):
                 self._slope = slope  # the steepest: skipped steps only flatten it
                 self._behind = None  # what was counted before was counted with another slope
             self._slope_before = slope
+        if not self._slope:
+            return None
         total = vitals.run.get("max_steps") or 0
-        return float(total) - rate / abs(self._slope) if total > 0 and self._slope else None
+        return float(total) - rate / abs(self._slope) if total > 0 else None
 
     def _severity(self, step: int) -> Severity | None:
         if (self._foreign and not self._live) or self._skipped < self.steps_to_note:

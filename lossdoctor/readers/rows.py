@@ -19,6 +19,8 @@ RENAMED = {"lr": "learning_rate", "gnorm": "grad_norm", "gradient_norm": "grad_n
 TRAINING = ("loss", "grad_norm", "learning_rate", "reward")
 #: What only a summary row holds.
 SUMMARY = ("train_runtime", "train_loss", "total_flos")
+#: A float holds every smaller number of steps to the last digit.
+MOST_STEPS = 2**53
 #: Sets of columns whose layout is remembered; a log has a handful of them.
 LAYOUTS = 256
 
@@ -63,20 +65,30 @@ def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
     from 1 and evaluation rows belong to the training row before them. Where the steps of the training rows go backward, the
     run was resumed from an earlier checkpoint: the rows of the abandoned branch did not lead to the final weights.
     """
-    remaining = (row for row in rows if row.__class__ is dict or isinstance(row, Mapping))
+    remaining = iter(rows)
     seen, stepped, average_only = _look_ahead(remaining)
     notes: list[str] = []
     found: list[Record] = []
     resumed: list[tuple[int, int]] = []
     last = trained = 0
     for row in chain(emptied(seen), remaining):
-        values = _values(row)
+        if row.__class__ is not dict and not isinstance(row, Mapping):
+            continue
+        columns, parts = _layout(tuple(row))
+        values: dict[str, Any] = {known: row[name] for name, known in columns}
+        for value in values.values():
+            if value.__class__ is not float:
+                values = _numbers(row, columns)
+                parts = _parts(tuple(values))
+                break
         if average_only and "train_loss" in values and "train_runtime" not in values:
             values["loss"] = values.pop("train_loss")
-        parts = _parts(tuple(values))
+            parts = _parts(tuple(values))
         if not parts:
             continue
-        step = _step(row)
+        step = row.get("step")
+        if step.__class__ is not int or not 0 <= step < MOST_STEPS:
+            step = _step(row)
         if step is None:
             step = last + 1 if not stepped and "train" in parts else last
         if "train" in parts:
@@ -85,7 +97,9 @@ def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
                 resumed.append((len(found), step))
             trained = step
         last = step
-        epoch = number(row.get("epoch"))
+        epoch = row.get("epoch")
+        if epoch.__class__ is not float:
+            epoch = number(epoch)
         for kind, names in parts.items():
             found.append(Record(step, epoch, kind, values if names is None else {name: values[name] for name in names}))
     if not stepped:
@@ -109,6 +123,8 @@ def _look_ahead(rows: Iterator[Mapping[str, Any]]) -> tuple[list[Mapping[str, An
     stepped = has_loss = False
     averages = 0
     for row in rows:
+        if not isinstance(row, Mapping):
+            continue
         seen.append(row)
         stepped = stepped or _step(row) is not None
         has_loss = has_loss or "loss" in row
@@ -137,23 +153,24 @@ def _final_branch(found: list[Record], resumed: list[tuple[int, int]]) -> tuple[
     return list(chain.from_iterable(reversed(kept))), tuple(reversed(starts))
 
 
-def _values(row: Mapping[str, Any]) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for name, known in _columns(tuple(row)):
-        value = row[name]
-        if value.__class__ is float or (value := number(value)) is not None:
-            values[known] = value
-    return values
+Columns = tuple[tuple[str, str], ...]
+
+
+def _numbers(row: Mapping[str, Any], columns: Columns) -> dict[str, float]:
+    """The values that are numbers, or text that reads as one."""
+    read = ((known, number(row[name])) for name, known in columns)
+    return {known: value for known, value in read if value is not None}
 
 
 @lru_cache(maxsize=LAYOUTS)
-def _columns(names: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
-    """The columns that hold measurements, with the names they have in a record.
+def _layout(names: tuple[Any, ...]) -> tuple[Columns, Mapping[Kind, tuple[str, ...] | None]]:
+    """The columns that hold measurements, with the names they have in a record, and what the row becomes if all are numbers.
 
     Names are interned: rows share them, instead of each keeping those that its own line of JSON brought along.
     """
     measured = ((name, RENAMED.get(name, name)) for name in names if isinstance(name, str) and name not in POSITION)
-    return tuple((name, sys.intern(known) if known.__class__ is str else known) for name, known in measured)
+    columns = tuple((name, sys.intern(known) if known.__class__ is str else known) for name, known in measured)
+    return columns, _parts(tuple(dict.fromkeys(known for _, known in columns)))
 
 
 @lru_cache(maxsize=LAYOUTS)
@@ -181,6 +198,6 @@ def _step(row: Mapping[str, Any]) -> int | None:
         value = row.get(name)
         if value.__class__ is not int:
             value = number(value)
-        if value is not None and 0 <= value < 2**53:
+        if value is not None and 0 <= value < MOST_STEPS:
             return int(value)
     return None
