@@ -1,0 +1,125 @@
+"""Rows that stand only beside a progress bar of tqdm: `35%|███ | 525/1500 [02:14<04:09, 3.91it/s, avr_loss=0.123]`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from lossdoctor.facts.canonical import translate
+from lossdoctor.model import Log
+from lossdoctor.readers import mmengine, torchtune, trainer_stdout
+from lossdoctor.readers.column_names import column
+from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, logs
+from lossdoctor.readers.source import Source
+
+KIND = "progress_bar"
+#: One frame: its description, how far of how many, and what stands behind the pace. Tensors have brackets of their own.
+FRAME = re.compile(
+    r"(?:(?<=[\r\n])|^|(?<=\x1b\[A)|(?<=\]))([^\r\n|%]{0,200}?)\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) "
+    r"\[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?\]"
+)
+LOSS = re.compile(rf"loss[\w/@]{{0,40}}(?:[:=] {{0,2}}|=tensor\()({NUMBER})", re.I)
+TENSOR = re.compile(rf"tensor\({NUMBER}[^)\r\n]{{0,60}}\)?")
+#: Bars over other data than those that are learned from.
+OTHER = re.compile(r"\b(?:val|valid|validat\w*|eval\w*|test\w*|dev|infer\w*|predict\w*|sampl\w*|generat\w*|sanity)\b", re.I)
+EPOCH = re.compile(r"\bepochs?[ :=]{0,3}\[?(\d{1,6})(?:/(\d{1,6}))?", re.I)
+#: What Lightning and others call the loss of a step; the first that is there counts.
+LOSSES = ("loss", "train_loss_step", "loss_step", "train_loss", "step_loss")
+AVERAGE = "the loss is a running average (avr_loss): it hides spikes, and one NaN in it stays for good"
+ANEW = "steps are those of the progress bar; it begins anew in each epoch, and they are counted on"
+
+
+class Frame(NamedTuple):
+    """A bar as it was drawn once: where, its epoch and of how many, how far, of how many, and the numbers beside it."""
+
+    start: int
+    epoch: int | None
+    epochs: int | None
+    done: int
+    total: int
+    values: dict[str, float]
+
+
+def recognise(source: Source) -> bool:
+    """A bar has a loss beside it, and no rows of another program stand between the bars."""
+    text = source.text
+    if "%|" not in text or not any(True for _ in _frames(text)):
+        return False
+    return not any(other.recognise(source) for other in (trainer_stdout, torchtune, mmengine))
+
+
+def read(source: Source) -> list[Log]:
+    """Every run in the text, one row for each step: that of the last time the bar was drawn.
+
+    Raises:
+        NothingToAnalyse: there is not one number in the rows.
+    """
+    text = source.take()
+    counter = _Counter()
+    rows = list(_changed(_last_of_each(counter.rows(_frames(text)))))
+    notes = [ANEW] * counter.anew + [AVERAGE] * ("avr_loss=" in text)
+    known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
+    return logs(KIND, source.name, text, rows, known, notes)
+
+
+def _frames(text: str) -> Iterator[Frame]:
+    """The bars of training with a number for the loss."""
+    for bar in FRAME.finditer(text):
+        shown = f"{bar[1]} {bar[4] or ''}"
+        if "loss" not in shown.lower() or OTHER.search(bar[1]) or not LOSS.search(shown):
+            continue
+        pairs = PAIR.findall(TENSOR.sub(lambda tensor: tensor[0][7:].partition(",")[0].rstrip(")"), shown))
+        values = {column(name): float(value) for name, value in pairs if name != "v_num"}
+        loss = next((values[name] for name in LOSSES if name in values), None)
+        if loss is not None:
+            values = {"loss": loss, **{name: value for name, value in values.items() if name not in LOSSES}}
+        epoch = EPOCH.search(bar[1])
+        values = {name: value for name, value in values.items() if name not in ("epoch", "step")}
+        if values:
+            of = int(epoch[2]) if epoch and epoch[2] else None
+            yield Frame(bar.start(2), int(epoch[1]) if epoch else None, of, int(bar[2]), int(bar[3]), values)
+
+
+class _Counter:
+    """The steps of bars that may begin anew; `total` is known once all are counted."""
+
+    def __init__(self) -> None:
+        self.anew = False
+        self.total = self.epochs = 0
+
+    def rows(self, frames: Iterator[Frame]) -> Iterator[Row]:
+        before = 0
+        last: Frame | None = None
+        for frame in frames:
+            if last is not None and frame.epoch is not None and frame.epoch < (last.epoch or 0):
+                before = 0  # another run
+            elif last is not None and (frame.done < last.done or (frame.epoch or 0) > (last.epoch or 0)):
+                self.anew = True
+                before += last.done
+            last = frame
+            self.epochs = frame.epochs or self.epochs
+            if frame.done:
+                yield Row(frame.start, {"step": before + frame.done, **frame.values})
+        if last is not None:
+            self.total = last.total * (self.epochs or 1) if self.anew or self.epochs else last.total
+            self.total = 0 if self.anew and not self.epochs else self.total
+
+
+def _last_of_each(rows: Iterator[Row]) -> Iterator[Row]:
+    waiting: Row | None = None
+    for row in rows:
+        if waiting is not None and waiting.values["step"] != row.values["step"]:
+            yield waiting
+        waiting = row
+    if waiting is not None:
+        yield waiting
+
+
+def _changed(rows: Iterator[Row]) -> Iterator[Row]:
+    """An evaluation stays beside the bar until the next one: it counts where it changes."""
+    before: dict[str, Any] = {}
+    for row in rows:
+        kept = {name: value for name, value in row.values.items() if not name.startswith("eval_") or before.get(name) != value}
+        before = {**before, **{name: value for name, value in row.values.items() if name.startswith("eval_")}}
+        yield Row(row.start, kept)
