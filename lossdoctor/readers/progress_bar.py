@@ -10,17 +10,18 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers import mmengine, torchtune, trainer_stdout
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, logs
+from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, logs
 from lossdoctor.readers.source import Source
 
 KIND = "progress_bar"
-#: One frame: its description, how far of how many, and what stands behind the pace. Tensors have brackets of their own.
+#: One frame: how far of how many, and what stands behind the pace. Its description stands before, on the same line.
 FRAME = re.compile(
-    r"(?:(?<=[\r\n])|^|(?<=\x1b\[A)|(?<=\]))([^\r\n|%]{0,200}?)\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) "
-    r"\[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?\]"
+    r"\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) \[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?\]"
 )
+#: A longer description is none.
+DESCRIPTION = 200
 LOSS = re.compile(rf"loss[\w/@]{{0,40}}(?:[:=] {{0,2}}|=tensor\()({NUMBER})", re.I)
-TENSOR = re.compile(rf"tensor\({NUMBER}[^)\r\n]{{0,60}}\)?")
+TENSOR = re.compile(rf"tensor\(({NUMBER})[^)\r\n]{{0,60}}\)?")
 #: Bars over other data than those that are learned from.
 OTHER = re.compile(r"\b(?:val|valid|validat\w*|eval\w*|test\w*|dev|infer\w*|predict\w*|sampl\w*|generat\w*|sanity)\b", re.I)
 EPOCH = re.compile(r"\bepochs?[ :=]{0,3}\[?(\d{1,6})(?:/(\d{1,6}))?", re.I)
@@ -65,20 +66,33 @@ def read(source: Source) -> list[Log]:
 
 def _frames(text: str) -> Iterator[Frame]:
     """The bars of training with a number for the loss."""
+    end = 0
     for bar in FRAME.finditer(text):
-        shown = f"{bar[1]} {bar[4] or ''}"
-        if "loss" not in shown.lower() or OTHER.search(bar[1]) or not LOSS.search(shown):
+        described = _described(text, end, bar.start())
+        end = bar.end()
+        shown = f"{described} {bar[3] or ''}"
+        if "loss" not in shown.lower() or OTHER.search(described) or not LOSS.search(shown):
             continue
-        pairs = PAIR.findall(TENSOR.sub(lambda tensor: tensor[0][7:].partition(",")[0].rstrip(")"), shown))
-        values = {column(name): float(value) for name, value in pairs if name != "v_num"}
-        loss = next((values[name] for name in LOSSES if name in values), None)
-        if loss is not None:
-            values = {"loss": loss, **{name: value for name, value in values.items() if name not in LOSSES}}
-        epoch = EPOCH.search(bar[1])
-        values = {name: value for name, value in values.items() if name not in ("epoch", "step")}
-        if values:
+        if values := _measured(shown):
+            epoch = EPOCH.search(described)
             of = int(epoch[2]) if epoch and epoch[2] else None
-            yield Frame(bar.start(2), int(epoch[1]) if epoch else None, of, int(bar[2]), int(bar[3]), values)
+            yield Frame(bar.start(), int(epoch[1]) if epoch else None, of, int(bar[1]), int(bar[2]), values)
+
+
+def _described(text: str, begin: int, end: int) -> str:
+    """What stands before a bar on its line."""
+    begin = max(begin, end - DESCRIPTION)
+    begin = max(begin, text.rfind("\n", begin, end) + 1, text.rfind("\r", begin, end) + 1)
+    return COLOURS.sub("", text[begin:end])
+
+
+def _measured(shown: str) -> dict[str, float]:
+    """The numbers beside a bar, also those that are still tensors."""
+    pairs = PAIR.findall(TENSOR.sub(lambda tensor: tensor[1], shown))
+    values = {column(name): float(value) for name, value in pairs if name not in ("v_num", "epoch", "step")}
+    loss = next((values[name] for name in LOSSES if name in values), None)
+    rest = {name: value for name, value in values.items() if name not in LOSSES}
+    return rest if loss is None else {"loss": loss, **rest}
 
 
 class _Counter:

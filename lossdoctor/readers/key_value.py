@@ -1,0 +1,140 @@
+"""Lines of names and numbers, as training scripts print them: `step=275  loss=5.82`, `iter 10: loss 2.1, time 13ms`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NamedTuple
+
+from lossdoctor.facts.canonical import translate
+from lossdoctor.model import Log
+from lossdoctor.readers.printed_lines import Row, logs, rest
+from lossdoctor.readers.printed_pairs import Pairs, parse
+from lossdoctor.readers.source import Source
+
+KIND = "key_value"
+#: Readers of lines that know more of their own; whatever one of them recognises is its.
+PARTICULAR = ("trainer_stdout", "deepspeed", "megatron", "torchtune", "mmengine", "progress_bar")
+#: Lines of the same shape that make a log; fewer may be anything.
+ENOUGH = 3
+#: So many lines with the word are looked at before a text is given up.
+MOST_TRIED = 20_000
+WORD = re.compile(r"[Ll]oss|LOSS")
+
+
+class Line(NamedTuple):
+    """A line with a loss, and where it begins in the text."""
+
+    start: int
+    pairs: Pairs
+
+
+class Shape(NamedTuple):
+    """The lines of one kind: how many, whether they say where they belong, and whether anything differs between them."""
+
+    lines: int
+    placed: bool
+    trained: bool
+    differ: bool
+
+
+def recognise(source: Source) -> bool:
+    """Several lines have the same shape with a loss in it, and no other reader of lines knows more."""
+    text = source.text
+    if not any(word in text for word in ("loss", "Loss", "LOSS")) or not _shapes(text, MOST_TRIED):
+        return False
+    others = (import_module(f"lossdoctor.readers.{name}") for name in PARTICULAR)
+    return not any(other.recognise(source) for other in others)
+
+
+def read(source: Source) -> list[Log]:
+    """Every run in the text.
+
+    Raises:
+        NothingToAnalyse: there is not one number in the rows.
+    """
+    text = source.take()
+    shapes = _shapes(text, None)
+    trained = [shape for shape in shapes if shapes[shape].trained]
+    main = max(trained, key=lambda shape: (shapes[shape].placed, shapes[shape].lines), default=None)
+    lines = [line for line in _lines(text, None) if line.pairs.shape in shapes]
+    counter = _Counter()
+    rows = [row for line in lines if (row := counter.row(line, main is None or line.pairs.shape == main))]
+    known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
+    return logs(KIND, source.name, text, _last_of_each(rows), known)
+
+
+def _lines(text: str, most: int | None) -> Iterator[Line]:
+    """The lines in which a loss has a number."""
+    end = tried = 0
+    for word in WORD.finditer(text):
+        if word.start() < end:
+            continue
+        begin = max(text.rfind("\n", end, word.start()), text.rfind("\r", end, word.start()), end - 1) + 1
+        line = rest(text, begin)
+        end = min(position for position in (text.find("\n", begin), text.find("\r", begin), len(text)) if position >= 0) + 1
+        tried += 1
+        if pairs := parse(line.strip()):
+            yield Line(begin, pairs)
+        if tried == most:
+            return
+
+
+def _shapes(text: str, most: int | None) -> dict[tuple[str, ...], Shape]:
+    """The kinds of lines that are rows. Lines that name no step must differ: the same setting may be printed many times."""
+    seen: dict[tuple[str, ...], list[Pairs]] = {}
+    counts: dict[tuple[str, ...], int] = {}
+    for line in _lines(text, most):
+        shape = line.pairs.shape
+        counts[shape] = counts.get(shape, 0) + 1
+        if len(seen.setdefault(shape, [])) < 20:
+            seen[shape].append(line.pairs)
+    return {shape: told for shape, some in seen.items() if (told := _told(some, counts[shape])) and told.differ}
+
+
+def _told(some: list[Pairs], lines: int) -> Shape | None:
+    if lines < ENOUGH:
+        return None
+    placed = some[0].step is not None or some[0].epoch is not None
+    places = {(pairs.step, pairs.epoch) for pairs in some}
+    values = {tuple(map(str, pairs.values.values())) for pairs in some}
+    return Shape(lines, placed, "loss" in some[0].values, len(places) > 1 if placed else len(values) > 1 or "nan" in str(values))
+
+
+class _Counter:
+    """Steps that may begin anew in each epoch; `total` is known once all lines are counted."""
+
+    def __init__(self) -> None:
+        self.before = self.last = self.total = self.epochs = 0
+        self.epoch = 0.0
+
+    def row(self, line: Line, main: bool) -> Row | None:
+        """The row of a line; one of another shape than the rows of training tells of an evaluation, or nothing."""
+        pairs = line.pairs
+        values = {name: value for name, value in pairs.values.items() if main or name.startswith("eval_")}
+        if not values:
+            return None
+        self.epochs = pairs.epochs or self.epochs
+        place: dict[str, float] = {} if pairs.epoch is None else {"epoch": pairs.epoch}
+        if pairs.step is not None:
+            place["step"] = self._step(pairs.step, pairs.epoch, pairs.steps)
+        return Row(line.start, {**place, **values})
+
+    def _step(self, step: int, epoch: float | None, steps: int | None) -> int:
+        if epoch is not None and epoch < self.epoch:
+            self.before = 0  # another run
+        elif epoch is not None and epoch > self.epoch and step < self.last:
+            self.before += steps or self.last
+        if steps:
+            self.total = steps * self.epochs if self.before and self.epochs else 0 if self.before else steps
+        self.epoch, self.last = self.epoch if epoch is None else epoch, step
+        return self.before + step
+
+
+def _last_of_each(rows: list[Row]) -> Iterator[Row]:
+    """One row of training for each step: those before the last are of single batches."""
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        same = following is not None and row.values.keys() == following.values.keys()
+        if not (same and "step" in row.values and row.values["step"] == following.values["step"]):  # type: ignore[union-attr]
+            yield row
