@@ -11,7 +11,7 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
 from lossdoctor.readers.printed_lines import LONGEST, log
 from lossdoctor.readers.rows import emptied
-from lossdoctor.readers.source import Source
+from lossdoctor.readers.source import HEAD, Source
 
 KIND = "json_lines"
 #: Columns of which a training log has at least one.
@@ -27,7 +27,7 @@ def recognise(source: Source) -> bool:
     """The first line is a JSON object with a column of a training log, or the text is an array of such objects."""
     text = source.text.lstrip()
     if text[:1] == "[":
-        return any(f'"{name}"' in source.head for name in TELLING)
+        return text[1:HEAD].lstrip()[:1] == "{" and any(f'"{name}"' in source.head for name in TELLING)
     first = next(_split(text)).strip()
     if not first.startswith("{"):
         return False

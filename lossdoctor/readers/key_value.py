@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers.printed_lines import Row, logs, rest
+from lossdoctor.readers.printed_lines import Row, changed, logs, rest
 from lossdoctor.readers.printed_pairs import Pairs, parse
 from lossdoctor.readers.source import Source
 
@@ -62,7 +62,7 @@ def read(source: Source) -> list[Log]:
     counter = _Counter()
     rows = [row for line in lines if (row := counter.row(line, main is None or line.pairs.shape == main))]
     known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
-    return logs(KIND, source.name, text, _last_of_each(rows), known)
+    return logs(KIND, source.name, text, changed(_last_of_each(rows)), known)
 
 
 def _lines(text: str, most: int | None) -> Iterator[Line]:

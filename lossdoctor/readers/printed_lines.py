@@ -59,6 +59,16 @@ def rest(text: str, start: int) -> str:
     return COLOURS.sub("", text[start:end]) if text.find("\x1b", start, end) >= 0 else text[start:end]
 
 
+def changed(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows with what was evaluated only where it is new: beside a bar, and in some rows, it stays until the next time."""
+    before: dict[str, Any] = {}
+    for row in rows:
+        evaluated = {name: value for name, value in row.values.items() if name.startswith("eval_")}
+        stale = {name for name, value in evaluated.items() if name in before and str(before[name]) == str(value)}
+        before |= evaluated
+        yield Row(row.start, {name: value for name, value in row.values.items() if name not in stale}) if stale else row
+
+
 def logs(
     kind: str,
     name: str,

@@ -31,11 +31,13 @@ _VALUE = rf"[\[(]?(?:tensor\()?({NUMBER})|[\[(]?(\d{{1,12}})[ \t]{{0,3}}(?:/|of)
 PAIR = re.compile(
     rf"(?<![\w./%-])(?:({_WORD}(?: {_WORD}){{0,2}}?)[ \t]{{0,4}}[:=][ \t]{{0,12}}|((?i:{_BARE}))[ \t#]{{1,4}})(?:{_VALUE})"
 )
-#: What else may stand between the pairs: dates, times, numbers with a unit, and what is left of a tensor.
+#: What else may stand between the pairs: dates, times, numbers with a unit.
 NOISE = re.compile(
-    r"\d[\d.:,/T-]{0,30} ?(?:ms|s|sec|secs|min|h|it/s|s/it|GB|MB|%|tokens/s|samples/s)?(?![A-Za-z])|, device='[^']{0,20}'\)|n/a|None"
+    r"\d[\d.:,/T-]{0,30} ?(?:ms|s|sec|secs|min|h|it/s|s/it|GB|MB|%|tokens/s|samples/s)?(?![A-Za-z])|n/a|None"
     r"|\b(?:INFO|DEBUG|WARNING|time|eta|iter time|remaining time)\b"
 )
+_PLACE = re.compile(r"^(?:train(?:ing)?|current|cur)_(?=(?:epoch|step|iter)$)")
+DEVICE = re.compile(r", (?:device|dtype|grad_fn|requires_grad)=[^,)\r\n]{1,60}")
 LETTERS = re.compile(r"[^\W\d_]{3,}")
 
 
@@ -54,17 +56,21 @@ def parse(line: str) -> Pairs | None:
     """The pairs in a line with a loss; None for any other line, and for prose that has a loss in it."""
     if len(line) > LONGEST:
         return None
+    line = DEVICE.sub("", line) if "tensor(" in line else line
     found: dict[str, tuple[float, int | None]] = {}
     rest, end = [], 0
     for pair in PAIR.finditer(line):
         rest.append(line[end : pair.start()])
         end = pair.end()
-        name = "_".join((pair[1] or pair[2]).lower().split())
+        name = _PLACE.sub("", "_".join((pair[1] or pair[2]).lower().split()))
         value = float(pair[3] if pair[3] is not None else pair[4])
         found.setdefault(name, (value, int(pair[5]) if pair[5] else None))
     rest.append(line[end:])
+    if "loss_train" in found and "val" in found:  # litgpt: loss train: 1.234, val: 1.567
+        found["val_loss"] = found.pop("val")
     values = {known: value for name, (value, _) in found.items() if (known := _column(name))}
-    shape = tuple(name for name in found if name in (*STEPS, *EPOCHS) or _column(name) in ("loss", "eval_loss"))
+    losses = ("loss",) if "loss" in values else ("loss", "eval_loss")  # an evaluation may come and go
+    shape = tuple(name for name in found if name in (*STEPS, *EPOCHS) or _column(name) in losses)
     words = LETTERS.findall(NOISE.sub(" ", " ".join(rest)))
     if not values.keys() & {"loss", "eval_loss"} or len(words) > MOST_WORDS:
         return None
@@ -81,7 +87,7 @@ def _first(found: dict[str, tuple[float, int | None]], names: tuple[str, ...]) -
 def _column(name: str) -> str:
     """The Trainer's name; "" for what is no measurement of the training."""
     words = [word for word in re.split(r"[_./ -]+", name) if word]
-    if name in (*STEPS, *EPOCHS) or PACE.search(name) or ELSEWHERE & set(words):
+    if name in (*STEPS, *EPOCHS) or PACE.search(name) or ELSEWHERE & set(words) or words[-1:] == ["py"]:
         return ""
     rest = [word for word in words if word not in TRAINING and word not in EVALUATING]
     evaluated = bool(EVALUATING & set(words))

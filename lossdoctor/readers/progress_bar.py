@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers import mmengine, torchtune, trainer_stdout
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, logs
+from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, changed, logs
 from lossdoctor.readers.source import Source
 
 KIND = "progress_bar"
@@ -58,7 +58,7 @@ def read(source: Source) -> list[Log]:
     """
     text = source.take()
     counter = _Counter()
-    rows = list(_changed(_last_of_each(counter.rows(_frames(text)))))
+    rows = list(changed(_last_of_each(counter.rows(_frames(text)))))
     notes = [ANEW] * counter.anew + [AVERAGE] * ("avr_loss=" in text)
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
     return logs(KIND, source.name, text, rows, known, notes)
@@ -128,12 +128,3 @@ def _last_of_each(rows: Iterator[Row]) -> Iterator[Row]:
         waiting = row
     if waiting is not None:
         yield waiting
-
-
-def _changed(rows: Iterator[Row]) -> Iterator[Row]:
-    """An evaluation stays beside the bar until the next one: it counts where it changes."""
-    before: dict[str, Any] = {}
-    for row in rows:
-        kept = {name: value for name, value in row.values.items() if not name.startswith("eval_") or before.get(name) != value}
-        before = {**before, **{name: value for name, value in row.values.items() if name.startswith("eval_")}}
-        yield Row(row.start, kept)
