@@ -17,14 +17,15 @@ class LossScaleCollapse(Detector):
 
     ## What it watches
     `loss_scale` where a trainer logs it, and live the scale of the GradScaler or of DeepSpeed in every step: below 1 it is
-    critical, and so is 1 where `skipped_steps` says that no step since the row before was made; four halvings net within 200 steps, after the first 40 steps, are a warning.
+    critical, and so is 1 where `skipped_steps` says that no step since the row before was made; four halvings net within 200
+    steps, after the first 40 steps, are a warning.
 
     ## Why it matters
     The scaler halves its scale on every overflow. Finding its level at the start costs about log2(65536 / level) steps; a
     scale that falls later, and below 1, says that every step overflows and no step is made.
 
     ## What it misses
-    The Trainer does not log the scale itself: afterwards there is nothing to see.
+    The Trainer does not log the scale itself: afterwards there is nothing to see, unless DeepSpeed printed it between the rows.
     """
 
     series = "loss_scale"

@@ -11,7 +11,9 @@ from lossdoctor.readers.printed_lines import NUMBER
 #: `[Rank 0] step=10, skipped=0, lr=[0.001, 0.001], mom=[…]`; one rate for each group of parameters.
 STEP = re.compile(rf"\] step=(\d{{1,12}}), skipped=(\d{{1,12}}), lr=\[({NUMBER})?")
 #: The pipeline engine: `steps: 10 loss: 2.3012 iter time (s): 0.512 samples/sec: 31.250`, with other losses in between.
-PIPELINE = re.compile(rf"steps?: {{1,8}}(\d{{1,12}})(?: {{1,8}}/ {{1,8}}\d{{1,12}})? loss: ({NUMBER})[^\r\n]{{0,400}}? iter time \(s\): ")
+PIPELINE = re.compile(
+    rf"steps?: {{1,8}}(\d{{1,12}})(?: {{1,8}}/ {{1,8}}\d{{1,12}})? loss: ({NUMBER})[^\r\n]{{0,400}}? iter time \(s\): "
+)
 #: A step that is thrown away; where hysteresis is left, the scale stays as it was.
 OVERFLOW = re.compile(rf"(?:Rank (\d{{1,6}}) )?Skipping step\. Attempted loss scale: ({NUMBER}), (?:reducing to ({NUMBER})|but)")
 #: Optimizers without ZeRO say it in two lines; of these the second has the scale.

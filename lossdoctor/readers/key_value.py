@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from importlib import import_module
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers.printed_lines import Row, changed, logs, rest
-from lossdoctor.readers.printed_pairs import Pairs, parse
+from lossdoctor.readers.printed_lines import Row, changed, logs
+from lossdoctor.readers.printed_pairs import Line, Pairs, lines
 from lossdoctor.readers.source import Source
 
 KIND = "key_value"
@@ -20,23 +19,21 @@ PARTICULAR = ("trainer_stdout", "deepspeed", "megatron", "torchtune", "mmengine"
 ENOUGH = 3
 #: So many lines with the word are looked at before a text is given up.
 MOST_TRIED = 20_000
-WORD = re.compile(r"[Ll]oss|LOSS")
-
-
-class Line(NamedTuple):
-    """A line with a loss, and where it begins in the text."""
-
-    start: int
-    pairs: Pairs
 
 
 class Shape(NamedTuple):
-    """The lines of one kind: how many, whether they say where they belong, and whether anything differs between them."""
+    """The lines of one kind: how many, whether they say where they belong, what they have, and whether anything differs."""
 
     lines: int
     placed: bool
     trained: bool
+    evaluated: bool
     differ: bool
+
+    @property
+    def rows(self) -> bool:
+        """Whether these lines are enough to be a log."""
+        return self.differ and self.lines >= ENOUGH
 
 
 def recognise(source: Source) -> bool:
@@ -58,48 +55,41 @@ def read(source: Source) -> list[Log]:
     shapes = _shapes(text, None)
     trained = [shape for shape in shapes if shapes[shape].trained]
     main = max(trained, key=lambda shape: (shapes[shape].placed, shapes[shape].lines), default=None)
-    lines = [line for line in _lines(text, None) if line.pairs.shape in shapes]
     counter = _Counter()
-    rows = [row for line in lines if (row := counter.row(line, main is None or line.pairs.shape == main))]
+    told = (line for line in lines(text) if line.pairs.shape in shapes)
+    rows = [row for line in told if (row := counter.row(line, main is None or line.pairs.shape == main))]
     known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
-    return logs(KIND, source.name, text, changed(_last_of_each(rows)), known)
+    several = list(_last_of_each(rows))
+    fewer = list(changed(several))
+    stays = sum(_evaluated(row) for row in fewer) * 2 < sum(_evaluated(row) for row in several)
+    return logs(KIND, source.name, text, fewer if stays else several, known)
 
 
-def _lines(text: str, most: int | None) -> Iterator[Line]:
-    """The lines in which a loss has a number."""
-    end = tried = 0
-    for word in WORD.finditer(text):
-        if word.start() < end:
-            continue
-        begin = max(text.rfind("\n", end, word.start()), text.rfind("\r", end, word.start()), end - 1) + 1
-        line = rest(text, begin)
-        end = min(position for position in (text.find("\n", begin), text.find("\r", begin), len(text)) if position >= 0) + 1
-        tried += 1
-        if pairs := parse(line.strip()):
-            yield Line(begin, pairs)
-        if tried == most:
-            return
+def _evaluated(row: Row) -> bool:
+    return any(name.startswith("eval_") for name in row.values)
 
 
 def _shapes(text: str, most: int | None) -> dict[tuple[str, ...], Shape]:
     """The kinds of lines that are rows. Lines that name no step must differ: the same setting may be printed many times."""
     seen: dict[tuple[str, ...], list[Pairs]] = {}
     counts: dict[tuple[str, ...], int] = {}
-    for line in _lines(text, most):
+    for line in lines(text, most):
         shape = line.pairs.shape
         counts[shape] = counts.get(shape, 0) + 1
         if len(seen.setdefault(shape, [])) < 20:
             seen[shape].append(line.pairs)
-    return {shape: told for shape, some in seen.items() if (told := _told(some, counts[shape])) and told.differ}
+    told = {shape: _told(some, counts[shape]) for shape, some in seen.items()}
+    if not any(shape.rows for shape in told.values()):
+        return {}
+    return {shape: one for shape, one in told.items() if one.rows or (one.placed and one.evaluated)}
 
 
-def _told(some: list[Pairs], lines: int) -> Shape | None:
-    if lines < ENOUGH:
-        return None
+def _told(some: list[Pairs], lines: int) -> Shape:
     placed = some[0].step is not None or some[0].epoch is not None
     places = {(pairs.step, pairs.epoch) for pairs in some}
     values = {tuple(map(str, pairs.values.values())) for pairs in some}
-    return Shape(lines, placed, "loss" in some[0].values, len(places) > 1 if placed else len(values) > 1 or "nan" in str(values))
+    trained, evaluated = ("loss" in some[0].values, "eval_loss" in some[0].values)
+    return Shape(lines, placed, trained, evaluated, len(places) > 1 if placed else len(values) > 1 or "nan" in str(values))
 
 
 class _Counter:
@@ -108,6 +98,8 @@ class _Counter:
     def __init__(self) -> None:
         self.before = self.last = self.total = self.epochs = 0
         self.epoch = 0.0
+        self.unit = ""  # by what the rows of training count
+        self.units: tuple[str, ...] = ()  # and what else stands in them
 
     def row(self, line: Line, main: bool) -> Row | None:
         """The row of a line; one of another shape than the rows of training tells of an evaluation, or nothing."""
@@ -117,8 +109,12 @@ class _Counter:
             return None
         self.epochs = pairs.epochs or self.epochs
         place: dict[str, float] = {} if pairs.epoch is None else {"epoch": pairs.epoch}
-        if pairs.step is not None:
+        if main:
+            self.unit, self.units = pairs.unit, pairs.shape
+        if pairs.step is not None and (pairs.unit == self.unit or pairs.unit not in self.units):
             place["step"] = self._step(pairs.step, pairs.epoch, pairs.steps)
+        elif pairs.step is not None:  # of batches, where the rows count optimizer steps
+            place["step"] = self.before + self.last
         return Row(line.start, {**place, **values})
 
     def _step(self, step: int, epoch: float | None, steps: int | None) -> int:

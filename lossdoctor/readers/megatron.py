@@ -21,7 +21,7 @@ ITERATION = re.compile(r"\biteration\s{1,12}(\d{1,12})\s{0,4}/\s{0,12}(\d{1,12})
 TELLING = ("elapsed time per iteration", "number of nan iterations", "number of skipped iterations")
 #: An evaluation; those of a test set come after training and tell nothing of it.
 EVALUATION = re.compile(
-    r"\bvalidation (?:loss|results) at (?:iteration\s{1,4}(\d{1,12})|the end of training)(?! on test| for test)[^|\r\n]{0,80}\|"
+    r"\bvalidation (?:loss|results) at (?:iteration\s{1,4}(\d{1,12})\b|the end of training)(?! on test| for test)[^|\r\n]{0,80}\|"
 )
 RENAMED = {"number_of_skipped_iterations": "skipped_steps", "number_of_nan_iterations": "nan_iterations"}
 #: Columns that say how far and how fast rather than what was measured.
@@ -43,10 +43,11 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     text = source.take()
+    rows = list(_rows(text))
     totals = [int(line[2]) for line in ITERATION.finditer(text)]
-    known = translate({"max_steps": totals[-1]}, KIND) if totals else {}
-    found = logs(KIND, source.name, text, _rows(text), known)
-    return found
+    scales = {row.values.get("loss_scale", 1.0) for row in rows}
+    known = translate({"max_steps": totals[-1] if totals else None, "fp16": True if scales - {1.0} else None}, KIND)
+    return logs(KIND, source.name, text, rows, known)
 
 
 def _rows(text: str) -> Iterator[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
@@ -17,11 +18,11 @@ from lossdoctor.readers.source import Source
 
 KIND = "mmengine"
 #: `Epoch(train) [1][240/735]`, `Iter(train) [ 10/1000]`, `Epoch(val) [1][100/100]`; mmcv had no mode, and no blank.
-LINE = re.compile(
-    r"\b(Epoch|Iter) ?(?:\((train|val)\))? {0,8}\[ {0,8}(\d{1,9})(?:\]\[ {0,8}(\d{1,9}))?/(\d{1,12})\](?=[ \t,])"
-)
+LINE = re.compile(r"\b(Epoch|Iter) ?(?:\((train|val)\))? {0,8}\[ {0,8}(\d{1,9})(?:\]\[ {0,8}(\d{1,9}))?/(\d{1,12})\](?=[ \t,])")
 #: Settings in the dump of the configuration that stands before.
 EPOCHS = re.compile(r"\bmax_epochs ?= ?(\d{1,7})\b")
+#: So many lines that look like its own are looked at before a text is given up.
+MOST_TRIED = 20_000
 #: What measures the machine.
 PACE = frozenset({"time", "data_time", "memory", "tokens_per_sec", "eta"})
 
@@ -31,7 +32,7 @@ def recognise(source: Source) -> bool:
     text = source.text
     if json_lines.layout(source) == KIND:
         return True
-    return ("Epoch" in text or "Iter" in text) and any(_measured(text, line) for line in LINE.finditer(text))
+    return ("Epoch" in text or "Iter" in text) and any(_measured(text, line) for line in islice(LINE.finditer(text), MOST_TRIED))
 
 
 def read(source: Source) -> list[Log]:
@@ -50,7 +51,9 @@ def read(source: Source) -> list[Log]:
 
 
 def _measured(text: str, line: re.Match[str]) -> dict[str, float]:
-    pairs = PAIR.findall(rest(text, line.end()))
+    """The numbers of a line; without a mode it must be that of mmcv, and not of any program that counts epochs."""
+    shown = rest(text, line.end())
+    pairs = PAIR.findall(shown) if line[2] or "data_time" in shown else []
     return {column(name): float(value) for name, value in pairs if name not in PACE}
 
 
@@ -58,6 +61,8 @@ def _rows(text: str) -> Iterator[Row]:
     last = 0
     for line in LINE.finditer(text):
         values: dict[str, Any] = _measured(text, line)
+        if not values:
+            continue
         done, total = int(line[4] or line[3]), int(line[5])
         if line[2] == "val":
             yield Row(line.start(), {"step": last, **_evaluated(values)})
@@ -101,6 +106,9 @@ def _scalars(lines: json_lines.Lines) -> Iterator[dict[str, Any]]:
         step = number(row.get("iter", row.get("step")))
         if "iter" in row and step is not None:
             last = int(step)
-            yield {"step": last, **_trained({name: value for name, value in row.items() if name not in ("iter", "step", "epoch")})}
+            yield {
+                "step": last,
+                **_trained({name: value for name, value in row.items() if name not in ("iter", "step", "epoch")}),
+            }
         else:
             yield {"step": last, **_evaluated(row)}

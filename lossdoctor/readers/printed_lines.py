@@ -64,7 +64,9 @@ def changed(rows: Iterable[Row]) -> Iterator[Row]:
     before: dict[str, Any] = {}
     for row in rows:
         evaluated = {name: value for name, value in row.values.items() if name.startswith("eval_")}
-        stale = {name for name, value in evaluated.items() if name in before and str(before[name]) == str(value)}
+        stale = "loss" in row.values and {
+            name for name, value in evaluated.items() if name in before and str(before[name]) == str(value)
+        }
         before |= evaluated
         yield Row(row.start, {name: value for name, value in row.values.items() if name not in stale}) if stale else row
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER
+from lossdoctor.readers.printed_lines import NUMBER, rest
 
 #: A longer line is prose or data.
 LONGEST = 1_000
@@ -21,6 +22,7 @@ MEANS = frozenset({"epoch", "step", "avg", "average", "mean", "running", "total"
 #: The lowest of several is no measurement of now, and a test tells nothing of the training.
 ELSEWHERE = frozenset({"best", "min", "lowest", "max", "prev", "previous", "test", "target"})
 PACE = re.compile(r"time|eta|sec|speed|throughput|mem|elapsed|remaining|token|mfu|date", re.I)
+WORD = re.compile(r"[Ll]oss|LOSS")
 _WORD = r"[A-Za-z_][\w./@%-]{0,60}"
 #: What may follow a name without a sign between them; any other name needs `:` or `=`.
 _BARE = (
@@ -50,38 +52,59 @@ class Pairs(NamedTuple):
     epochs: int | None
     values: dict[str, float]
     shape: tuple[str, ...]
+    unit: str  # what the step is called
+
+
+class Line(NamedTuple):
+    """A line with a loss, and where it begins in the text."""
+
+    start: int
+    pairs: Pairs
+
+
+def lines(text: str, most: int | None = None) -> Iterator[Line]:
+    """The lines in which a loss has a number; `most` is how many with that word are looked at."""
+    end = tried = 0
+    for word in WORD.finditer(text):
+        if word.start() < end:
+            continue
+        begin = max(text.rfind("\n", end, word.start()), text.rfind("\r", end, word.start()), end - 1) + 1
+        line = rest(text, begin)
+        end = begin + max(len(line), 1)
+        tried += 1
+        if pairs := parse(line.strip()):
+            yield Line(begin, pairs)
+        if tried == most:
+            return
 
 
 def parse(line: str) -> Pairs | None:
-    """The pairs in a line with a loss; None for any other line, and for prose that has a loss in it."""
-    if len(line) > LONGEST:
+    """The pairs in a line with a loss; None for any other line, for progress bars, and for prose that has a loss in it."""
+    if len(line) > LONGEST or "%|" in line:
         return None
     line = DEVICE.sub("", line) if "tensor(" in line else line
     found: dict[str, tuple[float, int | None]] = {}
-    rest, end = [], 0
+    beside, end = [], 0
     for pair in PAIR.finditer(line):
-        rest.append(line[end : pair.start()])
+        beside.append(line[end : pair.start()])
         end = pair.end()
         name = _PLACE.sub("", "_".join((pair[1] or pair[2]).lower().split()))
         value = float(pair[3] if pair[3] is not None else pair[4])
         found.setdefault(name, (value, int(pair[5]) if pair[5] else None))
-    rest.append(line[end:])
+    beside.append(line[end:])
     if "loss_train" in found and "val" in found:  # litgpt: loss train: 1.234, val: 1.567
         found["val_loss"] = found.pop("val")
     values = {known: value for name, (value, _) in found.items() if (known := _column(name))}
     losses = ("loss",) if "loss" in values else ("loss", "eval_loss")  # an evaluation may come and go
     shape = tuple(name for name in found if name in (*STEPS, *EPOCHS) or _column(name) in losses)
-    words = LETTERS.findall(NOISE.sub(" ", " ".join(rest)))
+    words = LETTERS.findall(NOISE.sub(" ", " ".join(beside)))
     if not values.keys() & {"loss", "eval_loss"} or len(words) > MOST_WORDS:
         return None
-    step, steps = _first(found, STEPS)
-    epoch, epochs = _first(found, EPOCHS)
+    unit = next((name for name in STEPS if name in found), "")
+    step, steps = found.get(unit, (None, None))
+    epoch, epochs = next((found[name] for name in EPOCHS if name in found), (None, None))
     whole = step is not None and 0 <= step < 2**53 and step == int(step)
-    return Pairs(int(step) if whole and step is not None else None, epoch, steps, epochs, values, shape)
-
-
-def _first(found: dict[str, tuple[float, int | None]], names: tuple[str, ...]) -> tuple[float | None, int | None]:
-    return next((found[name] for name in names if name in found), (None, None))
+    return Pairs(int(step) if whole and step is not None else None, epoch, steps, epochs, values, shape, unit)
 
 
 def _column(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from heapq import merge
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
@@ -11,12 +12,13 @@ from lossdoctor.model import Log
 from lossdoctor.readers import mmengine, torchtune, trainer_stdout
 from lossdoctor.readers.column_names import column
 from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, changed, logs
+from lossdoctor.readers.printed_pairs import lines
 from lossdoctor.readers.source import Source
 
 KIND = "progress_bar"
 #: One frame: how far of how many, and what stands behind the pace. Its description stands before, on the same line.
 FRAME = re.compile(
-    r"\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) \[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?\]"
+    r"\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) \[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?(\]?)"
 )
 #: A longer description is none.
 DESCRIPTION = 200
@@ -58,10 +60,19 @@ def read(source: Source) -> list[Log]:
     """
     text = source.take()
     counter = _Counter()
-    rows = list(changed(_last_of_each(counter.rows(_frames(text)))))
+    drawn = changed(_last_of_each(counter.rows(_frames(text))))
+    rows = list(merge(drawn, _evaluations(text), key=lambda row: row.start))
     notes = [ANEW] * counter.anew + [AVERAGE] * ("avr_loss=" in text)
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
     return logs(KIND, source.name, text, rows, known, notes)
+
+
+def _evaluations(text: str) -> Iterator[Row]:
+    """What is printed between the bars of an evaluation: it belongs to the last step before it."""
+    for line in lines(text):
+        values = {name: value for name, value in line.pairs.values.items() if name.startswith("eval_")}
+        if "eval_loss" in values:
+            yield Row(line.start, values)
 
 
 def _frames(text: str) -> Iterator[Frame]:
@@ -70,7 +81,10 @@ def _frames(text: str) -> Iterator[Frame]:
     for bar in FRAME.finditer(text):
         described = _described(text, end, bar.start())
         end = bar.end()
-        shown = f"{described} {bar[3] or ''}"
+        beside = bar[3] or ""
+        if not bar[4]:  # a narrow terminal has cut it off, maybe within a number
+            beside = beside.rpartition(",")[0]
+        shown = f"{described} {beside}"
         if "loss" not in shown.lower() or OTHER.search(described) or not LOSS.search(shown):
             continue
         if values := _measured(shown):

@@ -28,10 +28,16 @@ MOST_BLOCKS = 40
 _DOTTED = re.compile(r"(?:^|[\] ])([A-Za-z_]\w{1,60}) \.{2,80} ([^\s][^\n]{0,200})$", re.M)
 #: Their names for what the Trainer calls otherwise.
 _DOTTED_NAMES = {
-    **{"train_iters": "max_steps", "clip_grad": "max_grad_norm", "seq_length": "max_length", "lr_warmup_iters": "warmup_steps"},
-    **{"lr_decay_style": "lr_scheduler_type", "train_micro_batch_size_per_gpu": "per_device_train_batch_size"},
-    **{"fp16_enabled": "fp16", "bfloat16_enabled": "bf16", "zero_optimization_stage": "zero_stage"},
-    **{"micro_batch_size": "per_device_train_batch_size", "train_batch_size": "total_train_batch_size"},
+    "train_iters": "max_steps",
+    "clip_grad": "max_grad_norm",
+    "seq_length": "max_length",
+    "lr_warmup_iters": "warmup_steps",
+    "lr_decay_style": "lr_scheduler_type",
+    "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
+    "train_batch_size": "total_train_batch_size",
+    "fp16_enabled": "fp16",
+    "bfloat16_enabled": "bf16",
+    "zero_optimization_stage": "zero_stage",
 }
 
 

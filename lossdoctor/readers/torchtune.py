@@ -14,7 +14,8 @@ KIND = "torchtune"
 STEP = re.compile(rf"\bStep (\d{{1,12}}) \| (?=[A-Za-z_][\w./@-]{{0,80}}:{NUMBER})")
 #: The description of its bar: the epoch, the step, the loss; and the bar itself, whose total is the steps of an epoch.
 FRAME = re.compile(
-    rf"\b(\d{{1,6}})\|(\d{{1,12}})\|Loss: ({NUMBER})(?::[ \t]{{0,4}}\d{{1,3}}%\|[^|\r\n]{{0,500}}\|\s{{0,4}}(\d{{1,12}})/(\d{{1,12}}) \[)?"
+    rf"\b(\d{{1,6}})\|(\d{{1,12}})\|Loss: ({NUMBER})"
+    r"(?::[ \t]{0,4}\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) \[)?"
 )
 #: What measures the machine.
 PACE = re.compile(r"per_second|memory|gpu_resources|time_per")

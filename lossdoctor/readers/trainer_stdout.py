@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Any
 
@@ -59,9 +59,10 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     text = source.take()
-    runs = [_once(text, run) for run in _runs(_rows(text))]
+    again = _again(text)
+    runs = _runs(_rows(text, again))
     skipped = deepspeed_lines.overflows(text)
-    torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
+    torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
     found: list[Log] = []
     begin = 0
     for place, printed in enumerate(runs, 1):
@@ -94,11 +95,13 @@ def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
     return runs
 
 
-def _once(text: str, run: list[Printed]) -> list[Printed]:
-    """The rows without those that LLaMA-Factory printed again, unless there are no others."""
-    again = {row.start for row in run if AGAIN.search(text, max(0, row.start - 100), row.start)}
-    others = [row for row in run if row.start not in again]
-    return others if again and any("loss" in row.values for row in others) else run
+def _again(text: str) -> set[int]:
+    """Where the rows begin that LLaMA-Factory printed again; nothing where there are no others."""
+    if "callbacks:" not in text:
+        return set()
+    starts = [row.start() for row in BEGUN.finditer(text)]
+    again = {start for start in starts if AGAIN.search(text, max(0, start - 100), start)}
+    return again if len(again) < len(starts) else set()
 
 
 def _scaled(printed: list[Printed], overflowed: list[deepspeed_lines.Overflow]) -> list[Printed]:
@@ -122,11 +125,13 @@ def _log(printed: list[Printed], said: dict[str, Fact], notes: list[str], title:
     return log(KIND, steps.rows, {**said, **total}, [*steps.notes, *notes], title)
 
 
-def _rows(text: str) -> Iterator[Printed]:
-    """The rows, each with the bars near it."""
+def _rows(text: str, again: Container[int] = ()) -> Iterator[Printed]:
+    """The rows, each with the bars near it, but for those that begin at the places `again`."""
     waiting: tuple[re.Match[str], dict[str, Any]] | None = None
     end = 0
     for match in ROW.finditer(text):
+        if match.start() in again:
+            continue
         values = _values(match[0])
         if not _told(values):
             continue
