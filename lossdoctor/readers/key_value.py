@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers.printed_lines import Row, changed, logs
 from lossdoctor.readers.printed_pairs import Line, Pairs, lines
+from lossdoctor.readers.rows import emptied
 from lossdoctor.readers.source import Source
 
 KIND = "key_value"
@@ -18,7 +20,10 @@ PARTICULAR = ("trainer_stdout", "deepspeed", "megatron", "torchtune", "mmengine"
 #: Lines of the same shape that make a log; fewer may be anything.
 ENOUGH = 3
 #: So many lines with the word are looked at before a text is given up.
-MOST_TRIED = 20_000
+MOST_TRIED = 10_000
+#: An epoch that is named on a line of its own, and how far before a row it is looked for.
+HEADING = re.compile(r"^[^\w\n]{0,40}(?:\w{1,20} )?epoch[ :#\[]{0,3}(\d{1,6})(?:[ ]?(?:/|of)[ ]?(\d{1,6}))?\b", re.I | re.M)
+FAR = 2_000
 
 
 class Shape(NamedTuple):
@@ -39,7 +44,7 @@ class Shape(NamedTuple):
 def recognise(source: Source) -> bool:
     """Several lines have the same shape with a loss in it, and no other reader of lines knows more."""
     text = source.text
-    if not any(word in text for word in ("loss", "Loss", "LOSS")) or not _shapes(text, MOST_TRIED):
+    if not any(word in text for word in ("loss", "Loss", "LOSS")) or not _shapes(lines(text, MOST_TRIED)):
         return False
     others = (import_module(f"lossdoctor.readers.{name}") for name in PARTICULAR)
     return not any(other.recognise(source) for other in others)
@@ -52,11 +57,12 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     text = source.take()
-    shapes = _shapes(text, None)
+    found = list(lines(text))
+    shapes = _shapes(found)
     trained = [shape for shape in shapes if shapes[shape].trained]
     main = max(trained, key=lambda shape: (shapes[shape].placed, shapes[shape].lines), default=None)
-    counter = _Counter()
-    told = (line for line in lines(text) if line.pairs.shape in shapes)
+    counter = _Counter(text)
+    told = (line for line in emptied(found) if line.pairs.shape in shapes)
     rows = [row for line in told if (row := counter.row(line, main is None or line.pairs.shape == main))]
     known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
     several = list(_last_of_each(rows))
@@ -69,11 +75,11 @@ def _evaluated(row: Row) -> bool:
     return any(name.startswith("eval_") for name in row.values)
 
 
-def _shapes(text: str, most: int | None) -> dict[tuple[str, ...], Shape]:
+def _shapes(found: Iterable[Line]) -> dict[tuple[str, ...], Shape]:
     """The kinds of lines that are rows. Lines that name no step must differ: the same setting may be printed many times."""
     seen: dict[tuple[str, ...], list[Pairs]] = {}
     counts: dict[tuple[str, ...], int] = {}
-    for line in lines(text, most):
+    for line in found:
         shape = line.pairs.shape
         counts[shape] = counts.get(shape, 0) + 1
         if len(seen.setdefault(shape, [])) < 20:
@@ -95,7 +101,9 @@ def _told(some: list[Pairs], lines: int) -> Shape:
 class _Counter:
     """Steps that may begin anew in each epoch; `total` is known once all lines are counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.start = 0
         self.before = self.last = self.total = self.epochs = 0
         self.epoch = 0.0
         self.unit = ""  # by what the rows of training count
@@ -112,10 +120,21 @@ class _Counter:
         if main:
             self.unit, self.units = pairs.unit, pairs.shape
         if pairs.step is not None and (pairs.unit == self.unit or pairs.unit not in self.units):
-            place["step"] = self._step(pairs.step, pairs.epoch, pairs.steps)
+            place["step"] = self._step(pairs.step, self._epoch(line), pairs.steps)
         elif pairs.step is not None:  # of batches, where the rows count optimizer steps
             place["step"] = self.before + self.last
         return Row(line.start, {**place, **values})
+
+    def _epoch(self, line: Line) -> float | None:
+        """The epoch in a line, or in a heading between the row before and this one."""
+        begin, self.start = max(self.start, line.start - FAR), line.start
+        if line.pairs.epoch is not None:
+            return line.pairs.epoch
+        headings = list(HEADING.finditer(self.text, begin, line.start))
+        if not headings:
+            return None
+        self.epochs = int(headings[-1][2] or 0) or self.epochs
+        return float(headings[-1][1])
 
     def _step(self, step: int, epoch: float | None, steps: int | None) -> int:
         if epoch is not None and epoch < self.epoch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import lru_cache
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
@@ -68,29 +68,31 @@ def _columns(text: str, line: re.Match[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in (text[begin : line.start()] + rest(text, line.end())).split("|"):
         name, _, value = part.rpartition(":")
-        name = " ".join(name.rpartition(":")[2].split())
-        if name and not PACE.search(name) and (measured := number(value)) is not None:
-            found[name] = measured
+        if name and (known := _name(name)) and (measured := number(value)) is not None:
+            found[known] = measured
     return found
 
 
-def _trained(values: Mapping[str, float]) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def _name(printed: str) -> str:
+    """What is measured, in words joined by "_", without what stands before it on the line; "" for the pace of the training."""
+    name = " ".join(printed.rpartition(":")[2].split())
+    return "" if PACE.search(name) else re.sub(r"\s+", "_", name)
+
+
+def _trained(values: Mapping[str, float]) -> dict[str, float]:
     """A row of training; one whose iterations all were NaN is printed without its loss."""
-    row: dict[str, Any] = {}
-    for name, value in values.items():
-        known = column(name)
-        plain = re.sub(r"\s+", "_", known)
-        row[RENAMED.get(plain, plain)] = value
+    row = {RENAMED.get(name, column(name)): value for name, value in values.items()}
     lost, skipped = row.get("nan_iterations", 0), row.get("skipped_steps", 0)
     if "loss" not in row and lost and lost >= skipped and not any(name.endswith("_loss") for name in row):
         row["loss"] = math.nan
     return row
 
 
-def _evaluated(values: Mapping[str, float]) -> dict[str, Any]:
+def _evaluated(values: Mapping[str, float]) -> dict[str, float]:
     """An evaluation: `lm loss value` is its loss, `lm loss PPL` its perplexity."""
-    row: dict[str, Any] = {}
+    row: dict[str, float] = {}
     for name, value in values.items():
-        plain = re.sub(r"[\s_]+", "_", name.lower()).removesuffix("_value")
+        plain = name.lower().removesuffix("_value")
         row[{"lm_loss": "eval_loss", "lm_loss_ppl": "eval_ppl"}.get(plain, f"eval_{plain}")] = value
     return row

@@ -22,7 +22,7 @@ LINE = re.compile(r"\b(Epoch|Iter) ?(?:\((train|val)\))? {0,8}\[ {0,8}(\d{1,9})(
 #: Settings in the dump of the configuration that stands before.
 EPOCHS = re.compile(r"\bmax_epochs ?= ?(\d{1,7})\b")
 #: So many lines that look like its own are looked at before a text is given up.
-MOST_TRIED = 20_000
+MOST_TRIED = 10_000
 #: What measures the machine.
 PACE = frozenset({"time", "data_time", "memory", "tokens_per_sec", "eta"})
 

@@ -50,6 +50,12 @@ def lines(text: str) -> Iterator[Line]:
         start = end + 1
 
 
+def end_of_line(text: str, start: int) -> int:
+    """Where the line ends that goes on here."""
+    match = _END.search(text, start)
+    return match.start() if match else len(text)
+
+
 def rest(text: str, start: int) -> str:
     """What is left of the line from here on, without colours; nothing of a line that is no row of a log."""
     match = _END.search(text, start, start + LONGEST + 1)

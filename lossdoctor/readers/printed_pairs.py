@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, rest
+from lossdoctor.readers.printed_lines import NUMBER, end_of_line, rest
 
 #: A longer line is prose or data.
 LONGEST = 1_000
@@ -70,7 +71,7 @@ def lines(text: str, most: int | None = None) -> Iterator[Line]:
             continue
         begin = max(text.rfind("\n", end, word.start()), text.rfind("\r", end, word.start()), end - 1) + 1
         line = rest(text, begin)
-        end = begin + max(len(line), 1)
+        end = begin + len(line) if line else end_of_line(text, begin)
         tried += 1
         if pairs := parse(line.strip()):
             yield Line(begin, pairs)
@@ -107,6 +108,7 @@ def parse(line: str) -> Pairs | None:
     return Pairs(int(step) if whole and step is not None else None, epoch, steps, epochs, values, shape, unit)
 
 
+@lru_cache(maxsize=1024)
 def _column(name: str) -> str:
     """The Trainer's name; "" for what is no measurement of the training."""
     words = [word for word in re.split(r"[_./ -]+", name) if word]

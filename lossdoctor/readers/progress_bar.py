@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
@@ -20,6 +21,8 @@ KIND = "progress_bar"
 FRAME = re.compile(
     r"\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}(\d{1,12})/(\d{1,12}) \[[^\],\r\n]{0,60},[^\],\r\n]{0,40}(?:, ([^\r\n\]]{0,2000}))?(\]?)"
 )
+#: So many bars are looked at before a text is given up.
+MOST_TRIED = 10_000
 #: A longer description is none.
 DESCRIPTION = 200
 LOSS = re.compile(rf"loss[\w/@]{{0,40}}(?:[:=] {{0,2}}|=tensor\()({NUMBER})", re.I)
@@ -47,7 +50,9 @@ class Frame(NamedTuple):
 def recognise(source: Source) -> bool:
     """A bar has a loss beside it, and no rows of another program stand between the bars."""
     text = source.text
-    if "%|" not in text or not any(True for _ in _frames(text)):
+    if not ("%|" in text and ("it/s" in text or "s/it" in text) and any(word in text for word in ("loss", "Loss"))):
+        return False
+    if next(_frames(text, MOST_TRIED), None) is None:
         return False
     return not any(other.recognise(source) for other in (trainer_stdout, torchtune, mmengine))
 
@@ -75,10 +80,10 @@ def _evaluations(text: str) -> Iterator[Row]:
             yield Row(line.start, values)
 
 
-def _frames(text: str) -> Iterator[Frame]:
-    """The bars of training with a number for the loss."""
+def _frames(text: str, most: int | None = None) -> Iterator[Frame]:
+    """The bars of training with a number for the loss, among the first `most` or all."""
     end = 0
-    for bar in FRAME.finditer(text):
+    for bar in islice(FRAME.finditer(text), most):
         described = _described(text, end, bar.start())
         end = bar.end()
         beside = bar[3] or ""
