@@ -21,7 +21,13 @@ HEALTHY = (
     *("deepspeed/pipeline.log", "deepspeed/steps_only.log", "megatron/healthy.log", "torchtune/disk.txt", "torchtune/bar.log"),
     *("mmengine/iterations.log", "mmengine/scalars.json", "progress_bar/kohya.log", "progress_bar/epochs.log"),
     *("progress_bar/llama_recipes.log", "key_value/gnorm.log", "key_value/litgpt.log", "key_value/nanogpt.log"),
-    *("key_value/epochs.log", "key_value/batches.log", "llama_factory/healthy.jsonl", "llama_factory/resumed.jsonl"),
+    *(
+        "key_value/epochs.log",
+        "key_value/batches.log",
+        "key_value/deepspeed_script.log",
+        "llama_factory/healthy.jsonl",
+        "llama_factory/resumed.jsonl",
+    ),
     *("json_lines/plain.jsonl", "json_lines/swift.jsonl", "trainer_stdout/axolotl.log", "trainer_stdout/swift.log"),
     *("trainer_stdout/trl_dpo.log", "trainer_stdout/trl_grpo.log", "trainer_stdout/deepspeed_healthy.log"),
 )
@@ -153,6 +159,15 @@ def test_overflows_between_the_rows_of_a_trainer_become_columns_of_the_rows():
     assert column(log, "loss_scale") == [(10, 16384.0), (140, 1024.0), (150, 1.0)]
     assert column(log, "skipped_steps") == [(10, 2.0), (140, 4.0), (150, 10.0)]
     assert log.run.get("fp16") is True and any("gave up" in note for note in log.run.notes)
+
+
+def test_overflows_between_the_rows_of_a_script_become_columns_of_its_rows():
+    """A training loop of one's own prints its loss, and DeepSpeed its overflows; beside a bar it is the same."""
+    log = kept("key_value/deepspeed_script.log")
+    assert column(log, "skipped_steps") == [(10, 2.0), (150, 1.0)] and column(log, "loss_scale") == [(10, 16384.0), (150, 8192.0)]
+    frame = "\rtrain:  {}%|█    | {}/9 [00:01<00:09,  1.00it/s, loss=2.5]"
+    bars = only(frame.format(11, 1) + f"\n{OVERFLOW}Attempted loss scale: 8, reducing to 4\n" + frame.format(22, 2))
+    assert bars.run.kind == "progress_bar" and column(bars, "loss_scale") == [(2, 4.0)] and bars.run.get("fp16") is True
 
 
 # Megatron

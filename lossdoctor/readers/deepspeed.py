@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.model import Fact, Log
-from lossdoctor.readers import trainer_stdout
+from lossdoctor.readers import key_value, megatron, progress_bar, trainer_stdout
 from lossdoctor.readers.deepspeed_lines import (
     EXHAUSTED,
     EXHAUSTED_NOTE,
@@ -28,10 +28,10 @@ PACE = frozenset({"step", "steps", "samples/sec"})
 
 
 def recognise(source: Source) -> bool:
-    """A line of DeepSpeed is in the text, and no row of a Trainer: that would tell more, and its reader reads both."""
+    """A line of DeepSpeed is in the text, and no rows of another program: these tell more, and their readers read both."""
     text = source.text
     told = any(word in text and line.search(text) for word, line in TELLING)
-    return told and not trainer_stdout.recognise(source)
+    return told and not any(other.recognise(source) for other in (trainer_stdout, megatron, progress_bar, key_value))
 
 
 def read(source: Source) -> list[Log]:

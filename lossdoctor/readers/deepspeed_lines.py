@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lossdoctor.readers.printed_lines import NUMBER
+from lossdoctor.model import Fact
+from lossdoctor.readers.printed_lines import NUMBER, Row
 
 #: `[Rank 0] step=10, skipped=0, lr=[0.001, 0.001], mom=[…]`; one rate for each group of parameters.
 STEP = re.compile(rf"\] step=(\d{{1,12}}), skipped=(\d{{1,12}}), lr=\[({NUMBER})?")
@@ -44,6 +45,15 @@ def overflows(text: str) -> list[Overflow]:
 def columns(skipped: Sequence[Overflow]) -> dict[str, float]:
     """What the overflows since the row before add to a row; nothing where there was none."""
     return {"skipped_steps": float(len(skipped)), "loss_scale": skipped[-1].scale} if skipped else {}
+
+
+def scaled(text: str, rows: Iterable[Row]) -> tuple[list[Row], dict[str, Fact]]:
+    """The rows of another program with what DeepSpeed printed between them, and what that tells: only fp16 has a loss scale."""
+    kept, told = list(rows), overflows(text)
+    if not told:
+        return kept, {}
+    values = beside([(row.start, row.values) for row in kept], told)
+    return [Row(row.start, more) for row, more in zip(kept, values, strict=True)], {"fp16": Fact(True, "deepspeed")}
 
 
 def beside(rows: Sequence[tuple[int, Mapping[str, Any]]], told: Sequence[Overflow]) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
+from lossdoctor.readers import deepspeed_lines
 from lossdoctor.readers.printed_lines import Row, changed, logs
 from lossdoctor.readers.printed_pairs import Line, Pairs, lines
 from lossdoctor.readers.rows import emptied
@@ -16,7 +17,7 @@ from lossdoctor.readers.source import Source
 
 KIND = "key_value"
 #: Readers of lines that know more of their own; whatever one of them recognises is its.
-PARTICULAR = ("trainer_stdout", "deepspeed", "megatron", "torchtune", "mmengine", "progress_bar")
+PARTICULAR = ("trainer_stdout", "megatron", "torchtune", "mmengine", "progress_bar")
 #: Lines of the same shape that make a log; fewer may be anything.
 ENOUGH = 3
 #: So many lines with the word are looked at before a text is given up.
@@ -62,13 +63,14 @@ def read(source: Source) -> list[Log]:
     trained = [shape for shape in shapes if shapes[shape].trained]
     main = max(trained, key=lambda shape: (shapes[shape].placed, shapes[shape].lines), default=None)
     counter = _Counter(text)
-    told = (line for line in emptied(found) if line.pairs.shape in shapes)
-    rows = [row for line in told if (row := counter.row(line, main is None or line.pairs.shape == main))]
+    matching = (line for line in emptied(found) if line.pairs.shape in shapes)
+    rows = [row for line in matching if (row := counter.row(line, main is None or line.pairs.shape == main))]
     known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
     several = list(_last_of_each(rows))
     fewer = list(changed(several))
     stays = sum(_evaluated(row) for row in fewer) * 2 < sum(_evaluated(row) for row in several)
-    return logs(KIND, source.name, text, fewer if stays else several, known)
+    scaled, told = deepspeed_lines.scaled(text, fewer if stays else several)
+    return logs(KIND, source.name, text, scaled, {**known, **told})
 
 
 def _evaluated(row: Row) -> bool:

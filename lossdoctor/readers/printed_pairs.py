@@ -81,7 +81,9 @@ def lines(text: str, most: int | None = None) -> Iterator[Line]:
 
 def parse(line: str) -> Pairs | None:
     """The pairs in a line with a loss; None for any other line, for progress bars, and for prose that has a loss in it."""
-    if len(line) > LONGEST or "%|" in line:
+    if (
+        len(line) > LONGEST or "%|" in line or " iter time (s): " in line
+    ):  # bars, and the pipeline of DeepSpeed, have readers of their own
         return None
     line = DEVICE.sub("", line) if "tensor(" in line else line
     found: dict[str, tuple[float, int | None]] = {}

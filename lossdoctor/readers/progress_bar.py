@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers import mmengine, torchtune, trainer_stdout
+from lossdoctor.readers import deepspeed_lines, mmengine, torchtune, trainer_stdout
 from lossdoctor.readers.column_names import column
 from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, changed, logs
 from lossdoctor.readers.printed_pairs import lines
@@ -69,7 +69,8 @@ def read(source: Source) -> list[Log]:
     rows = list(merge(drawn, _evaluations(text), key=lambda row: row.start))
     notes = [ANEW] * counter.anew + [AVERAGE] * ("avr_loss=" in text)
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
-    return logs(KIND, source.name, text, rows, known, notes)
+    scaled, told = deepspeed_lines.scaled(text, rows)
+    return logs(KIND, source.name, text, scaled, {**known, **told}, notes)
 
 
 def _evaluations(text: str) -> Iterator[Row]:
