@@ -231,7 +231,9 @@ def test_the_iterations_of_mmengine_are_counted_over_epochs():
     log = kept("mmengine/xtuner_nan.log")
     train = [record for record in log.records if record.kind == "train"]
     assert (train[0].step, train[11].step, train[12].step) == (10, 120, 135)
-    assert train[12].epoch == pytest.approx(1.08) and log.run.get("num_train_epochs") == 2
+    assert train[12].epoch == pytest.approx(1.08)
+    told = {name: log.run.get(name) for name in ("num_train_epochs", "learning_rate", "gradient_accumulation_steps")}
+    assert told == {"num_train_epochs": 2, "learning_rate": 0.0002, "gradient_accumulation_steps": 4}
 
 
 def test_an_evaluation_of_mmengine_belongs_to_the_step_before_it():

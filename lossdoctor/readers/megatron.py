@@ -25,7 +25,9 @@ EVALUATION = re.compile(
 )
 RENAMED = {"number_of_skipped_iterations": "skipped_steps", "number_of_nan_iterations": "nan_iterations"}
 #: Columns that say how far and how fast rather than what was measured.
-PACE = re.compile(r"consumed |elapsed time|samples/sec|throughput|flops|global batch size|batch size|mem|time ", re.I)
+PACE = re.compile(
+    r"consumed |elapsed|samples/sec|throughput|flops|batch size|mem|time |usage|(?:samples|tokens) per|seqlen", re.I
+)
 
 
 def recognise(source: Source) -> bool:

@@ -12,15 +12,24 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import json_lines
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import PAIR, Row, log, logs, rest, runs
+from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, log, logs, rest, runs
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
 KIND = "mmengine"
 #: `Epoch(train) [1][240/735]`, `Iter(train) [ 10/1000]`, `Epoch(val) [1][100/100]`; mmcv had no mode, and no blank.
 LINE = re.compile(r"\b(Epoch|Iter) ?(?:\((train|val)\))? {0,8}\[ {0,8}(\d{1,9})(?:\]\[ {0,8}(\d{1,9}))?/(\d{1,12})\](?=[ \t,])")
-#: Settings in the dump of the configuration that stands before.
-EPOCHS = re.compile(r"\bmax_epochs ?= ?(\d{1,7})\b")
+#: Settings in the dump of the configuration that stands before, and what the Trainer calls them.
+SETTINGS = {
+    "max_epochs": "num_train_epochs",
+    "accumulative_counts": "gradient_accumulation_steps",
+    "batch_size": "per_device_train_batch_size",
+    "lr": "learning_rate",
+    "max_norm": "max_grad_norm",
+    "weight_decay": "weight_decay",
+    "max_length": "max_length",
+}
+SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) = ({NUMBER})\s{{0,2}}$", re.M)
 #: So many lines that look like its own are looked at before a text is given up.
 MOST_TRIED = 10_000
 #: What measures the machine.
@@ -45,9 +54,9 @@ def read(source: Source) -> list[Log]:
         return _of_json(source)
     text = source.take()
     totals = [int(line[5]) for line in LINE.finditer(text) if line[1] == "Iter" and line[2] != "val"]
-    epochs = EPOCHS.search(text)
-    told = {"max_steps": totals[-1]} if totals else {"num_train_epochs": int(epochs[1])} if epochs else {}
-    return logs(KIND, source.name, text, _rows(text), translate(told, KIND))
+    first = next((line.start() for line in LINE.finditer(text)), 0)
+    told = {SETTINGS[setting[1]]: setting[2] for setting in SETTING.finditer(text, 0, first)}
+    return logs(KIND, source.name, text, _rows(text), translate({**told, "max_steps": totals[-1] if totals else None}, KIND))
 
 
 def _measured(text: str, line: re.Match[str]) -> dict[str, float]:
