@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import pytest
-from conftest import ROOT, slugs
+from conftest import ROOT, diagnose, slugs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -158,7 +158,8 @@ def test_overflows_between_the_rows_of_a_trainer_become_columns_of_the_rows():
     log = kept("trainer_stdout/deepspeed_collapse.log")
     assert column(log, "loss_scale") == [(10, 16384.0), (140, 1024.0), (150, 1.0)]
     assert column(log, "skipped_steps") == [(10, 2.0), (140, 4.0), (150, 10.0)]
-    assert log.run.get("fp16") is True and any("gave up" in note for note in log.run.notes)
+    assert log.run.get("fp16") is True and log.run.get("deepspeed") is True
+    assert any("gave up" in note for note in log.run.notes)
 
 
 def test_overflows_between_the_rows_of_a_script_become_columns_of_its_rows():
@@ -168,6 +169,23 @@ def test_overflows_between_the_rows_of_a_script_become_columns_of_its_rows():
     frame = "\rtrain:  {}%|█    | {}/9 [00:01<00:09,  1.00it/s, loss=2.5]"
     bars = only(frame.format(11, 1) + f"\n{OVERFLOW}Attempted loss scale: 8, reducing to 4\n" + frame.format(22, 2))
     assert bars.run.kind == "progress_bar" and column(bars, "loss_scale") == [(2, 4.0)] and bars.run.get("fp16") is True
+
+
+def test_skipped_steps_that_a_log_states_are_counted():
+    """Their sum is named with its severity, and what the learning rate tells besides is not added to it."""
+    rows = [
+        {"step": 10 * n, "loss": 2.0 - n / 100, "learning_rate": 1e-4 * (1 - n / 50), "skipped_steps": 4.0} for n in range(1, 31)
+    ]
+    (symptom,) = (one for one in diagnose(rows, max_steps=500).symptoms if one.slug == "skipped-steps")
+    assert (symptom.severity, symptom.series, symptom.evidence["skipped"]) == ("warning", "loss_scale", 120.0)
+
+
+@pytest.mark.parametrize(("skipped", "critical"), [(10.0, True), (9.0, False)])
+def test_a_loss_scale_of_one_is_lost_when_no_step_is_made(skipped, critical):
+    """At 1 some steps may still be made; when all of them overflow there is nowhere left to go."""
+    rows = [{"step": 10 * n, "loss": 2.0 - n / 100, "loss_scale": 8.0, "skipped_steps": 0.0} for n in range(1, 13)]
+    rows.append({"step": 130, "loss": 1.9, "loss_scale": 1.0, "skipped_steps": skipped})
+    assert any(one.slug == "loss-scale-collapse" for one in diagnose(rows).symptoms) is critical
 
 
 # Megatron
@@ -257,7 +275,7 @@ def test_of_many_frames_of_a_bar_each_step_has_one_row():
     """The last time that it was drawn counts; a running average is said to be one."""
     log = kept("progress_bar/kohya.log")
     assert [record.step for record in log.records] == list(range(1, 41)) and log.run.get("max_steps") == 40
-    assert any("running average" in note for note in log.run.notes)
+    assert any("running average (avr_loss)" in note for note in log.run.notes)
 
 
 def test_a_bar_that_begins_anew_in_each_epoch_is_counted_on():

@@ -31,8 +31,10 @@ TENSOR = re.compile(rf"tensor\(({NUMBER})[^)\r\n]{{0,60}}\)?")
 OTHER = re.compile(r"\b(?:val|valid|validat\w*|eval\w*|test\w*|dev|infer\w*|predict\w*|sampl\w*|generat\w*|sanity)\b", re.I)
 EPOCH = re.compile(r"\bepochs?[ :=]{0,3}\[?(\d{1,6})(?:/(\d{1,6}))?", re.I)
 #: What Lightning and others call the loss of a step; the first that is there counts.
-LOSSES = ("loss", "train_loss_step", "loss_step", "train_loss", "step_loss")
-AVERAGE = "the loss is a running average (avr_loss): it hides spikes, and one NaN in it stays for good"
+LOSSES = ("loss", "train_loss_step", "loss_step", "train_loss", "step_loss", "avg_loss", "average_loss", "running_loss")
+#: A loss of which the bar says that it is the mean of all steps so far.
+AVERAGED = re.compile(r"\b(?:avr|avg|average|running)_loss(?==)")
+AVERAGE = "the loss is a running average ({}): it hides spikes and noise, and one NaN in it stays for good"
 ANEW = "steps are those of the progress bar; it begins anew in each epoch, and they are counted on"
 
 
@@ -67,7 +69,8 @@ def read(source: Source) -> list[Log]:
     counter = _Counter()
     drawn = changed(_last_of_each(counter.rows(_frames(text))))
     rows = list(merge(drawn, _evaluations(text), key=lambda row: row.start))
-    notes = [ANEW] * counter.anew + [AVERAGE] * ("avr_loss=" in text)
+    averaged = AVERAGED.search(text)
+    notes = [ANEW] * counter.anew + ([AVERAGE.format(averaged[0])] if averaged else [])
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
     scaled, told = deepspeed_lines.scaled(text, rows)
     return logs(KIND, source.name, text, scaled, {**known, **told}, notes)

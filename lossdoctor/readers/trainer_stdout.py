@@ -113,8 +113,8 @@ def _scaled(printed: list[Printed], overflowed: list[deepspeed_lines.Overflow]) 
 
 
 def _in_fp16(said: dict[str, Fact]) -> dict[str, Fact]:
-    """What is said, and that it is fp16: nothing else has a loss scale."""
-    return {"fp16": Fact(True, KIND), **said}
+    """What is said, and that it is fp16 with DeepSpeed: nothing else prints such lines beside the rows of a Trainer."""
+    return {"fp16": Fact(True, KIND), "deepspeed": Fact(True, KIND), **said}
 
 
 def _log(printed: list[Printed], said: dict[str, Fact], notes: list[str], title: str) -> list[Log]:
