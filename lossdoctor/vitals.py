@@ -279,6 +279,7 @@ class Vitals:
             and self.restarted != step
             and "loss_scale" not in values
             and "grad_scale" not in values
+            and "skipped_steps" not in values
         )
         if there and not self.repeated:
             nan = NOTHING

@@ -17,14 +17,15 @@ class LossScaleCollapse(Detector):
 
     ## What it watches
     `loss_scale` where a trainer logs it, and live the scale of the GradScaler or of DeepSpeed in every step: below 1 it is
-    critical; four halvings net within 200 steps, after the first 40 steps, are a warning.
+    critical, and so is 1 where `skipped_steps` says that no step since the row before was made; four halvings net within 200
+    steps, after the first 40 steps, are a warning.
 
     ## Why it matters
     The scaler halves its scale on every overflow. Finding its level at the start costs about log2(65536 / level) steps; a
     scale that falls later, and below 1, says that every step overflows and no step is made.
 
     ## What it misses
-    The Trainer does not log the scale itself: afterwards there is nothing to see.
+    The Trainer does not log the scale itself: afterwards there is nothing to see, unless DeepSpeed printed it between the rows.
     """
 
     series = "loss_scale"
@@ -45,7 +46,7 @@ class LossScaleCollapse(Detector):
         scale = values.get(LOSS_SCALE, values.get("loss_scale", values.get("grad_scale")))
         if scale is None or not 0 <= scale < inf:
             return None
-        if scale < self.floor:
+        if scale < self.floor or (scale == self.floor and values.get("skipped_steps", 0.0) >= vitals.window):
             return self._see("critical", scale, 0.0, record, vitals)
         if step <= self.startup_steps:
             return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 
 from lossdoctor.base import Detector
 from lossdoctor.model import RANK, Record, Severity, Symptom
@@ -15,7 +16,8 @@ class SkippedSteps(Detector):
     """The learning rate lags behind its schedule: optimizer steps were skipped.
 
     ## What it watches
-    Live, the loss scaler itself: each step that it threw away. Afterwards `learning_rate`, turned back into scheduler steps
+    Live, the loss scaler itself: each step that it threw away. Afterwards `skipped_steps`, the steps that were skipped since
+    the row before, where DeepSpeed or Megatron logs them; else `learning_rate`, turned back into scheduler steps
     row by row: a row of ten steps that moved the schedule by seven skipped three. The schedule comes from the facts (linear,
     cosine, polynomial, and the warm-up of constant ones), or, where it falls in equal steps towards 0 at `max_steps`, from the
     log itself. Skipped steps are whole: where the numbers give fractions the schedule is another one, and nothing is said.
@@ -58,13 +60,16 @@ class SkippedSteps(Detector):
         self._skipped = 0.0
         self._zero_rows = self._zero_last = self._onset = self._last = 0
         self._told: Severity | None = None
-        self._live = False  # the scaler itself was watched
+        self._live = False  # the scaler itself was watched, or its skipped steps are logged
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         if record.kind == "probe":
-            return self._see(record) if record.values.get(SKIPPED) else None
+            seen = record.values.get(SKIPPED)
+            return self._see(record.step, record.step, seen) if seen else None
+        if logged := record.values.get("skipped_steps", 0.0):
+            return self._see(vitals.step - vitals.window + 1, vitals.step, logged) if 0 < logged < inf else None
         rate = vitals.learning_rate
-        if rate is None or self._foreign or vitals.watches(SCALE):
+        if rate is None or self._foreign or self._live or vitals.watches(SCALE):
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
@@ -87,13 +92,14 @@ class SkippedSteps(Detector):
         skipped = vitals.window - (behind - before)
         return None if -self.fraction <= skipped <= self.fraction else self._count(skipped, vitals)
 
-    def _see(self, record: Record) -> Symptom | None:
-        """The steps that an instrument saw the scaler throw away."""
-        self._live, self._last = True, record.step
-        self._onset = self._onset or record.step
-        self._skipped += record.values[SKIPPED]
+    def _see(self, first: int, last: int, skipped: float) -> Symptom | None:
+        """The steps that the scaler threw away, as an instrument saw it or the log says."""
+        if not self._live:
+            self._skipped, self._onset, self._rows = 0.0, max(first, 1), 0  # what the learning rate told is less sure
+        self._live, self._last = True, last
+        self._skipped += skipped
         self._rows += 1
-        return self._worse(record.step)
+        return self._worse(last)
 
     def _count(self, skipped: float, vitals: Vitals) -> Symptom | None:
         """Adds the steps that this row skipped, if they are whole and no more than there were."""

@@ -21,7 +21,10 @@ class Dialect(Protocol):
 
 
 #: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
-DIALECTS = ("event_files", "trainer_state", "json_lines", "trainer_stdout")
+DIALECTS = (
+    *("event_files", "trainer_state", "llama_factory", "mmengine", "json_lines"),
+    *("trainer_stdout", "deepspeed", "megatron", "torchtune", "progress_bar", "key_value"),
+)
 
 
 def dialects() -> Iterator[Dialect]:

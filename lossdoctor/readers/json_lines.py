@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
-from lossdoctor.readers.printed_lines import log
+from lossdoctor.readers.printed_lines import LONGEST, log
 from lossdoctor.readers.rows import emptied
-from lossdoctor.readers.source import Source
+from lossdoctor.readers.source import HEAD, Source
 
 KIND = "json_lines"
 #: Columns of which a training log has at least one.
 TELLING = ("loss", "eval_loss", "train_loss", "grad_norm", "learning_rate", "lr", "reward")
+#: Columns by which the rows of other programs are known; each has a reader of its own, which is named for its dialect.
+LAYOUTS = {"llama_factory": {"current_steps", "total_steps"}, "mmengine": {"iter", "data_time", "step"}}
+#: How far ms-swift is, in one text, "8280/11043"; and what its last line has, which sums up the run.
+PROGRESS, SUMMED_UP = "global_step/max_steps", "last_model_checkpoint"
 _DECODER = json.JSONDecoder()
 
 
@@ -22,12 +27,22 @@ def recognise(source: Source) -> bool:
     """The first line is a JSON object with a column of a training log, or the text is an array of such objects."""
     text = source.text.lstrip()
     if text[:1] == "[":
-        return any(f'"{name}"' in source.head for name in TELLING)
+        return text[1:HEAD].lstrip()[:1] == "{" and any(f'"{name}"' in source.head for name in TELLING)
     first = next(_split(text)).strip()
     if not first.startswith("{"):
         return False
     row = _parse(first)
-    return isinstance(row, dict) and any(name == key or key.endswith("_loss") for key in row for name in TELLING)
+    told = isinstance(row, dict) and any(name == key or key.endswith("_loss") for key in row for name in TELLING)
+    return told and not layout(source)
+
+
+def layout(source: Source) -> str:
+    """The dialect of a text whose first line is a row of another program; "" for any other text."""
+    if source.head.lstrip()[:1] != "{":
+        return ""
+    first = source.text[: 2 * LONGEST].lstrip()[:LONGEST].partition("\n")[0]
+    row = _parse(first.strip())
+    return next((name for name, columns in LAYOUTS.items() if isinstance(row, dict) and columns <= row.keys()), "")
 
 
 def read(source: Source) -> list[Log]:
@@ -41,8 +56,10 @@ def read(source: Source) -> list[Log]:
         array = _array(source)
         count, found = len(array), log(KIND, emptied(array))
     else:
-        lines = _Lines(source.take())
+        lines = Lines(source.take())
         found = log(KIND, lines)
+        if lines.total:
+            found = [replace(one, run=one.run.knowing(translate({"max_steps": lines.total}, KIND))) for one in found]
         count = lines.rows
         found = [replace(one, run=replace(one.run, notes=(*lines.notes(), *one.run.notes))) for one in found]
     if not found:
@@ -58,12 +75,13 @@ def _array(source: Source) -> list[Any]:
     return rows
 
 
-class _Lines:
+class Lines:
     """The rows of a text, each parsed when it is asked for: by then the one before may be a record."""
 
     def __init__(self, text: str) -> None:
         self.text = text.rstrip("\n")
         self.rows = self.last = 0
+        self.total = 0
         self.broken: list[int] = []
 
     def __iter__(self) -> Iterator[Any]:
@@ -74,9 +92,20 @@ class _Lines:
             row = _parse(line)
             if isinstance(row, dict):
                 self.rows += 1
-                yield row
+                if PROGRESS in row:
+                    row = self._placed(row)
+                if SUMMED_UP not in row:
+                    yield row
             else:
                 self.broken.append(place)
+
+    def _placed(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A row of ms-swift with its step."""
+        done, _, total = str(row[PROGRESS]).partition("/")
+        if not (done.isdecimal() and total.isdecimal() and len(done) < 16 and len(total) < 16):
+            return row
+        self.total = int(total)
+        return {**row, "step": int(done)}
 
     def notes(self) -> list[str]:
         """What was left out, known once all rows were taken."""

@@ -15,6 +15,13 @@ LONGEST = 20_000
 #: Ends a line on a terminal; a bar that is drawn anew returns to its start.
 _END = re.compile(r"[\r\n]")
 COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
+#: A number as programs print it, not part of a date, a time, a version or a word; "13ms" and "3/10" are none.
+NUMBER = (
+    r"[-+]?(?:(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,5})?|[Nn][Aa][Nn]|[Ii][Nn][Ff](?:inity)?)"
+    r"(?!\w|[:/.-]\w)"
+)
+#: `loss: 2.5`, `loss=2.5`, `rewards/chosen:0.1`: a name of one word and its number.
+PAIR = re.compile(rf"(?<![\w./-])([A-Za-z_][\w./@-]{{0,80}})(?:[:=]|: )[ \t]{{0,8}}({NUMBER})")
 
 
 class Line(NamedTuple):
@@ -41,6 +48,33 @@ def lines(text: str) -> Iterator[Line]:
             line = text[start:end]
             yield Line(start, COLOURS.sub("", line) if "\x1b" in line else line)
         start = end + 1
+
+
+def end_of_line(text: str, start: int) -> int:
+    """Where the line ends that goes on here."""
+    match = _END.search(text, start)
+    return match.start() if match else len(text)
+
+
+def rest(text: str, start: int) -> str:
+    """What is left of the line from here on, without colours; nothing of a line that is no row of a log."""
+    match = _END.search(text, start, start + LONGEST + 1)
+    end = match.start() if match else len(text)
+    if end > start + LONGEST:
+        return ""
+    return COLOURS.sub("", text[start:end]) if text.find("\x1b", start, end) >= 0 else text[start:end]
+
+
+def changed(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows with what was evaluated only where it is new: beside a bar, and in some rows, it stays until the next time."""
+    before: dict[str, Any] = {}
+    for row in rows:
+        evaluated = {name: value for name, value in row.values.items() if name.startswith("eval_")}
+        stale = "loss" in row.values and {
+            name for name, value in evaluated.items() if name in before and str(before[name]) == str(value)
+        }
+        before |= evaluated
+        yield Row(row.start, {name: value for name, value in row.values.items() if name not in stale}) if stale else row
 
 
 def logs(

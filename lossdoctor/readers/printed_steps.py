@@ -51,7 +51,8 @@ def number_steps(printed: Sequence[Printed], total: int | None = None, epochs: f
     rows = [row.values for row in printed]
     total = _total(printed) or total
     if any("step" in row or "global_step" in row for row in rows):
-        return Numbered(rows, _stated_total(rows) or total, [])
+        stated = _stated_total(rows) or total
+        return Numbered([{name: value for name, value in row.items() if name != "max_steps"} for row in rows], stated, [])
     exact, late = _by_bars(printed, total)
     trained = [place for place, row in enumerate(rows) if "loss" in row]
     known = [place for place in trained if place in exact]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.facts import arguments_dump, command_line, config_file
-from lossdoctor.facts.canonical import canonical
+from lossdoctor.facts.canonical import canonical, translate
 from lossdoctor.facts.files import parsed
 from lossdoctor.model import Fact, LossDoctorError
 
@@ -24,6 +24,21 @@ _BLOCK = re.compile(
 #: A JSON object over several lines.
 _OBJECT = re.compile(r"^[^\n{]{0,120}(\{[ \t]*\n)", re.M)
 MOST_BLOCKS = 40
+#: A setting as Megatron and DeepSpeed print it, whatever stands before it on the line: `  micro_batch_size ............ 4`.
+_DOTTED = re.compile(r"(?:^|[\] ])([A-Za-z_]\w{1,60}) \.{2,80} ([^\s][^\n]{0,200})$", re.M)
+#: Their names for what the Trainer calls otherwise.
+_DOTTED_NAMES = {
+    "train_iters": "max_steps",
+    "clip_grad": "max_grad_norm",
+    "seq_length": "max_length",
+    "lr_warmup_iters": "warmup_steps",
+    "lr_decay_style": "lr_scheduler_type",
+    "train_micro_batch_size_per_gpu": "per_device_train_batch_size",
+    "train_batch_size": "total_train_batch_size",
+    "fp16_enabled": "fp16",
+    "bfloat16_enabled": "bf16",
+    "zero_optimization_stage": "zero_stage",
+}
 
 
 def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
@@ -36,11 +51,20 @@ def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
     found: dict[str, Fact] = {}
     if command_line.recognise(part):
         found |= config_file.of_mapping(command_line.values(part), SOURCE)
+    if " .." in part:
+        found |= translate(_dotted(part), SOURCE)
     for values in _blocks(part):
         found |= config_file.of_mapping(values, SOURCE)
     if arguments_dump.recognise(part):
         found |= config_file.of_mapping(arguments_dump.values(part), SOURCE)
     return found
+
+
+def _dotted(text: str) -> dict[str, Any]:
+    """The settings with dots before their values, where there are enough of them that are known."""
+    found = {_DOTTED_NAMES.get(line[1], line[1]): line[2].strip() for line in _DOTTED.finditer(text)}
+    told = {name: value for name, value in found.items() if value != "None"}
+    return told if sum(canonical(name) is not None for name in told) >= ENOUGH else {}
 
 
 def _blocks(text: str) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.readers.json_lines import PROGRESS
 from lossdoctor.readers.rows import emptied, records
 from lossdoctor.readers.source import Source
 
@@ -16,8 +17,9 @@ UNKNOWN_EPOCHS = 2**31
 
 
 def recognise(source: Source) -> bool:
-    """A JSON object, or text around one, that speaks of `log_history`."""
-    return source.text.lstrip()[:1] == "{" and '"log_history"' in source.text
+    """A JSON object, or text around one, that speaks of `log_history`; the rows of ms-swift end with an empty one."""
+    known = source.text.lstrip()[:1] == "{" and '"log_history"' in source.text
+    return known and f'"{PROGRESS}"' not in source.head
 
 
 def read(source: Source) -> list[Log]:

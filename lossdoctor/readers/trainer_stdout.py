@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers import stated
+from lossdoctor.readers import deepspeed_lines, stated
 from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
 from lossdoctor.readers.rows import number
@@ -30,6 +30,8 @@ BELOW = "\x1b[A"
 TELLING = ("loss", "grad_norm", "reward", "train_loss", "train_runtime", "eval_runtime")
 #: The bars looked at after a row, before the next: that of training is among the first.
 BARS = 4
+#: Before a row that LLaMA-Factory prints for the second time, with fewer digits and no gradient norm.
+AGAIN = re.compile(r"callbacks:\d{1,6} >> $")
 #: A row that begins and never ends: its line was torn apart, or the training was just writing it.
 BEGUN = re.compile(r"\{'(?:eval_)?(?:loss|grad_norm)': ")
 #: What the Trainer says of itself when it begins, where logging is at the level of information.
@@ -57,15 +59,22 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     text = source.take()
-    runs = _runs(_rows(text))
-    torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
+    again = _again(text)
+    runs = _runs(_rows(text, again))
+    skipped = deepspeed_lines.overflows(text)
+    torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
     found: list[Log] = []
     begin = 0
     for place, printed in enumerate(runs, 1):
-        said = {**_stated(text, begin, printed[0].start), **stated.facts(text, begin, printed[0].start)}
-        begin = printed[-1].start
+        first, end = printed[0].start, printed[-1].start if place < len(runs) else len(text)
+        said = {**_stated(text, begin, first), **stated.facts(text, begin, first)}
+        overflowed = [one for one in skipped if begin <= one.start < end]
+        notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
+        if torn > 0 and place == len(runs):
+            notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
         title = f"run {place} of {len(runs)}" if len(runs) > 1 else ""
-        found += _log(printed, said, torn if place == len(runs) else 0, title)
+        found += _log(_scaled(printed, overflowed), _in_fp16(said) if overflowed else said, notes, title)
+        begin = printed[-1].start
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found
@@ -86,22 +95,43 @@ def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
     return runs
 
 
-def _log(printed: list[Printed], said: dict[str, Fact], torn: int, title: str) -> list[Log]:
+def _again(text: str) -> set[int]:
+    """Where the rows begin that LLaMA-Factory printed again; nothing where there are no others."""
+    if "callbacks:" not in text:
+        return set()
+    starts = [row.start() for row in BEGUN.finditer(text)]
+    again = {start for start in starts if AGAIN.search(text, max(0, start - 100), start)}
+    return again if len(again) < len(starts) else set()
+
+
+def _scaled(printed: list[Printed], overflowed: list[deepspeed_lines.Overflow]) -> list[Printed]:
+    """The rows with what DeepSpeed's lines between them say of the loss scale and of skipped steps."""
+    if not overflowed:
+        return printed
+    values = deepspeed_lines.beside([(row.start, row.values) for row in printed], overflowed)
+    return [row._replace(values=scaled) for row, scaled in zip(printed, values, strict=True)]
+
+
+def _in_fp16(said: dict[str, Fact]) -> dict[str, Fact]:
+    """What is said, and that it is fp16 with DeepSpeed: nothing else prints such lines beside the rows of a Trainer."""
+    return {"fp16": Fact(True, KIND), "deepspeed": Fact(True, KIND), **said}
+
+
+def _log(printed: list[Printed], said: dict[str, Fact], notes: list[str], title: str) -> list[Log]:
     """One run; nothing where no row has a number."""
     told = (said[name].value if name in said else None for name in ("max_steps", "num_train_epochs"))
     steps = number_steps(printed, *told)
-    notes = list(steps.notes)
-    if torn > 0:
-        notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
     total = {"max_steps": Fact(steps.total, KIND)} if steps.total else {}
-    return log(KIND, steps.rows, {**said, **total}, notes, title)
+    return log(KIND, steps.rows, {**said, **total}, [*steps.notes, *notes], title)
 
 
-def _rows(text: str) -> Iterator[Printed]:
-    """The rows, each with the bars near it."""
+def _rows(text: str, again: Container[int] = ()) -> Iterator[Printed]:
+    """The rows, each with the bars near it, but for those that begin at the places `again`."""
     waiting: tuple[re.Match[str], dict[str, Any]] | None = None
     end = 0
     for match in ROW.finditer(text):
+        if match.start() in again:
+            continue
         values = _values(match[0])
         if not _told(values):
             continue
