@@ -324,6 +324,18 @@ def test_a_number_that_a_narrow_terminal_cut_is_left_out():
         (["step: 100, loss: 1.2", "step: 200, loss: 1.1", "step: 300, loss: 1.0"], [100, 200, 300]),
         (["iter 1: loss nan, time 13ms", "iter 2: loss nan, time 13ms", "iter 3: loss nan, time 12ms"], [1, 2, 3]),
         (["Iteration 10/90 Loss 0.5", "Iteration 20/90 Loss 0.4", "Iteration 30/90 Loss 0.3"], [10, 20, 30]),
+        (
+            [
+                f"Iter {n}: Train loss {2 - n / 90:.3f}, Learning Rate 1.000e-05, It/sec 0.5, Tokens/sec 200.1, "
+                f"Trained Tokens {370 * n}, Peak mem 14.1 GB"
+                for n in (10, 20, 30)
+            ],
+            [10, 20, 30],
+        ),
+        (
+            [f"| epoch   1 | {n:5d}/ 2983 batches | lr 5.00 | ms/batch 12 | loss  {7 - n / 900:.2f}" for n in (200, 400, 600)],
+            [200, 400, 600],
+        ),
         (["[INFO] Step [1/9], Loss: 2.1e-1", "[INFO] Step [2/9], Loss: 2e-1", "[INFO] Step [3/9], Loss: .19"], [1, 2, 3]),
     ],
 )
