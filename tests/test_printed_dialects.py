@@ -19,7 +19,13 @@ LOGS = ROOT / "tests" / "logs"
 #: What is in each folder that nothing is wrong with, and where a run is lost; the newest run of a log counts.
 HEALTHY = (
     *("deepspeed/pipeline.log", "deepspeed/steps_only.log", "megatron/healthy.log", "torchtune/disk.txt", "torchtune/bar.log"),
-    *("mmengine/iterations.log", "mmengine/scalars.json", "progress_bar/kohya.log", "progress_bar/epochs.log"),
+    *(
+        "mmengine/epochs.log",
+        "mmengine/iterations.log",
+        "mmengine/scalars.json",
+        "progress_bar/kohya.log",
+        "progress_bar/epochs.log",
+    ),
     *("progress_bar/llama_recipes.log", "key_value/gnorm.log", "key_value/litgpt.log", "key_value/nanogpt.log"),
     *(
         "key_value/epochs.log",
@@ -257,15 +263,23 @@ def test_the_iterations_of_mmengine_are_counted_over_epochs():
 def test_an_evaluation_of_mmengine_belongs_to_the_step_before_it():
     """Its own numbers count batches of the evaluation; a line without a measurement is none."""
     log = kept("mmengine/iterations.log")
-    assert [step for step, _ in column(log, "eval_loss", "eval")] == [80, 160, 240]
-    assert log.run.get("max_steps") == 240
+    assert column(log, "eval_accuracy", "eval") == [(24, 93.75), (48, 97.9167)]
+    assert [step for step, _ in column(log, "loss")] == list(range(2, 50, 2)) and log.run.get("max_steps") == 48
+
+
+def test_the_text_and_the_scalars_of_mmengine_say_the_same():
+    """Two files of one run: the same rows, to the digits of the text."""
+    text, scalars = kept("mmengine/epochs.log"), kept("mmengine/scalars.json")
+    assert [(one.step, one.kind) for one in text.records] == [(one.step, one.kind) for one in scalars.records]
+    for one, other in zip(text.records, scalars.records, strict=True):
+        assert dict(one.values) == pytest.approx(dict(other.values), abs=1e-4)
 
 
 def test_the_step_of_an_evaluation_in_the_scalars_of_mmengine_is_an_epoch():
     """In `scalars.json` a row without an iteration is an evaluation, and no return to an earlier step."""
     log = kept("mmengine/scalars.json")
-    assert column(log, "eval_accuracy/top1", "eval") == [(120, 52.2), (240, 53.2)] and not log.run.resumed_at
-    assert column(log, "loss")[-1][0] == 240 and "time" not in log.records[0].values
+    assert [step for step, _ in column(log, "eval_accuracy", "eval")] == [12, 24, 36] and not log.run.resumed_at
+    assert column(log, "loss")[-1][0] == 36 and "time" not in log.records[0].values
 
 
 # Progress bars
@@ -310,6 +324,18 @@ def test_a_number_that_a_narrow_terminal_cut_is_left_out():
         (["step: 100, loss: 1.2", "step: 200, loss: 1.1", "step: 300, loss: 1.0"], [100, 200, 300]),
         (["iter 1: loss nan, time 13ms", "iter 2: loss nan, time 13ms", "iter 3: loss nan, time 12ms"], [1, 2, 3]),
         (["Iteration 10/90 Loss 0.5", "Iteration 20/90 Loss 0.4", "Iteration 30/90 Loss 0.3"], [10, 20, 30]),
+        (
+            [
+                f"Iter {n}: Train loss {2 - n / 90:.3f}, Learning Rate 1.000e-05, It/sec 0.5, Tokens/sec 200.1, "
+                f"Trained Tokens {370 * n}, Peak mem 14.1 GB"
+                for n in (10, 20, 30)
+            ],
+            [10, 20, 30],
+        ),
+        (
+            [f"| epoch   1 | {n:5d}/ 2983 batches | lr 5.00 | ms/batch 12 | loss  {7 - n / 900:.2f}" for n in (200, 400, 600)],
+            [200, 400, 600],
+        ),
         (["[INFO] Step [1/9], Loss: 2.1e-1", "[INFO] Step [2/9], Loss: 2e-1", "[INFO] Step [3/9], Loss: .19"], [1, 2, 3]),
     ],
 )

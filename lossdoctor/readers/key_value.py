@@ -97,7 +97,7 @@ def _told(some: list[Pairs], lines: int) -> Shape:
     places = {(pairs.step, pairs.epoch) for pairs in some}
     values = {tuple(map(str, pairs.values.values())) for pairs in some}
     trained, evaluated = ("loss" in some[0].values, "eval_loss" in some[0].values)
-    return Shape(lines, placed, trained, evaluated, len(places) > 1 if placed else len(values) > 1 or "nan" in str(values))
+    return Shape(lines, placed, trained, evaluated, len(places) > 1 or len(values) > 1 or (not placed and "nan" in str(values)))
 
 
 class _Counter:

@@ -29,7 +29,7 @@ SETTINGS = {
     "weight_decay": "weight_decay",
     "max_length": "max_length",
 }
-SETTING = re.compile(rf"^({'|'.join(SETTINGS)}) = ({NUMBER})\s{{0,2}}$", re.M)
+SETTING = re.compile(rf"(?:^|\b(?=max_epochs=|max_norm=))({'|'.join(SETTINGS)}) ?= ?({NUMBER})", re.M)
 #: So many lines that look like its own are looked at before a text is given up.
 MOST_TRIED = 10_000
 #: What measures the machine.

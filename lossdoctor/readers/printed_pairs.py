@@ -39,6 +39,12 @@ NOISE = re.compile(
     r"\d[\d.:,/T-]{0,30} ?(?:ms|s|sec|secs|min|h|it/s|s/it|GB|MB|%|tokens/s|samples/s)?(?![A-Za-z])|n/a|None"
     r"|\b(?:INFO|DEBUG|WARNING|time|eta|iter time|remaining time)\b"
 )
+#: Between commas, a few words and a number, as mlx prints its speed: no prose either.
+ITEM = re.compile(
+    r"(?<![^,;|])[ ]{0,4}[A-Za-z][A-Za-z/ ]{0,30} [\d.]{1,20}(?:e[-+]?\d{1,4})?[ ]?[A-Za-z/%]{0,8}[ ]{0,4}(?=[,;|]|$)"
+)
+#: `200/ 2983 batches`, where others put the name first.
+BATCHES = re.compile(r"(\d{1,12})[ ]?/[ ]{0,6}(\d{1,12}) batches")
 _PLACE = re.compile(r"^(?:train(?:ing)?|current|cur)_(?=(?:epoch|step|iter)$)")
 DEVICE = re.compile(r", (?:device|dtype|grad_fn|requires_grad)=[^,)\r\n]{1,60}")
 LETTERS = re.compile(r"[^\W\d_]{3,}")
@@ -86,6 +92,7 @@ def parse(line: str) -> Pairs | None:
     ):  # bars, and the pipeline of DeepSpeed, have readers of their own
         return None
     line = DEVICE.sub("", line) if "tensor(" in line else line
+    line = BATCHES.sub(r"batch \1/\2", line) if " batches" in line else line
     found: dict[str, tuple[float, int | None]] = {}
     beside, end = [], 0
     for pair in PAIR.finditer(line):
@@ -100,7 +107,7 @@ def parse(line: str) -> Pairs | None:
     values = {known: value for name, (value, _) in found.items() if (known := _column(name))}
     losses = ("loss",) if "loss" in values else ("loss", "eval_loss")  # an evaluation may come and go
     shape = tuple(name for name in found if name in (*STEPS, *EPOCHS) or _column(name) in losses)
-    words = LETTERS.findall(NOISE.sub(" ", " ".join(beside)))
+    words = LETTERS.findall(NOISE.sub(" ", ITEM.sub(" ", " ".join(beside))))
     if not values.keys() & {"loss", "eval_loss"} or len(words) > MOST_WORDS:
         return None
     unit = next((name for name in STEPS if name in found), "")
