@@ -141,7 +141,7 @@ class _Counter:
     def _step(self, step: int, epoch: float | None, steps: int | None) -> int:
         if epoch is not None and epoch < self.epoch:
             self.before = 0  # another run
-        elif epoch is not None and epoch > self.epoch and step < self.last:
+        elif epoch is not None and epoch > self.epoch and step <= self.last:
             self.before += steps or self.last
         if steps:
             self.total = steps * self.epochs if self.before and self.epochs else 0 if self.before else steps

@@ -45,7 +45,7 @@ ITEM = re.compile(
 )
 #: `200/ 2983 batches`, where others put the name first.
 BATCHES = re.compile(r"(\d{1,12})[ ]?/[ ]{0,6}(\d{1,12}) batches")
-_PLACE = re.compile(r"^(?:train(?:ing)?|current|cur)_(?=(?:epoch|step|iter)$)")
+_PLACE = re.compile(r"^(?:train(?:ing)?|current|cur|completed|finished)_(?=(?:epoch|step|iter)$)")
 DEVICE = re.compile(r", (?:device|dtype|grad_fn|requires_grad)=[^,)\r\n]{1,60}")
 LETTERS = re.compile(r"[^\W\d_]{3,}")
 

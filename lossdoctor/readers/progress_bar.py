@@ -31,7 +31,17 @@ TENSOR = re.compile(rf"tensor\(({NUMBER})[^)\r\n]{{0,60}}\)?")
 OTHER = re.compile(r"\b(?:val|valid|validat\w*|eval\w*|test\w*|dev|infer\w*|predict\w*|sampl\w*|generat\w*|sanity)\b", re.I)
 EPOCH = re.compile(r"\bepochs?[ :=]{0,3}\[?(\d{1,6})(?:/(\d{1,6}))?", re.I)
 #: What Lightning and others call the loss of a step; the first that is there counts.
-LOSSES = ("loss", "train_loss_step", "loss_step", "train_loss", "step_loss", "avg_loss", "average_loss", "running_loss")
+LOSSES = (
+    "loss",
+    "train_loss_step",
+    "loss_step",
+    "train_loss",
+    "reduced_train_loss",
+    "step_loss",
+    "avg_loss",
+    "average_loss",
+    "running_loss",
+)
 #: A loss of which the bar says that it is the mean of all steps so far.
 AVERAGED = re.compile(r"\b(?:avr|avg|average|running)_loss(?==)")
 AVERAGE = "the loss is a running average ({}): it hides spikes and noise, and one NaN in it stays for good"
@@ -52,7 +62,7 @@ class Frame(NamedTuple):
 def recognise(source: Source) -> bool:
     """A bar has a loss beside it, and no rows of another program stand between the bars."""
     text = source.text
-    if not ("%|" in text and ("it/s" in text or "s/it" in text) and any(word in text for word in ("loss", "Loss"))):
+    if not ("%|" in text and any(word in text for word in ("loss", "Loss"))):
         return False
     if next(_frames(text, MOST_TRIED), None) is None:
         return False
