@@ -92,10 +92,9 @@ def logs(
     """
     found: list[Log] = []
     several = runs(rows)
-    before = 0
-    for place, run in enumerate(several, 1):
-        facts = {**stated.facts(text, before, run[0].start), **(known or {})}
-        before = run[-1].start
+    said = stated.of_runs(text, [(run[0].start, run[-1].start) for run in several])
+    for place, (run, settings) in enumerate(zip(several, said, strict=True), 1):
+        facts = {**settings, **(known or {})}
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
         found += log(kind, (row.values for row in run), facts, notes, title)
     if not found:

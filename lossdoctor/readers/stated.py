@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lossdoctor.facts.files import parsed
 from lossdoctor.model import Fact, LossDoctorError
 
 SOURCE = "the same text"
-#: So many characters before the first row are looked at: a dump of all arguments has ten thousand.
+#: So many characters are looked at where a part of a text begins, and where it ends: a dump of all arguments has ten thousand.
 LONGEST = 60_000
 #: A block with fewer settings that are known may speak of anything.
 ENOUGH = 3
@@ -41,13 +41,25 @@ _DOTTED_NAMES = {
 }
 
 
-def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
-    """The settings in the part of a text that comes before the rows of a run; the later of two statements counts.
+def of_runs(text: str, places: Sequence[tuple[int, int]]) -> Iterator[dict[str, Fact]]:
+    """The settings of each run, by the places of its first and its last row: those before it, back to the run before.
+
+    What stands behind the rows is of the only run of a text: people paste their settings below the log as well.
+    """
+    begin = 0
+    for first, last in places:
+        after = facts(text, last, len(text)) if len(places) == 1 else {}
+        yield {**after, **facts(text, begin, first)}
+        begin = last
+
+
+def facts(text: str, begin: int, end: int) -> dict[str, Fact]:
+    """The settings in a part of a text; the later of two statements counts.
 
     What the Trainer says of its arguments wins over a file that was printed, and that over the command line.
     """
-    end = len(text) if end is None else end
-    part = text[max(begin, end - LONGEST) : end].replace("\r\n", "\n")
+    near = text[begin:end] if end - begin <= 2 * LONGEST else f"{text[begin : begin + LONGEST]}\n{text[end - LONGEST : end]}"
+    part = near.replace("\r\n", "\n")
     found: dict[str, Fact] = {}
     if command_line.recognise(part):
         found |= config_file.of_mapping(command_line.values(part), SOURCE)

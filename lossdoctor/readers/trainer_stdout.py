@@ -65,9 +65,10 @@ def read(source: Source) -> list[Log]:
     torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
     found: list[Log] = []
     begin = 0
-    for place, printed in enumerate(runs, 1):
+    settings = stated.of_runs(text, [(printed[0].start, printed[-1].start) for printed in runs])
+    for place, (printed, known) in enumerate(zip(runs, settings, strict=True), 1):
         first, end = printed[0].start, printed[-1].start if place < len(runs) else len(text)
-        said = {**_stated(text, begin, first), **stated.facts(text, begin, first)}
+        said = {**_stated(text, begin, first), **known}
         overflowed = [one for one in skipped if begin <= one.start < end]
         notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
         if torn > 0 and place == len(runs):
@@ -81,9 +82,11 @@ def read(source: Source) -> list[Log]:
 
 
 def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
-    runs: list[list[Printed]] = [[]]
+    runs: list[list[Printed]] = []
     ended: float | None = None  # the epoch in which the run has ended, by its summary
     for row in rows:
+        if not runs:
+            runs.append([])
         epoch = number(row.values.get("epoch")) or 0.0
         if ended is not None and "loss" in row.values:
             if epoch < ended:
