@@ -369,6 +369,8 @@ def test_steps_that_begin_anew_in_each_epoch_are_counted_on():
     )
     log = only(epochs)
     assert [step for step, _ in column(log, "loss")] == [20, 40, 60, 80, 100, 120] and log.run.get("max_steps") == 120
+    first = "".join(f"epoch 1, batch {n}/900, loss {2 - n / 900:.3f}\n" for n in (10, 20, 30))
+    assert only(first).run.get("max_steps") is None  # it may be 900 an epoch
 
 
 def test_a_second_start_is_a_second_run():

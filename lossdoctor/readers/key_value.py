@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from itertools import zip_longest
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
@@ -65,7 +66,7 @@ def read(source: Source) -> list[Log]:
     counter = _Counter(text)
     matching = (line for line in emptied(found) if line.pairs.shape in shapes)
     rows = [row for line in matching if (row := counter.row(line, main is None or line.pairs.shape == main))]
-    known = translate({"max_steps": counter.total or None, "num_train_epochs": counter.epochs or None}, KIND)
+    known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
     several = list(_last_of_each(rows))
     fewer = list(changed(several))
     stays = sum(_evaluated(row) for row in fewer) * 2 < sum(_evaluated(row) for row in several)
@@ -101,13 +102,14 @@ def _told(some: list[Pairs], lines: int) -> Shape:
 
 
 class _Counter:
-    """Steps that may begin anew in each epoch; `total` is known once all lines are counted."""
+    """Steps that may begin anew in each epoch; how many there will be is known once all lines are counted."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.start = 0
-        self.before = self.last = self.total = self.epochs = 0
-        self.epoch = 0.0
+        self.before = self.last = self.steps = self.epochs = 0
+        self.epoch: float | None = None
+        self.several = False  # epochs
         self.unit = ""  # by what the rows of training count
         self.units: tuple[str, ...] = ()  # and what else stands in them
 
@@ -139,19 +141,27 @@ class _Counter:
         return float(headings[-1][1])
 
     def _step(self, step: int, epoch: float | None, steps: int | None) -> int:
-        if epoch is not None and epoch < self.epoch:
-            self.before = 0  # another run
-        elif epoch is not None and epoch > self.epoch and step <= self.last:
-            self.before += steps or self.last
-        if steps:
-            self.total = steps * self.epochs if self.before and self.epochs else 0 if self.before else steps
+        if epoch is not None and self.epoch is not None and epoch != self.epoch:
+            self.several = True
+            if epoch < self.epoch:
+                self.before = 0  # another run
+            elif step <= self.last:
+                self.before += steps or self.last
+        self.steps = steps or self.steps
         self.epoch, self.last = self.epoch if epoch is None else epoch, step
         return self.before + step
+
+    @property
+    def total(self) -> int | None:
+        """The steps of the whole run; None where it is not clear whether the total is that of an epoch."""
+        if self.before:
+            return self.steps * self.epochs or None
+        return self.steps or None if self.several or self.epoch is None else None
 
 
 def _last_of_each(rows: list[Row]) -> Iterator[Row]:
     """One row of training for each step: those before the last are of single batches."""
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
+    for row, following in zip_longest(rows, rows[1:]):
         same = following is not None and row.values.keys() == following.values.keys()
         if not (same and "step" in row.values and row.values["step"] == following.values["step"]):  # type: ignore[union-attr]
             yield row

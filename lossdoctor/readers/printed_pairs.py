@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from math import isfinite
 from typing import NamedTuple
 
 from lossdoctor.readers.column_names import column
@@ -112,7 +113,7 @@ def parse(line: str) -> Pairs | None:
         return None
     unit = next((name for name in STEPS if name in found), "")
     step, steps = found.get(unit, (None, None))
-    epoch, epochs = next((found[name] for name in EPOCHS if name in found), (None, None))
+    epoch, epochs = next((found[name] for name in EPOCHS if name in found and isfinite(found[name][0])), (None, None))
     whole = step is not None and 0 <= step < 2**53 and step == int(step)
     return Pairs(int(step) if whole and step is not None else None, epoch, steps, epochs, values, shape, unit)
 

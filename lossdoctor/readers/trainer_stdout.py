@@ -95,7 +95,7 @@ def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
         if "train_runtime" in row.values:
             ended = epoch
         runs[-1].append(row)
-    return runs
+    return [run for run in runs if run]
 
 
 def _again(text: str) -> set[int]:
