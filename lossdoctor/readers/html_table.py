@@ -30,7 +30,7 @@ MOST_TABLES, LOOKED_AT = 200, 30_000
 def recognise(source: Source) -> bool:
     """A table in it has a header with a loss and steps or epochs, and rows in order."""
     text = source.text
-    if ("<table" not in text and "<TABLE" not in text) or source.head.lstrip()[:1] in ("{", "["):
+    if ("<table" not in text and "<TABLE" not in text) or source.head.lstrip()[:1] == "{":
         return False
     starts = re.finditer(r"<(?:table|TABLE)", text)
     looked = (
@@ -51,7 +51,7 @@ def read(source: Source) -> list[Log]:
 def of_html(text: str) -> str:
     """The text of a page: the rows of its tables are lines with tabs between their cells."""
     out = StringIO()
-    in_cell = False
+    in_cell = in_row = False
     cell: list[str] = []
     for tag, closing, content in _pieces(text):
         if tag in ("td", "th", "tr", "table", "caption"):
@@ -62,11 +62,12 @@ def of_html(text: str) -> str:
             in_cell = tag in ("td", "th") and not closing
             if tag in ("tr", "table"):
                 out.write("\n")
+                in_row = tag == "tr" and not closing
         elif in_cell:
             cell.append(content if not tag else " " if tag in ("br", "p", "div") else "")
         elif tag:
-            out.write("\n" if tag in ("br", "p", "div", "li", "pre", "h1", "h2", "h3") else "")
-        else:
+            out.write("\n" if not in_row and tag in ("br", "p", "div", "li", "pre", "h1", "h2", "h3") else "")
+        elif not in_row:
             out.write(html.unescape(content))
     out.write("\t".join(cell))
     return out.getvalue().replace("\t\n", "\n")

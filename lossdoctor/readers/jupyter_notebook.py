@@ -53,8 +53,10 @@ def read(source: Source) -> list[Log]:
         raise LossDoctorError(
             f"{source.name} is a notebook without a log in its outputs; the table of a training or printed rows were expected"
         )
-    several = len(found) > 1 or len(found[0][1]) > 1
-    return [_titled(log, place if several else None) for place, logs in found for log in logs]
+    runs = [(place, log) for place, logs in found for log in logs]
+    trained = [(place, log) for place, log in runs if len({record.step for record in log.records}) > 1]
+    runs = trained or runs  # one step alone is the evaluation after a training
+    return [_titled(log, place if len(runs) > 1 else None) for place, log in runs]
 
 
 def _parsed(source: Source) -> Mapping[str, Any]:
@@ -77,7 +79,7 @@ def _cells(notebook: Mapping[str, Any]) -> Iterator[Cell]:
     cells = (cell for sheet in sheets for cell in _items(sheet, "cells"))
     for place, cell in enumerate(cells, 1):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            output = "\n".join(_output(one) for one in _items(cell, "outputs") if isinstance(one, dict))
+            output = "".join(_output(one) for one in _items(cell, "outputs") if isinstance(one, dict))
             yield Cell(place, _text(cell.get("source", cell.get("input"))), output)
 
 
@@ -87,14 +89,16 @@ def _items(holder: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _output(output: Mapping[str, Any]) -> str:
-    """The text of one output: of a table its rows, of anything else what is plain."""
+    """The text of one output: of a table its rows, of anything else what is plain. Only what was printed goes on in the next."""
+    if output.get("output_type") == "stream":
+        return _text(output.get("text"))
     data = output.get("data")
     data = data if isinstance(data, dict) else output
     if shown := _text(data.get("text/html", data.get("html"))):
         converted = of_html(shown)
         if PROGRESS.search(converted) or next(tables(lines(converted), notebook_table.split), None) is not None:
-            return converted
-    return _text(output.get("text")) or _text(data.get("text/plain"))
+            return f"\n{converted}\n"
+    return f"\n{_text(data.get('text/plain', data.get('text')))}\n"
 
 
 def _text(value: Any) -> str:

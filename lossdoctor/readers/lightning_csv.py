@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import csv_lines
 from lossdoctor.readers.cells import LOSSES, number
@@ -14,6 +15,8 @@ from lossdoctor.readers.source import Source
 KIND = "lightning_csv"
 #: Columns that a Trainer's own rows have; a table of those is no work of Lightning.
 FOREIGN = ("eval_loss", "learning_rate", "grad_norm", "train_runtime")
+#: Lightning logs the loss of a step as it is, also one that is NaN.
+STATED = {"framework": "lightning", "logging_nan_inf_filter": False}
 
 
 def recognise(source: Source) -> bool:
@@ -38,7 +41,7 @@ def read(source: Source) -> list[Log]:
     found = csv_lines.header(source)
     text = source.take()
     merged = list(_merged(_rows(text, found))) if found else []
-    made = log(KIND, _with_epochs(merged))
+    made = log(KIND, _with_epochs(merged), translate(STATED, KIND))
     if not made:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return made

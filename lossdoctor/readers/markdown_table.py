@@ -24,7 +24,7 @@ _QUOTED = re.compile(r"[> \t]{0,20}")
 def recognise(source: Source) -> bool:
     """A header with a loss and steps or epochs stands above a line of dashes, and the rows below it are in order."""
     text = source.text
-    if ("--" not in text and "──" not in text) or source.head.lstrip()[:1] in ("{", "["):
+    if ("--" not in text and "──" not in text) or source.head.lstrip()[:1] == "{":
         return False
     return any(_is_log(text, header, end) for header, end in _rulers(text))
 

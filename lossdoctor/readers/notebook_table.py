@@ -27,7 +27,7 @@ _NAMES = re.compile(r"(?:Training|Validation|Train|Eval) Loss|\S{1,100}")
 def recognise(source: Source) -> bool:
     """A line names a loss and steps or epochs, the next one has a number for each; and no row is printed as a dictionary."""
     text = source.text
-    if not any(name in text for name in TELLING) or source.head.lstrip()[:1] in ("{", "[", "<") or PRINTED_ROWS in text:
+    if not any(name in text for name in TELLING) or source.head.lstrip()[:1] in ("{", "<") or PRINTED_ROWS in text:
         return False
     return any(_row_follows(text, line, end) for line, end in _headers(text))
 
