@@ -16,15 +16,16 @@ TWO = re.compile(rf"\s{{0,20}}(\d{{1,12}})(?:[ \t]{{1,20}}|[ \t]{{0,20}}[,;:][ \
 ONE = re.compile(rf"\s{{0,20}}({_LOSS})[ \t]{{0,20}},?", re.I)
 #: Fewer lines of numbers may be anything.
 FEWEST, FEWEST_ALONE = 3, 5
-#: Looked at before all of a large text is.
-LOOKED_AT = 50
+#: So many lines are read to recognise them; of the others it is enough that no other characters are in them.
+LOOKED_AT = 200
+_CHARACTERS = re.compile(r"[-+\d\s.,;:eEnaifNAIFtyTY]*")
 
 
 def recognise(source: Source) -> bool:
     """Every line is a step and a loss, with rising steps; or a loss, and they are not all whole numbers."""
     if source.magic or not source.text or _rows(source.text, LOOKED_AT) is None:
         return False
-    return _rows(source.text) is not None
+    return _CHARACTERS.fullmatch(source.text) is not None
 
 
 def read(source: Source) -> list[Log]:

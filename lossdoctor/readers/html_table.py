@@ -24,7 +24,7 @@ _SHOWN_AGAIN = re.compile(rf"</(?:{'|'.join(HIDDEN)})", re.I)
 #: A cell of a log is a number or a name.
 LONGEST_CELL = 200
 #: Looked at to tell whether a page has a log in it.
-MOST_TABLES, LOOKED_AT = 200, 30_000
+MOST_TABLES, LOOKED_AT = 100, 8_000
 
 
 def recognise(source: Source) -> bool:

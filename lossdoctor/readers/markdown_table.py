@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from lossdoctor.facts import config_file, model_card
 from lossdoctor.model import Log
@@ -16,6 +17,8 @@ from lossdoctor.readers.table import Table, tables
 KIND = "markdown_table"
 #: Under the header of a Markdown table, or between the lines of one that was drawn.
 RULER = re.compile(r"[ \t>]{0,20}[-|:+= \t│├┤┼─━╪╞╡┿]{3,5000}")
+#: So many headers are tried, each with so much of what follows: the first rows are near.
+MOST_TRIED, LOOKED_AT = 100, 4_000
 _BARS = str.maketrans({"│": "|", "┃": "|", "║": "|"})
 _BETWEEN = re.compile(r"(?<!\\)\|")
 _QUOTED = re.compile(r"[> \t]{0,20}")
@@ -26,7 +29,7 @@ def recognise(source: Source) -> bool:
     text = source.text
     if ("--" not in text and "──" not in text) or source.head.lstrip()[:1] == "{":
         return False
-    return any(_is_log(text, header, end) for header, end in _rulers(text))
+    return any(_is_log(text, header, end) for header, end in islice(_rulers(text), MOST_TRIED))
 
 
 def read(source: Source) -> list[Log]:
@@ -71,10 +74,11 @@ def _rulers(text: str) -> Iterator[tuple[str, int]]:
             end = len(text) if end < 0 else end
             if begin > 0 and end - begin < LONGEST and RULER.fullmatch(text[begin + 1 : end].rstrip()):
                 above = text.rfind("\n", max(0, begin - LONGEST), begin) + 1
-                yield text[above:begin], begin
+                header = text[above:begin]
+                if "oss" in header and of_log(columns(split(header))):
+                    yield header, begin
             place = text.find(dashes, end)
 
 
 def _is_log(text: str, header: str, end: int) -> bool:
-    cells = split(header)
-    return len(cells) > 1 and of_log(columns(cells)) and next(_tables(header + text[end : end + LONGEST]), None) is not None
+    return next(_tables(header + text[end : end + LOOKED_AT]), None) is not None

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from lossdoctor.model import Log
 from lossdoctor.readers import table_logs
 from lossdoctor.readers.cells import columns, number, of_log
 from lossdoctor.readers.column_names import KNOWN, column
-from lossdoctor.readers.printed_lines import LONGEST, lines
+from lossdoctor.readers.printed_lines import lines
 from lossdoctor.readers.source import Source
 from lossdoctor.readers.table import tables
 
 KIND = "notebook_table"
 #: One of them is in every table of a Trainer.
 TELLING = ("Training Loss", "Validation Loss")
+#: So many headers are tried, each with so much of what follows: the row after it is near.
+MOST_TRIED, LOOKED_AT = 100, 4_000
 #: Stands in a text with rows printed as dictionaries: a table beside them has fewer digits.
 PRINTED_ROWS = "'loss':"
 _QUOTED = re.compile(r"[> \t]{0,20}")
@@ -29,7 +32,7 @@ def recognise(source: Source) -> bool:
     text = source.text
     if not any(name in text for name in TELLING) or source.head.lstrip()[:1] in ("{", "<") or PRINTED_ROWS in text:
         return False
-    return any(_row_follows(text, line, end) for line, end in _headers(text))
+    return any(_row_follows(text, line, end) for line, end in islice(_headers(text), MOST_TRIED))
 
 
 def read(source: Source) -> list[Log]:
@@ -73,16 +76,22 @@ def _headers(text: str) -> Iterator[tuple[str, int]]:
     for name in TELLING:
         place = text.find(name)
         while place >= 0:
-            begin = max(text.rfind("\n", max(0, place - LONGEST), place), text.rfind("\r", max(0, place - LONGEST), place)) + 1
+            begin = text.rfind("\n", max(0, place - LOOKED_AT), place) + 1
+            begin = text.rfind("\r", max(begin, place - LOOKED_AT), place) + 1 or begin
             end = text.find("\n", place)
             end = len(text) if end < 0 else end
-            if end - begin < LONGEST:
+            if end - begin < LOOKED_AT and of_log(columns(_header(text[begin:end]))):
                 yield text[begin:end], end
             place = text.find(name, end)
 
 
 def _row_follows(text: str, line: str, end: int) -> bool:
+    return next(tables(lines(line + text[end : end + LOOKED_AT]), split), None) is not None
+
+
+def _header(line: str) -> list[str]:
+    """The cells of a line that may be a header; none of one with values in it."""
+    if ":" in line or "=" in line:
+        return []
     cells = split(line)
-    if len(cells) < 2 or any(number(cell) is not None for cell in cells) or not of_log(columns(cells)):
-        return False
-    return next(tables(lines(line + text[end : end + LONGEST]), split), None) is not None
+    return [] if any(number(cell) is not None for cell in cells) else cells
