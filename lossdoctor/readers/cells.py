@@ -16,7 +16,7 @@ _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3}){1,6}(?:\.\d{0,60})?")
 _COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3}){1,6}|\d{1,60}),\d{1,60}(?:[eE][-+]?\d{1,5})?")
 _DOTS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3}){1,6}")
 _MARKUP = str.maketrans("", "", "*`")
-_WORDS = re.compile(r"[\s_]+")
+_BLANKS = re.compile(r"\s+")
 
 
 def blank(cell: str) -> bool:
@@ -49,7 +49,7 @@ def columns(header: Sequence[str]) -> tuple[str, ...]:
 
     A column that had its name before has none.
     """
-    plain = [_WORDS.sub(" ", cell.translate(_MARKUP).replace(" / ", "/")).strip() for cell in header[:MOST_COLUMNS]]
+    plain = [_BLANKS.sub(" ", cell.translate(_MARKUP).replace(" / ", "/")).strip() for cell in header[:MOST_COLUMNS]]
     names = [column(cell) for cell in plain]
     if "eval_loss" in names:
         names = [_of_evaluation(name, cell) for name, cell in zip(names, plain, strict=True)]

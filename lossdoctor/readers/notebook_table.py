@@ -17,6 +17,7 @@ from lossdoctor.readers.table import tables
 KIND = "notebook_table"
 #: One of them is in every table of a Trainer.
 TELLING = ("Training Loss", "Validation Loss")
+_TOLD = re.compile(r"(?:Training|Validation) Loss(?!\s?[:=])")
 #: So many headers are tried, each with so much of what follows: the row after it is near.
 MOST_TRIED, LOOKED_AT = 100, 4_000
 #: Stands in a text with rows printed as dictionaries: a table beside them has fewer digits.
@@ -73,16 +74,17 @@ def split(line: str) -> list[str]:
 
 def _headers(text: str) -> Iterator[tuple[str, int]]:
     """The lines that name a loss of a Trainer's table, and where they end."""
-    for name in TELLING:
-        place = text.find(name)
-        while place >= 0:
-            begin = text.rfind("\n", max(0, place - LOOKED_AT), place) + 1
-            begin = text.rfind("\r", max(begin, place - LOOKED_AT), place) + 1 or begin
-            end = text.find("\n", place)
-            end = len(text) if end < 0 else end
-            if end - begin < LOOKED_AT and of_log(columns(_header(text[begin:end]))):
-                yield text[begin:end], end
-            place = text.find(name, end)
+    end = 0
+    for match in _TOLD.finditer(text):
+        place = match.start()
+        if place < end:
+            continue
+        begin = text.rfind("\n", max(0, place - LOOKED_AT), place) + 1
+        begin = text.rfind("\r", max(begin, place - LOOKED_AT), place) + 1 or begin
+        end = text.find("\n", place)
+        end = len(text) if end < 0 else end
+        if end - begin < LOOKED_AT and of_log(columns(_header(text[begin:end]))):
+            yield text[begin:end], end
 
 
 def _row_follows(text: str, line: str, end: int) -> bool:
