@@ -6,22 +6,32 @@ import re
 from functools import lru_cache
 
 #: What the Trainer's callbacks for trackers put before the names of its columns, and what they are called in the log itself.
-PREFIXES = {"train/": "", "eval/": "eval_", "test/": "test_"}
+PREFIXES = {
+    "train/": "",
+    "eval/": "eval_",
+    "test/": "test_",
+    # What others say for evaluation.
+    **dict.fromkeys(("val/", "valid/", "validation/", "val_", "valid_", "validation_"), "eval_"),
+}
 #: What scripts without those callbacks, other frameworks and people call the same; in lower case, words joined by "_".
 USUAL = {
     **dict.fromkeys(
-        ("loss/train", "training_loss", "trainingloss", "tr_loss", "lm_loss", "avr_loss", "loss/total"),
+        (
+            *("loss/train", "training_loss", "trainingloss", "tr_loss", "lm_loss", "avr_loss", "loss/total"),
+            *("loss_(train)", "loss_train", "trainloss", "tr._loss"),
+        ),
         "loss",
     ),
     **dict.fromkeys(
         (
             *("val_loss", "val/loss", "validation_loss", "validationloss", "valid_loss", "dev_loss", "evaluation_loss"),
             *("loss/val", "loss/valid", "loss/eval", "loss/validation", "eval/eval_loss", "lm_loss_validation", "valid/loss"),
-            *("validation/loss", "loss/dev"),
+            *("validation/loss", "loss/dev", "loss_(val)", "loss_(eval)", "loss_val", "loss_eval", "valloss", "evalloss"),
+            *("val._loss", "valid._loss"),
         ),
         "eval_loss",
     ),
-    **dict.fromkeys(("lr", "learningrate", "train/lr", "lr/group0", "train/learningrate"), "learning_rate"),
+    **dict.fromkeys(("lr", "learningrate", "learning-rate", "train/lr", "lr/group0", "train/learningrate"), "learning_rate"),
     **dict.fromkeys(
         (
             *("gnorm", "gradient_norm", "grad-norm", "gradnorm", "train/gradient_norm", "gradients/norm", "global_grad_norm"),
@@ -30,7 +40,12 @@ USUAL = {
         "grad_norm",
     ),
     **dict.fromkeys(
-        ("iter", "iters", "iteration", "iterations", "steps", "global_step", "train/global_step", "trainer/global_step"), "step"
+        (
+            *("iter", "iters", "iteration", "iterations", "steps", "global_step", "train/global_step", "trainer/global_step"),
+            *("training_step", "training_steps", "train_step", "train_steps", "global_steps", "globalstep", "optimizer_step"),
+            *("current_steps", "step_#", "#step"),
+        ),
+        "step",
     ),
     "epochs": "epoch",
     "train/epoch": "epoch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -22,14 +22,16 @@ class Dialect(Protocol):
 
 #: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
 DIALECTS = (
-    *("event_files", "trainer_state", "llama_factory", "mmengine", "json_lines"),
-    *("trainer_stdout", "deepspeed", "megatron", "torchtune", "progress_bar", "key_value"),
+    *("event_files", "trainer_state", "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
+    *("trainer_stdout", "deepspeed", "megatron", "torchtune"),
+    *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
+    *("progress_bar", "key_value", "plain_csv", "bare_columns"),
 )
 
 
-def dialects() -> Iterator[Dialect]:
-    """The module of every dialect, in the order in which they are tried."""
-    return (cast(Dialect, import_module(f"lossdoctor.readers.{name}")) for name in DIALECTS)
+def dialects(without: Collection[str] = ()) -> Iterator[Dialect]:
+    """The module of every dialect, in the order in which they are tried, but for those named."""
+    return (cast(Dialect, import_module(f"lossdoctor.readers.{name}")) for name in DIALECTS if name not in without)
 
 
 def read_file(source: Source) -> list[Log]:

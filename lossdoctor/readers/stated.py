@@ -53,11 +53,12 @@ def of_runs(text: str, places: Sequence[tuple[int, int]]) -> Iterator[dict[str, 
         begin = last
 
 
-def facts(text: str, begin: int, end: int) -> dict[str, Fact]:
+def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
     """The settings in a part of a text; the later of two statements counts.
 
     What the Trainer says of its arguments wins over a file that was printed, and that over the command line.
     """
+    end = len(text) if end is None else end
     near = text[begin:end] if end - begin <= 2 * LONGEST else f"{text[begin : begin + LONGEST]}\n{text[end - LONGEST : end]}"
     part = near.replace("\r\n", "\n")
     found: dict[str, Fact] = {}

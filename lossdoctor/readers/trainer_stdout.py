@@ -9,7 +9,7 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers import deepspeed_lines, stated
+from lossdoctor.readers import deepspeed_lines, notebook_table, stated
 from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
 from lossdoctor.readers.rows import number
@@ -47,9 +47,9 @@ STATEMENT = re.compile(rf" ({'|'.join(STATED)}) = ([\d,]{{1,20}})$", re.M)
 
 
 def recognise(source: Source) -> bool:
-    """At least one row of a Trainer is in the text, and the text is not JSON."""
+    """At least one row of a Trainer is in the text, and the text is not JSON, nor a table with a summary below it."""
     text = source.text.lstrip()
-    return (text[:1] != "{" or text[:2] == "{'") and next(_rows(text), None) is not None
+    return (text[:1] != "{" or text[:2] == "{'") and next(_rows(text), None) is not None and not notebook_table.recognise(source)
 
 
 def read(source: Source) -> list[Log]:

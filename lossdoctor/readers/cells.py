@@ -1,0 +1,90 @@
+"""The cells of a table: numbers as people and programs write them, and headers under the Trainer's names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from lossdoctor.readers.column_names import KNOWN, column
+
+#: What stands in a cell without a number; the Trainer itself writes "No log".
+BLANK = frozenset({"", "-", "--", "—", "–", "…", "...", "no log", "n/a", "na", "none", "null", "<na>"})
+MOST_COLUMNS = 200
+LOSSES = ("loss", "eval_loss", "train_loss")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,5})?|[-+]?(?:nan|inf|infinity)", re.I)
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3}){1,6}(?:\.\d{0,60})?")
+_COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3}){1,6}|\d{1,60}),\d{1,60}(?:[eE][-+]?\d{1,5})?")
+_DOTS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3}){1,6}")
+_MARKUP = str.maketrans("", "", "*`")
+_BLANKS = re.compile(r"\s+")
+
+
+def blank(cell: str) -> bool:
+    """Whether nothing was measured, as far as the cell tells."""
+    return cell.translate(_MARKUP).strip().lower() in BLANK
+
+
+def number(cell: str, comma: bool = False) -> float | None:
+    """The number in a cell: "1,234", "1.2e-5", "**0.5**", "45%" as a share, "nan"; with decimal commas "0,25". Else None."""
+    plain = cell.translate(_MARKUP).strip().replace("\u2212", "-")
+    share = plain.endswith("%")
+    plain = plain[:-1].rstrip() if share else plain
+    if comma and (_COMMA.fullmatch(plain) or _DOTS.fullmatch(plain)):
+        plain = plain.replace(".", "").replace(",", ".")
+    elif "," in plain and _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
+    if not _NUMBER.fullmatch(plain):
+        return None
+    return float(plain) / 100 if share else float(plain)
+
+
+def decimal_commas(cells: Iterable[str]) -> bool:
+    """Whether commas in these cells stand before decimals: in at least one of them no thousands can be meant."""
+    plain = (cell.translate(_MARKUP).strip().rstrip("% ") for cell in cells if "," in cell)
+    return any(_COMMA.fullmatch(cell) and not _THOUSANDS.fullmatch(cell) for cell in plain)
+
+
+def columns(header: Sequence[str]) -> tuple[str, ...]:
+    """The Trainer's names of the columns: beside an evaluation loss, "Rouge1" and "Gen Len" are `eval_rouge1` and `eval_gen_len`.
+
+    A column that had its name before has none.
+    """
+    plain = [_BLANKS.sub(" ", cell.translate(_MARKUP).replace(" / ", "/")).strip() for cell in header[:MOST_COLUMNS]]
+    names = [column(cell) for cell in plain]
+    if "eval_loss" in names:
+        names = [_of_evaluation(name, cell) for name, cell in zip(names, plain, strict=True)]
+    return tuple(name if name not in names[:place] else "" for place, name in enumerate(names))
+
+
+def _of_evaluation(name: str, cell: str) -> str:
+    """The Trainer's tables have the metrics of evaluations by their names, in capitals and without what stands before them."""
+    own = name in KNOWN or name.startswith(("eval_", "train")) or not cell[:1].isupper() or cell.lower().startswith("train")
+    return name if own else "eval_" + cell.lower().replace(" ", "_")
+
+
+def is_loss(name: str) -> bool:
+    """Whether a column of this name holds a loss, also that of one of several evaluation sets."""
+    return name in LOSSES or (name.startswith("eval_") and name.endswith("_loss"))
+
+
+def of_log(names: Sequence[str]) -> bool:
+    """Whether a table with these columns may be a log: it has a loss, and steps or epochs."""
+    return any(map(is_loss, names)) and ("step" in names or "epoch" in names)
+
+
+def row(names: Sequence[str], cells: Sequence[str], comma: bool = False) -> dict[str, float] | None:
+    """The numbers of a row; None where a column that is known holds something else, or the step or epoch is missing."""
+    values: dict[str, float] = {}
+    for name, cell in zip(names, cells, strict=False):
+        value = number(cell, comma) if name else None
+        if value is not None:
+            values[name] = value
+        elif name in KNOWN and not blank(cell):
+            return None
+    place = position(values)
+    return values if place is not None and 0 <= place < 2**53 else None
+
+
+def position(values: dict[str, float]) -> float | None:
+    """The step of a row, or else its epoch."""
+    return values.get("step", values.get("epoch"))
