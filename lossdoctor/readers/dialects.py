@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from lossdoctor.model import Log, LossDoctorError
@@ -20,13 +21,30 @@ class Dialect(Protocol):
         """The runs in it."""
 
 
+#: What trackers keep: each is told by its first bytes or its folder, whatever was tried before.
+STORES = ("wandb_run", "mlflow_store", "trackio_store", "mlflow_folder", "dvclive")
 #: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
-DIALECTS = ("event_files", "trainer_state", "json_lines", "trainer_stdout")
+DIALECTS = ("event_files", "trainer_state", "json_lines", "trainer_stdout", *STORES)
+#: Those for which a folder as such is a log.
+OF_FOLDERS = ("event_files", "mlflow_folder", "dvclive")
 
 
 def dialects() -> Iterator[Dialect]:
     """The module of every dialect, in the order in which they are tried."""
-    return (cast(Dialect, import_module(f"lossdoctor.readers.{name}")) for name in DIALECTS)
+    return map(_module, DIALECTS)
+
+
+def _module(name: str) -> Dialect:
+    return cast(Dialect, import_module(f"lossdoctor.readers.{name}"))
+
+
+def reads_folder(folder: Path) -> bool:
+    """Whether a folder as such, rather than a file in it, is a log; quick on any folder."""
+    source = Source(str(folder), folder, "", folder=folder)
+    try:
+        return any(_module(name).recognise(source) for name in OF_FOLDERS)
+    except OSError:  # one that may not be entered, or is just going
+        return False
 
 
 def read_file(source: Source) -> list[Log]:
@@ -48,6 +66,8 @@ def read_file(source: Source) -> list[Log]:
 def _describe(source: Source) -> str:
     if source.folder is not None:
         return "a folder without a log"
+    if source.magic.startswith(b"SQLite"):
+        return "an SQLite database, broken or without the metrics of MLflow or trackio"
     if source.magic:
         return "a binary file that no reader knows"
     text = source.text.strip()
