@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lossdoctor.facts.files import parsed
-from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.model import Log
 from lossdoctor.readers.protobuf_wire import fields
 from lossdoctor.readers.source import Source
 from lossdoctor.readers.tracked import Kept, columns, logs, settings, with_steps
@@ -40,7 +40,6 @@ def read(source: Source) -> list[Log]:
     """One run; of a folder, each that has a file in it.
 
     Raises:
-        LossDoctorError: it cannot be opened.
         NothingToAnalyse: it has no history.
     """
     assert source.path is not None
@@ -54,14 +53,11 @@ def _run(path: Path) -> Kept:
     known: dict[str, Any] = {}
     last: dict[str, Any] = {}
     names = {RUN_ID: "", RUN_NAME: ""}
-    try:
-        for record in file.records():
-            try:
-                _add(record, rows, known, last, names)
-            except ValueError:
-                file.broken += 1
-    except OSError as error:
-        raise LossDoctorError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    for record in file.records():
+        try:
+            _add(record, rows, known, last, names)
+        except ValueError:
+            file.broken += 1
     if "train_runtime" in last and rows:
         rows.append({**{name: rows[-1][name] for name in ("step", "_step") if name in rows[-1]}, **last})
     stepped, notes = with_steps(rows, "W&B")
@@ -79,8 +75,8 @@ def _add(record: bytes, rows: list[dict[str, Any]], known: dict[str, Any], last:
             continue
         if kind == HISTORY:
             values = dict(_items(message))
-            count = values.get("_step")
-            rows.append({**columns(values), "_step": int(count) if count is not None else len(rows)})
+            count = values.get("_step", -1.0)
+            rows.append({**columns(values), "_step": int(count) if 0 <= count < 2**53 else len(rows)})
         elif kind == SUMMARY:
             last |= {name: value for name, value in _items(message) if name in LAST_ROW}
         elif kind == CONFIGURATION:
@@ -109,8 +105,8 @@ def _settings(message: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in _texts(message):
         try:
-            found[name] = value if isinstance(value, float) else parsed(Path(name), value.decode())
-        except (LossDoctorError, ValueError):
+            found[name] = value if isinstance(value, float) else json.loads(value)
+        except (ValueError, RecursionError):
             continue
     return found
 
