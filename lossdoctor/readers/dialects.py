@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.readers import sqlite
 from lossdoctor.readers.source import Source
 
 
@@ -66,8 +67,9 @@ def read_file(source: Source) -> list[Log]:
 def _describe(source: Source) -> str:
     if source.folder is not None:
         return "a folder without a log"
-    if source.magic.startswith(b"SQLite"):
-        return "an SQLite database, broken or without the metrics of MLflow or trackio"
+    if source.path is not None and source.magic.startswith(sqlite.MAGIC):
+        with sqlite.opened(source.path):  # one that is broken or locked says so itself
+            return "an SQLite database without the metrics of MLflow or trackio"
     if source.magic:
         return "a binary file that no reader knows"
     text = source.text.strip()

@@ -11,6 +11,7 @@ from typing import Any
 from lossdoctor.facts.files import mapping, text
 from lossdoctor.model import Log, LossDoctorError, NotALog
 from lossdoctor.readers.below import files, folders
+from lossdoctor.readers.column_names import column
 from lossdoctor.readers.points import Point, as_rows
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import LARGEST, Source
@@ -65,13 +66,17 @@ def _is_run(folder: Path) -> bool:
 
 
 def _points(run: Path) -> list[Point]:
-    """The values of all files in the order in which they were logged; the Trainer ends each row with its epoch."""
+    """The values of all files in the order in which they were logged; within a call evaluations come last but for the epoch."""
     found: list[Point] = []
     for key, path in files(run / METRICS, MOST, DEEPEST):
         if not key.startswith(OF_THE_MACHINE):
             found += _lines(key, path)
-    found.sort(key=lambda point: (point.wall_time, point.step, point.tag.endswith("epoch")))
+    found.sort(key=lambda point: (point.wall_time, point.step, _rank(column(point.tag))))
     return found
+
+
+def _rank(name: str) -> int:
+    return 2 if name == "epoch" else 1 if name.startswith("eval_") else 0
 
 
 def _lines(key: str, path: Path) -> Iterator[Point]:

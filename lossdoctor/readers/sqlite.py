@@ -18,7 +18,7 @@ MOST_WORK, COUNTED = 1_000_000_000, 100_000
 #: Bytes of one value. No row of a log has more, whatever a broken page claims.
 LONGEST = 16 * 1024 * 1024
 #: Seconds to wait for a training that is just writing.
-PATIENCE = 5.0
+PATIENCE = 2.0
 #: Stands in bytes 18 and 19 of a database whose newest rows may lie in a log of its own beside it.
 _LOGGED_AHEAD = 2
 
@@ -59,7 +59,7 @@ def opened(path: Path) -> Iterator[Database]:
         connection, notes = _connect(path)
         with closing(connection):
             yield Database(connection, notes)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite quotes what is broken
         what = "it takes too much work to read" if "interrupted" in str(error) else " ".join(str(error).split())
         raise LossDoctorError(f"{path} is an SQLite database that cannot be read: {what[:100]}") from None
 
@@ -95,7 +95,7 @@ def _guarded(address: str) -> sqlite3.Connection:
         work = iter(range(MOST_WORK // COUNTED))
         connection.set_progress_handler(lambda: next(work, None) is None, COUNTED)
         connection.execute("select count(*) from sqlite_master").fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         connection.close()
         raise
     return connection

@@ -80,6 +80,8 @@ def settings(values: Mapping[Any, Any], source: str, *, as_text: bool = False) -
     """
     named = {str(name): literal(str(value), bare=True) if as_text else value for name, value in values.items()}
     named.setdefault("model_name_or_path", named.get("_name_or_path"))
+    if str(named.get("loss_type")).startswith("For"):  # that of the model, by its class; a trainer's own has another name
+        del named["loss_type"]
     return of_mapping({name: value for name, value in named.items() if not name.startswith("_")}, source)
 
 

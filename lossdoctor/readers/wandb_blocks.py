@@ -10,7 +10,7 @@ from pathlib import Path
 MAGIC = b":W&B"
 #: A block holds parts of records; a part stands behind its checksum, its length, and whether the record goes on.
 BLOCK, FILE_HEADER, PART_HEADER = 32 * 1024, 7, struct.Struct("<IHB")
-WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+WHOLE, FIRST, MIDDLE, LAST, BROKEN = 1, 2, 3, 4, 5
 #: A longer record holds a table or pictures, and no scalar.
 LARGEST_RECORD = 16 * 1024 * 1024
 
@@ -29,7 +29,7 @@ class RunFile:
             length = BLOCK - FILE_HEADER
             while block := file.read(length):
                 for kind, part in self._parts(block, length):
-                    begun = [] if kind in (WHOLE, FIRST) else begun
+                    begun = [] if kind in (WHOLE, FIRST) else None if kind == BROKEN else begun
                     if begun is None:
                         continue
                     begun.append(part)
@@ -54,7 +54,7 @@ class RunFile:
                 return
             if kind > LAST or zlib.crc32(part, zlib.crc32(bytes((kind,)))) != checksum:
                 self.broken += 1
-                yield LAST + 1, b""
+                yield BROKEN, b""
                 return
             yield kind, part
             place += length

@@ -77,7 +77,7 @@ def _add(record: bytes, rows: list[dict[str, Any]], known: dict[str, Any], last:
             values = dict(_items(message))
             count = values.get("_step", -1.0)
             rows.append({**columns(values), "_step": int(count) if 0 <= count < 2**53 else len(rows)})
-        elif kind == SUMMARY:
+        elif kind == SUMMARY and b"train_runtime" in message:
             last |= {name: value for name, value in _items(message) if name in LAST_ROW}
         elif kind == CONFIGURATION:
             known |= _settings(message)
