@@ -37,6 +37,7 @@ def made(path: Path, *statements: str, rows: Iterable[tuple[Any, ...]] = ()) -> 
     """A database with these tables, and rows for its metrics."""
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as store, store:
+        store.execute("pragma synchronous = off")
         for statement in statements:
             store.execute(statement)
         for row in rows:
@@ -245,7 +246,31 @@ def test_nothing_can_be_written(tmp_path: Path) -> None:
     """Not even by a mistake of ours."""
     path = mlflow(tmp_path, [("loss", 3.0, 1)])
     with pytest.raises(LossDoctorError, match="readonly database"), sqlite.opened(path) as database:
-        database.rows("delete from metrics")
+        list(database.rows("delete from metrics"))
+
+
+def test_of_a_damaged_database_the_rows_before_are_read(tmp_path: Path) -> None:
+    """As of a copy that was made while it was written; what is missing is said. One that is cut off SQLite does not open."""
+    path = mlflow(tmp_path, [("loss", 3.0, step) for step in range(5000)])
+    (whole,) = load(path)
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.write_bytes(data[:half] + b"\xff" * 20_000 + data[half + 20_000 :])
+    (log,) = load(path)
+    assert log.run.notes == ("the database is damaged: rows are missing",)
+    assert log.records == whole.records[: len(log.records)] and 1000 < len(log.records) < 4000
+    path.write_bytes(data[:half])
+    with pytest.raises(LossDoctorError, match="cannot be read: database disk image is malformed"):
+        load(path)
+
+
+def test_an_error_does_not_steer_a_terminal(tmp_path: Path) -> None:
+    """SQLite quotes what it does not understand."""
+    path = mlflow(tmp_path, [("loss", 3.0, 1)])
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE runs", b"CREATE TABLE \x1b[31"))
+    with pytest.raises(LossDoctorError, match="malformed") as caught:
+        load(path)
+    assert str(caught.value).isprintable()
 
 
 def test_of_more_than_fits_into_memory_the_newest_runs_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

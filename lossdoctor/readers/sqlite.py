@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.model import LossDoctorError
+from lossdoctor.readers.column_names import printable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,6 +20,7 @@ MOST_WORK, COUNTED = 1_000_000_000, 100_000
 LONGEST = 16 * 1024 * 1024
 #: Seconds to wait for a training that is just writing.
 PATIENCE = 2.0
+DAMAGED = "the database is damaged: rows are missing"
 #: Stands in bytes 18 and 19 of a database whose newest rows may lie in a log of its own beside it.
 _LOGGED_AHEAD = 2
 
@@ -42,8 +44,16 @@ class Database:
         return columns <= self.columns(table)
 
     def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows that a query finds, one at a time."""
-        return self._connection.execute(query, values)
+        """The rows that a query finds, one at a time; of a table that is broken further on those before, which is noted."""
+        found = False
+        try:
+            for row in self._connection.execute(query, values):
+                yield row
+                found = True
+        except Exception as error:
+            if not found or "malformed" not in str(error):
+                raise
+            self.notes = (*(note for note in self.notes if note != DAMAGED), DAMAGED)
 
 
 @contextmanager
@@ -60,8 +70,8 @@ def opened(path: Path) -> Iterator[Database]:
         with closing(connection):
             yield Database(connection, notes)
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter where SQLite quotes what is broken
-        what = "it takes too much work to read" if "interrupted" in str(error) else " ".join(str(error).split())
-        raise LossDoctorError(f"{path} is an SQLite database that cannot be read: {what[:100]}") from None
+        what = "it takes too much work" if "interrupted" in str(error) else printable(error)
+        raise LossDoctorError(f"{path} is an SQLite database that cannot be read: {what}") from None
 
 
 def _connect(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:

@@ -10,12 +10,10 @@ from typing import Any, NamedTuple
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.facts.literals import literal
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers.column_names import column
+from lossdoctor.readers.column_names import column, printable
 from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.rows import emptied
 
-#: A longer name of a run is cut.
-LONGEST_NAME = 80
 #: So many values are read of one store: a run with ten columns and 500,000 rows, or a thousand shorter ones.
 MOST_VALUES = 5_000_000
 #: What a tracker measures of the machine, with steps of its own.
@@ -65,12 +63,6 @@ def newest(
             if left <= 0:
                 return kept[::-1], ("the store is too large: older runs, or later rows, were left out",)
     return kept[::-1], ()
-
-
-def printable(name: Any) -> str:
-    """A name on one line, without what would steer a terminal."""
-    words = " ".join(str("" if name is None else name).split())
-    return "".join(letter for letter in words[:LONGEST_NAME] if letter.isprintable())
 
 
 def settings(values: Mapping[Any, Any], source: str, *, as_text: bool = False) -> dict[str, Fact]:
