@@ -64,9 +64,9 @@ def _facts(database: Database, run: Any) -> dict[str, Fact]:
 
 
 def _points(database: Database, run: Any, flagged: bool) -> Iterator[Point]:
-    """The values of one run in the order they were written."""
+    """The values of one run in the order they were logged; several threads write, so later ones may come first in the table."""
     flag = "is_nan" if flagged else "0"
-    query = f"select key, value, step, timestamp, {flag} from metrics where run_uuid = ? order by rowid"
+    query = f"select key, value, step, timestamp, {flag} from metrics where run_uuid = ? order by timestamp, step, rowid"
     for key, value, step, time, is_nan in database.rows(query, run):
         found = math.nan if is_nan else number(value)
         if found is None or not isinstance(key, str) or not isinstance(step, int) or key.startswith(OF_THE_MACHINE):

@@ -20,7 +20,6 @@ MOST_WORK, COUNTED = 1_000_000_000, 100_000
 LONGEST = 16 * 1024 * 1024
 #: Seconds to wait for a training that is just writing.
 PATIENCE = 2.0
-DAMAGED = "the database is damaged: rows are missing"
 #: Stands in bytes 18 and 19 of a database whose newest rows may lie in a log of its own beside it.
 _LOGGED_AHEAD = 2
 
@@ -44,16 +43,8 @@ class Database:
         return columns <= self.columns(table)
 
     def rows(self, query: str, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """The rows that a query finds, one at a time; of a table that is broken further on those before, which is noted."""
-        found = False
-        try:
-            for row in self._connection.execute(query, values):
-                yield row
-                found = True
-        except Exception as error:
-            if not found or "malformed" not in str(error):
-                raise
-            self.notes = (*(note for note in self.notes if note != DAMAGED), DAMAGED)
+        """The rows that a query finds, one at a time."""
+        return self._connection.execute(query, values)
 
 
 @contextmanager
