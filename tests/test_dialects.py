@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from lossdoctor.analysis import load
 from lossdoctor.readers import Source
-from lossdoctor.readers.dialects import DIALECTS, dialects
+from lossdoctor.readers.dialects import DIALECTS, dialects, read_file
 
 LOGS = ROOT / "tests" / "logs"
 ALL = sorted(path for kind in LOGS.iterdir() for path in kind.iterdir())
@@ -25,5 +24,5 @@ def test_a_log_is_recognised_by_its_own_dialect_alone(path: Path):
     """Not one other recognises it, in whatever order they are tried; and each run in it is of that kind, with rows."""
     found = [name for name, dialect in zip(DIALECTS, dialects(), strict=True) if dialect.recognise(Source.open(path))]
     assert found == [path.parent.name]
-    logs = load(path)
+    logs = read_file(Source.open(path))
     assert logs and {log.run.kind for log in logs} == {path.parent.name} and all(log.records for log in logs)

@@ -98,8 +98,12 @@ def test_a_damaged_log_is_read_or_refused_in_one_line(tmp_path_factory: pytest.T
 WATCHED = """
 import sys
 from pathlib import Path
-from lossdoctor.analysis import analyze
-from lossdoctor.readers.dialects import DIALECTS, dialects
+from lossdoctor.engine import examine
+from lossdoctor.readers import Source, read_file
+
+def analyze(path):
+    for log in read_file(Source.open(path)):
+        examine(log.records, log.run)
 
 logs, named = Path(sys.argv[1]), None
 for path in sorted(logs.glob("*/*")):  # whatever is loaded on demand is loaded now

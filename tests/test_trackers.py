@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from lossdoctor.base import Detector
-from lossdoctor.engine import Engine, Event
-from lossdoctor.model import Record, Symptom
+from lossdoctor.engine import Engine, Event, examine
+from lossdoctor.model import Log, Record, Symptom
+from lossdoctor.readers import Source, read_file
 from lossdoctor.sinks import alerts
 from lossdoctor.sinks.console import Console
 from lossdoctor.sinks.news import News
@@ -31,6 +32,8 @@ from lossdoctor.vitals import Vitals
 SCRIPT = Path(__file__).parent / "tracker_runs.py"
 #: What the values of a summary are called in each tracker; trackio has none.
 PREFIX = {"wandb": "lossdoctor/", "mlflow": "lossdoctor.", "comet_ml": "lossdoctor/", "clearml": "lossdoctor_", "dvclive": ""}
+#: The readers of what they keep on disk.
+STORED = {"wandb": "wandb_run", "trackio": "trackio_store", "mlflow": "mlflow_store", "dvclive": "dvclive"}
 Outcomes = Callable[[str], dict[str, Any]]
 
 # --- Without any tracker ----------------------------------------------------------------------------------------------
@@ -395,3 +398,26 @@ def test_a_failure_of_a_tracker_is_said_once_and_harms_nobody(outcomes: Outcomes
     for what in ("weights", "states", "steps"):
         assert fails[what] == without[what]
     assert summary(fails, name) == {}
+
+
+@slow
+@pytest.mark.parametrize("label", ["healthy", "lost", "worse", "resumed"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in STORED])
+def test_what_a_tracker_keeps_reads_as_what_its_trainer_saved(outcomes: Outcomes, name: str, label: str) -> None:
+    """The rows of training are those of trainer_state.json to the last bit, and so are the verdict and the symptoms."""
+    outcome = outcomes(name)[label]
+    (state,) = read_file(Source.open(Path(outcome["state"])))
+    (kept,) = (log for log in read_file(Source.open(Path(outcome["store"]))) if log.run.name in (label, ""))
+    assert kept.run.kind == STORED[name] and kept.run.get("max_steps") == state.run.get("max_steps")
+    since = kept.records[0].step
+    assert since == (11 if label == "resumed" else 1)  # a run that was resumed has a store of its own, and the whole state
+    assert repr(trained(kept)) == repr([row for row in trained(state) if row[0] >= since])
+    if label != "resumed":
+        one, other = (examine(log.records, kept.run) for log in (kept, state))
+        assert (one.verdict, one.last_good_step) == (other.verdict, other.last_good_step)
+        assert [(s.slug, s.onset, s.severity) for s in one.symptoms] == [(s.slug, s.onset, s.severity) for s in other.symptoms]
+
+
+def trained(log: Log) -> list[tuple[Any, ...]]:
+    """Step, epoch and values of each row of training."""
+    return [(r.step, r.epoch, sorted(r.values.items())) for r in log.records if r.kind == "train"]

@@ -62,14 +62,16 @@ class Wandb:
 
     def read(self, label: str, folder: Path) -> Found:
         alerts, summary = [], {}
-        for record in self._finished(new(FOLDER.glob("wandb/offline-run-*/*.wandb"))):
+        file = new(FOLDER.glob("wandb/offline-run-*/*.wandb"))
+        for record in self._finished(file):
             kind = record.WhichOneof("record_type")
             if kind == "alert":
                 level = {"WARN": "warning", "ERROR": "critical"}[record.alert.level]
                 alerts.append((level, f"{record.alert.title}\n{record.alert.text}"))
             for item in record.summary.update if kind == "summary" else ():
                 summary["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-        return {"alerts": alerts, "summary": {k: v for k, v in summary.items() if k.startswith("lossdoctor")}}
+        ours = {k: v for k, v in summary.items() if k.startswith("lossdoctor")}
+        return {"alerts": alerts, "summary": ours, "store": str(file)}
 
     def _finished(self, file: Path) -> list[Any]:
         """The records once the last one is there: another process writes them, and `finish` does not wait for it."""
@@ -111,7 +113,8 @@ class Trackio:
             rows = store.execute("select level, title, text from alerts where run_name = ? order by id", (label,)).fetchall()
         levels = {"warn": "warning", "error": "critical"}
         alerts = [(levels[level], f"{title}\n{text}") for level, title, text in rows if level in levels]
-        return {"alerts": alerts, "summary": {title: text for level, title, text in rows if level not in levels}}
+        notes = {title: text for level, title, text in rows if level not in levels}
+        return {"alerts": alerts, "summary": notes, "store": str(file)}
 
 
 class Mlflow:
@@ -127,7 +130,8 @@ class Mlflow:
         tags = {name: value for name, value in run.data.tags.items() if name.startswith("lossdoctor")}
         alerts = {name: tags.pop(name) for name in list(tags) if name.startswith("lossdoctor.alert.")}
         ordered = sorted(alerts.items(), key=lambda item: int(item[0].rpartition("_")[2]))
-        return {"alerts": [(name.split(".")[2].partition("_")[0], text) for name, text in ordered], "summary": tags}
+        found = [(name.split(".")[2].partition("_")[0], text) for name, text in ordered]
+        return {"alerts": found, "summary": tags, "store": str(FOLDER / "mlflow.db")}
 
 
 class Comet:
@@ -180,7 +184,8 @@ class DVCLive:
     def read(self, label: str, folder: Path) -> Found:
         summary = json.loads((folder / "dvclive" / "metrics.json").read_text()).get("lossdoctor", {})
         alerts = summary.pop("alerts", {})
-        return {"alerts": [(name.partition("_")[0], text) for name, text in alerts.items()], "summary": summary}
+        found = [(name.partition("_")[0], text) for name, text in alerts.items()]
+        return {"alerts": found, "summary": summary, "store": str(folder / "dvclive")}
 
 
 TRACKERS = {"wandb": Wandb, "trackio": Trackio, "mlflow": Mlflow, "comet_ml": Comet, "clearml": ClearML, "dvclive": DVCLive}
@@ -260,6 +265,7 @@ def trained(label: str, doctor: Any, *, does: Callable[[], None] | None = None, 
         TRACKER.close()
     return {
         **TRACKER.read(label, folder),
+        "state": str(Path(patient.args.output_dir) / "trainer_state.json"),
         "stderr": errors.getvalue(),
         "steps": patient.state.global_step,
         "states": states.hexdigest(),

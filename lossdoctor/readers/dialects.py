@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.readers import sqlite
 from lossdoctor.readers.source import Source
 
 
@@ -20,18 +22,35 @@ class Dialect(Protocol):
         """The runs in it."""
 
 
+#: What trackers keep: each is told by its first bytes or its folder, whatever was tried before.
+STORES = ("wandb_run", "mlflow_store", "trackio_store", "mlflow_folder", "dvclive")
 #: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
 DIALECTS = (
-    *("event_files", "trainer_state", "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
+    *("event_files", "trainer_state", *STORES, "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
     *("trainer_stdout", "deepspeed", "megatron", "torchtune"),
     *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
     *("progress_bar", "key_value", "plain_csv", "bare_columns"),
 )
+#: Those for which a folder as such is a log.
+OF_FOLDERS = ("event_files", "mlflow_folder", "dvclive")
 
 
 def dialects(without: Collection[str] = ()) -> Iterator[Dialect]:
     """The module of every dialect, in the order in which they are tried, but for those named."""
-    return (cast(Dialect, import_module(f"lossdoctor.readers.{name}")) for name in DIALECTS if name not in without)
+    return (_module(name) for name in DIALECTS if name not in without)
+
+
+def _module(name: str) -> Dialect:
+    return cast(Dialect, import_module(f"lossdoctor.readers.{name}"))
+
+
+def reads_folder(folder: Path) -> bool:
+    """Whether a folder as such, rather than a file in it, is a log; quick on any folder."""
+    source = Source(str(folder), folder, "", folder=folder)
+    try:
+        return any(_module(name).recognise(source) for name in OF_FOLDERS)
+    except OSError:  # one that may not be entered, or is just going
+        return False
 
 
 def read_file(source: Source) -> list[Log]:
@@ -53,6 +72,9 @@ def read_file(source: Source) -> list[Log]:
 def _describe(source: Source) -> str:
     if source.folder is not None:
         return "a folder without a log"
+    if source.path is not None and source.magic.startswith(sqlite.MAGIC):
+        with sqlite.opened(source.path):  # one that is broken or locked says so itself
+            return "an SQLite database without the metrics of MLflow or trackio"
     if source.magic:
         return "a binary file that no reader knows"
     text = source.text.strip()

@@ -6,13 +6,14 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
-from lossdoctor.readers.column_names import column
 from lossdoctor.readers.folder import event_files
-from lossdoctor.readers.rows import SUMMARY, records
+from lossdoctor.readers.points import Point as Point  # whoever imports EventFile wants what it gives
+from lossdoctor.readers.points import as_rows as joined
+from lossdoctor.readers.rows import records
 from lossdoctor.readers.source import EVENT_FILE, Source
 
 KIND = "event_files"
@@ -22,15 +23,6 @@ HEADER, FOOTER = 12, 4
 LARGEST_RECORD = 16 * 1024 * 1024
 #: Text summaries of the Trainer's callback, as JSON: the arguments, and the model's configuration.
 CONFIGURATIONS = ("args/text_summary", "model_config/text_summary", "args", "model_config")
-
-
-class Point(NamedTuple):
-    """One value of one scalar; `wall_time` in seconds since 1970, `value` as the 32 bits that are in the file."""
-
-    tag: str
-    step: int
-    value: float
-    wall_time: float
 
 
 class EventFile:
@@ -140,24 +132,8 @@ def read(source: Source) -> list[Log]:
 
 
 def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:
-    """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
-    step: int | None = None
-    open_rows: dict[str, dict[str, Any]] = {}
-    last: dict[str, Any] = {}
-    for point in points:
-        name = column(point.tag)
-        kind = "eval" if name.startswith(("eval_", "test_")) else "summary" if name.startswith((*SUMMARY, "train_")) else "train"
-        if name == "epoch" and last:
-            last.setdefault("epoch", _short(point.value))  # the Trainer ends each row with it
-            continue
-        if name == "step":  # the event has it
-            continue
-        if point.step != step or name in open_rows.get(kind, ()):
-            yield from open_rows.values()
-            open_rows, step = {}, point.step
-        last = open_rows.setdefault(kind, {"step": point.step})
-        last[name] = _short(point.value)
-    yield from open_rows.values()
+    """Points → rows as they were logged, with the shortest numbers that are meant."""
+    return joined(points, _short)
 
 
 def _short(value: float) -> float:

@@ -1,0 +1,39 @@
+"""Single values with a name and a step, as event files and MLflow keep them, joined to the rows in which they were logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from lossdoctor.readers.column_names import column
+from lossdoctor.readers.rows import SUMMARY
+
+
+class Point(NamedTuple):
+    """One value of one scalar; `wall_time` in seconds since 1970."""
+
+    tag: str
+    step: int
+    value: float
+    wall_time: float
+
+
+def as_rows(points: Iterable[Point], shown: Callable[[float], float] = float) -> Iterator[dict[str, Any]]:
+    """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
+    step: int | None = None
+    open_rows: dict[str, dict[str, Any]] = {}
+    last: dict[str, Any] = {}
+    for point in points:
+        name = column(point.tag)
+        kind = "eval" if name.startswith(("eval_", "test_")) else "summary" if name.startswith((*SUMMARY, "train_")) else "train"
+        if name == "epoch" and last:
+            last.setdefault("epoch", shown(point.value))  # the Trainer ends each row with it
+            continue
+        if name == "step":  # the point has it
+            continue
+        if point.step != step or name in open_rows.get(kind, ()):
+            yield from open_rows.values()
+            open_rows, step = {}, point.step
+        last = open_rows.setdefault(kind, {"step": point.step})
+        last[name] = shown(point.value)
+    yield from open_rows.values()
