@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,7 +13,7 @@ from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.readers import stated
 from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
-from lossdoctor.readers.rows import number
+from lossdoctor.readers.rows import emptied, number
 from lossdoctor.readers.source import Source
 
 KIND = "trainer_stdout"
@@ -59,13 +60,14 @@ def read(source: Source) -> list[Log]:
     text = source.take()
     runs = _runs(_rows(text))
     torn = sum(1 for _ in BEGUN.finditer(text)) - sum(row.whole for run in runs for row in run)
+    begins = [0, *(run[-1].start for run in runs)]
+    said = [_said(text, begin, run[0].start) for begin, run in zip(begins, runs, strict=False)]
+    del text  # before there are records beside the rows
     found: list[Log] = []
-    begin = 0
-    for place, printed in enumerate(runs, 1):
-        said = {**_stated(text, begin, printed[0].start), **stated.facts(text, begin, printed[0].start)}
-        begin = printed[-1].start
-        title = f"run {place} of {len(runs)}" if len(runs) > 1 else ""
-        found += _log(printed, said, torn if place == len(runs) else 0, title)
+    several = len(runs)
+    for place, printed in enumerate(emptied(runs), 1):
+        title = f"run {place} of {several}" if several > 1 else ""
+        found += _log(printed, said[place - 1], torn if place == several else 0, title)
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found
@@ -135,7 +137,8 @@ def _values(row: str) -> dict[str, Any]:
         plain = value.strip().strip("'")
         if wrapped := WRAPPED.match(plain):
             plain = wrapped[1].rstrip(")")
-        values[name] = plain
+        value = number(plain)
+        values[sys.intern(name)] = plain if value is None else value  # a huge log has a million rows: their names are shared
     done, _, total = str(values.get("global_step/max_steps", "")).partition("/")
     if done.isdecimal() and total.isdecimal():  # ms-swift
         values |= {"step": done, "max_steps": total}
@@ -150,6 +153,7 @@ def _told(values: dict[str, Any]) -> bool:
     return any(number(values[name]) is not None for name in told)
 
 
-def _stated(text: str, begin: int, end: int) -> dict[str, Fact]:
+def _said(text: str, begin: int, end: int) -> dict[str, Fact]:
+    """What the Trainer and others say before the rows of a run; what others say counts more."""
     found = {STATED[name]: int(value.replace(",", "") or 0) for name, value in STATEMENT.findall(text, begin, end)}
-    return translate(found, KIND)
+    return {**translate(found, KIND), **stated.facts(text, begin, end)}
