@@ -61,7 +61,7 @@ class Source:
                 if not stat.S_ISREG(status.st_mode):
                     return cls(name, path, _text(name, _of_pipe(name, file)))
                 head = file.read(HEAD)
-                if EVENT_FILE in head[:64] or head.startswith(OPENED_BY_READERS):
+                if is_opened_by_reader(head):
                     return cls(name, path, "", head)
                 refuse_foreign(name, head, status.st_size)
                 file.seek(0)
@@ -90,7 +90,7 @@ class Source:
 def _of_pipe(name: str, stream: BinaryIO) -> bytes | bytearray:
     """All of a stream, but not more than is read of a file. A piece that is not full is the last: a terminal ends but once."""
     head = stream.read(HEAD)
-    if EVENT_FILE in head[:64] or head.startswith(OPENED_BY_READERS):
+    if is_opened_by_reader(head):
         raise NotALog(f"{name} is a binary log, which is read where it lies; name the file itself")
     refuse_foreign(name, head)
     data, piece, wanted = bytearray(head), head, HEAD
@@ -123,6 +123,11 @@ def decode(name: str, data: bytes | bytearray) -> str:
         if error.start > 3 and error.reason == "unexpected end of data":  # a log that is just being written
             return decode(name, data[: error.start])
         raise NotALog(f"{name} is not text (byte {error.start:,}); a training log was expected") from None
+
+
+def is_opened_by_reader(head: bytes) -> bool:
+    """Whether a file that begins so is a binary log, which its reader opens by itself."""
+    return EVENT_FILE in head[:64] or head.startswith(OPENED_BY_READERS)
 
 
 def refuse_foreign(name: str, head: bytes, size: int = 0) -> None:

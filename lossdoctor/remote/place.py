@@ -136,7 +136,7 @@ class Place:
         try:
             with self._system.open(entry.path, "rb", **streamed) as file, to.open("xb") as copied:
                 head = file.read(source.HEAD)
-                if most is None:
+                if most is None and not source.is_opened_by_reader(head):
                     source.refuse_foreign(name, head, entry.size)
                 total = copied.write(head)
                 while total <= limit and (piece := file.read(PIECE)):
