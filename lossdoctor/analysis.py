@@ -35,6 +35,8 @@ def load(path: str | Path) -> list[Log]:
         return remote.read(str(path), load)
     given = Path(path)
     try:
+        if told := remote.hint(given):
+            raise LossDoctorError(f"{given}: no such file or directory{told}")
         file = folder.newest_log(given) if given.is_dir() else given
         with _collector_paused():
             logs = read_file(Source.open(file))
@@ -44,7 +46,7 @@ def load(path: str | Path) -> list[Log]:
         last = [Path(checkpoint.path) for checkpoint in saved[-1:]]
         known, notes = facts.beside(dict.fromkeys([*near, *last]), within=(output, *near))
     except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}{remote.hint(given)}") from None
+        raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}") from None
     return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
 
 

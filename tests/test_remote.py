@@ -529,7 +529,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
     system = fsspec.filesystem("s3", skip_instance_cache=True)
-    system.mkdir("bucket")
+    if not system.exists("bucket"):
+        system.mkdir("bucket")
     yield system
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     running.stop()

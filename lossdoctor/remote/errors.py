@@ -32,17 +32,22 @@ _SLOW = ("ConnectTimeout", "ReadTimeout", "TimeoutException", "TimeoutError", "S
 
 def missing(address: Address, error: ImportError) -> str:
     """Which package is missing, and how to get it."""
-    packages = PACKAGES.get(address.protocol) or (_module(address.protocol) if importlib.util.find_spec("fsspec") else "fsspec")
+    packages = PACKAGES.get(address.protocol) or _asked_for(address.protocol, error)
     name = packages.split()[-1] if importlib.util.find_spec("fsspec") else packages.split()[0]
     if importlib.util.find_spec(name) is not None:  # it is there, and broken
         return f"{address.given}: the package {name} cannot be loaded: {_first_line(error)}"
     return f"{address.given}: reading {address.protocol}:// takes the package {name}: pip install {packages}"
 
 
-def _module(protocol: str) -> str:
+def _asked_for(protocol: str, error: ImportError) -> str:
+    """What an import asked for in vain; fsspec names the package of a protocol."""
+    if importlib.util.find_spec("fsspec") is None:
+        return "fsspec"
     from fsspec.registry import known_implementations
 
-    return str(known_implementations.get(protocol, {}).get("class", protocol)).partition(".")[0]
+    known = str(known_implementations.get(protocol, {}).get("class", protocol)).partition(".")[0]
+    lacking = next((one.name for one in _chain(error) if isinstance(one, ModuleNotFoundError) and one.name), known)
+    return f"fsspec {lacking.partition('.')[0]}" if known == "fsspec" else known
 
 
 def complaint(address: Address, error: BaseException, name: str = "") -> str:
@@ -64,12 +69,12 @@ def complaint(address: Address, error: BaseException, name: str = "") -> str:
     if status in (401, 403) or kinds & {"PermissionError", "NoCredentialsError", "LocalTokenNotFoundError"}:
         how = LOG_IN.get(address.protocol, "it takes a password or a key")
         return f"{name} may not be read{f' (HTTP {status})' if status else ''}: {how}"
-    if status == 404 or kinds & {"FileNotFoundError", "EntryNotFoundError", "NotADirectoryError"}:
-        return f"{name}: no such file or folder there"
     if kinds & set(_SLOW):
         return f"{name}: {_host(address)} does not answer; is there a network?"
     if kinds & set(_UNREACHABLE):
         return f"{name}: {_host(address)} cannot be reached; is there a network?"
+    if status == 404 or kinds & {"FileNotFoundError", "EntryNotFoundError", "NotADirectoryError"}:
+        return f"{name}: no such file or folder there"
     if status:
         return f"{name}: {_host(address)} answers with HTTP status {status}"
     return f"{name}: {type(error).__name__}: {_first_line(error).replace(address.path, address.given)}"
