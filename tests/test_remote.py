@@ -234,7 +234,7 @@ def test_the_newest_run_of_event_files_is_read(hub):
 
 
 def test_other_logs_are_tried_in_their_order(hub):
-    """Neither state nor event files: names that say more come first, one that is no log is passed over, and a note tells which."""
+    """Neither state nor event files: names that say more come first, what is no log is passed over, a note tells which."""
     top = hub.root / "models/user/others/main"
     top.mkdir(parents=True)
     (top / "README.md").write_text("# A model\n")
@@ -343,10 +343,11 @@ def hostile(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
 
 
 @pytest.mark.parametrize(
-    "name", ["/x/..", "/x/.", "..\\training_args.json", "C:config.json", "/x/a\\config.json", "/x/\0config.json", "/x/" + "y" * 300]
+    "name",
+    ["/x/..", "/x/.", "..\\training_args.json", "C:config.json", "/x/a\\config.json", "/x/\0config.json", "/x/" + "y" * 300],
 )
 def test_a_name_that_leads_elsewhere_is_left_alone(hostile, temporary, name):
-    """Names with a backslash, a drive, or that are none: nothing is written outside the temporary folder, and all else is read."""
+    """Names with a backslash, a drive, or that are none: nothing is written outside the temporary folder, all else is read."""
     put(hostile, "/x/trainer_state.json", ROWS)
     Hostile.extra = (name,)
     assert analyze("hostile://x")[0].rows == len(ROWS)
@@ -465,7 +466,7 @@ def test_a_missing_package_is_named_with_the_command_that_gets_it(given, without
 
 
 def test_nothing_that_reaches_the_network_is_loaded_for_what_is_here(tmp_path):
-    """Neither the start of the command line nor the analysis of a local file imports fsspec, huggingface_hub or an HTTP client."""
+    """Neither the start of the command line nor the analysis of a local file imports fsspec or an HTTP client."""
     write_state(tmp_path, ROWS)
     code = (
         "import sys; from lossdoctor.cli import main\n"
@@ -524,7 +525,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server = pytest.importorskip("moto.server", reason="moto[server] is not installed")
     running = server.ThreadedMotoServer(port=0)
     running.start()
-    host, port = running.get_host_and_port()
+    _, port = running.get_host_and_port()
     for name, value in (("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
