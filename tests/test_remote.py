@@ -282,6 +282,17 @@ def test_a_broken_log_is_named_by_its_address(hub):
     assert refusal("hf://user/model").startswith("hf://user/model/trainer_state.json is cut off")
 
 
+def test_a_data_set_with_the_name_of_a_log_is_not_copied(hub, monkeypatch):
+    """What only has the name of a log is tried up to a size that logs have."""
+    from lossdoctor.remote import choice
+
+    top = hub.root / "models/user/others/main"
+    top.mkdir(parents=True)
+    (top / "dialogues.jsonl").write_text("{}\n" * 1000)
+    monkeypatch.setattr(choice, "LARGEST_GUESS", 1000)
+    assert refusal("hf://user/others").endswith("no other log that is known") and not hub.fetched()
+
+
 # Any file system of fsspec
 
 
@@ -490,12 +501,13 @@ def test_a_name_as_on_the_hub_is_answered_with_its_address(tmp_path, monkeypatch
         assert "Hub" not in refusal(local)
 
 
-def test_an_address_is_not_watched():
+def test_what_is_elsewhere_is_not_watched():
     """It would be asked for again and again."""
     from lossdoctor.watch import watch
 
-    with pytest.raises(LossDoctorError, match="only what lies on this machine can be watched"):
-        watch("hf://user/model", None, analyze)  # type: ignore[arg-type]
+    for given in ("hf://user/model", "-"):
+        with pytest.raises(LossDoctorError, match="only files on this machine can be watched"):
+            watch(given, None, analyze)  # type: ignore[arg-type]
 
 
 # Servers

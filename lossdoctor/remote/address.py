@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from lossdoctor.model import LossDoctorError
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:://|::)")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(?:::[^/]{0,200})?://")
 HUB = ("huggingface.co", "www.huggingface.co", "hf.co")
 #: Pages that show files, those that show a repository as a whole, and repositories that are not models.
 _FILES, _WHOLE, _KINDS = ("tree", "blob", "resolve", "raw"), ("tensorboard", "main", "commits"), ("datasets", "spaces")

@@ -22,7 +22,9 @@ OTHERS = (
     *("*.ipynb", "README.md"),
 )
 #: Checkpoints named, run folders and other folders looked into, and files of facts taken from one folder.
-MOST_CHECKPOINTS, MOST_RUNS, MOST_BELOW, MOST_FACTS = 2_000, 64, 12, 16
+MOST_CHECKPOINTS, MOST_RUNS, MOST_BELOW, MOST_FACTS = 2_000, 128, 12, 16
+#: A larger file that only has the name of a log may be a whole data set.
+LARGEST_GUESS = 64 * 1024 * 1024
 _STARTED = re.compile(r"tfevents\.(\d{9,11})\b")
 
 
@@ -159,7 +161,11 @@ def _others(place: Place, inside: tuple[str, ...]) -> Iterator[Candidate]:
     files = place.files(*inside)
     for pattern in OTHERS:
         for name, entry in sorted(files.items()):
-            if name not in seen and fnmatchcase(name if pattern == "README.md" else name.lower(), pattern):
+            if (
+                name not in seen
+                and entry.size <= LARGEST_GUESS
+                and fnmatchcase(name if pattern == "README.md" else name.lower(), pattern)
+            ):
                 seen.add(name)
                 yield _guess(inside, entry)
         if pattern == "*.wandb" and not inside:

@@ -141,14 +141,13 @@ class Place:
                 total = copied.write(head)
                 while total <= limit and (piece := file.read(PIECE)):
                     total += copied.write(piece)
-        except LossDoctorError:
-            raise
+            if total > limit:
+                read = f"logs up to {source.LARGEST / 2**20:,.0f} MiB are read"
+                raise LossDoctorError(f"{name} has more than {limit / 2**20:,.0f} MiB; {read}")
         except Exception as error:
-            raise LossDoctorError(complaint(self.address, error, name)) from None
-        if total > limit:
-            to.unlink()
-            most_read = f"logs up to {source.LARGEST / 2**20:,.0f} MiB are read"
-            raise LossDoctorError(f"{name} has more than {limit / 2**20:,.0f} MiB; {most_read}")
+            to.unlink(missing_ok=True)  # what was copied in part must not be taken for the whole
+            known = isinstance(error, LossDoctorError)
+            raise error if known else LossDoctorError(complaint(self.address, error, name)) from None
         if most is None:
             self._budget -= total
         return to

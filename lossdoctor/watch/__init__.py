@@ -36,8 +36,8 @@ def watch(path: str | Path, view: View, analyse: Callable[[str | Path], list[Rep
     Raises:
         LossDoctorError: what is at `path` is no log, and never will be one.
     """
-    if is_address(path):
-        raise LossDoctorError(f"{path}: only what lies on this machine can be watched; lossdoctor analyze reads addresses")
+    if is_address(path) or path == "-":
+        raise LossDoctorError(f"{path}: only files on this machine can be watched; lossdoctor analyze reads what is elsewhere")
     follower = Follower(Path(path), analyse)
     try:
         with _leaving():
