@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ from lossdoctor.readers import Source, folder, read_file
 
 #: Stands for standard input; a file of that name is ./-
 PIPE = "-"
+_ANY_DEPTH = re.compile(r"(?:(?<=[/\\])|^)\*\*(?:[/\\]|$)")
 
 
 def load(path: str | Path) -> list[Log]:
@@ -108,10 +110,28 @@ def expand(patterns: Iterable[str]) -> list[str]:
         if pattern == PIPE and PIPE in found:
             raise LossDoctorError(f"{PIPE} is named twice, but standard input can be read only once")
         if glob.has_magic(pattern) and not remote.is_address(pattern) and not os.path.exists(pattern):  # noqa: PTH110  # says False where Path would raise
-            matches = sorted(glob.glob(pattern, recursive=True))
+            matches = sorted(_matches(pattern))
             if not matches:
                 raise LossDoctorError(f"{pattern} matches no file")
             found += matches
         else:
             found.append(pattern)
     return list(dict.fromkeys(found))
+
+
+def _matches(pattern: str) -> set[str]:
+    """What a glob matches; as in a shell, `**` does not follow links, which may lead round in circles without end."""
+    parts = _ANY_DEPTH.split(pattern, maxsplit=1)
+    if len(parts) == 1:
+        return set(glob.glob(pattern))
+    base, rest = parts
+    found: set[str] = set()
+    for top in glob.glob(base) if glob.has_magic(base) else [base]:
+        for place, below, files in os.walk(top or "."):
+            below[:] = [name for name in below if not name.startswith(".")]
+            inside = place if top else place[2:]  # without ./
+            if rest:
+                found |= _matches(os.path.join(glob.escape(inside), rest))  # noqa: PTH118
+            else:
+                found |= {os.path.join(inside, name) for name in files if not name.startswith(".")}  # noqa: PTH118
+    return found

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import write_state
 
-from lossdoctor.analysis import analyze, load
+from lossdoctor.analysis import analyze, expand, load
 from lossdoctor.confinement import is_file_of, lies_in
 from lossdoctor.model import LossDoctorError
 from lossdoctor.readers import folder
@@ -110,6 +110,24 @@ def test_circles_of_links_are_left_alone(run):
     (run / "circle").symlink_to("circle")
     with pytest.raises(LossDoctorError):
         load(run / "circle")
+
+
+@pytest.mark.timeout(20)
+def test_a_glob_does_not_go_round_in_circles(run, outside, monkeypatch):
+    """Two links to the folder around them have 2 to the 40th ways; `**` follows none of them, nor one that leads out."""
+    write_state(run / "deep" / "er", ROWS)
+    for name in ("a", "b"):
+        (run / name).symlink_to(run)
+    (run / "out").symlink_to(outside)
+    (run / ".hidden").mkdir()
+    write_state(run / ".hidden", ROWS)
+    monkeypatch.chdir(run)
+    state = "deep/er/trainer_state.json"
+    assert expand(["**/trainer_state.json"]) == expand(["**/er/*.json"]) == [state]
+    assert expand([f"{run}/**/*_state.json"]) == [f"{run}/{state}"] and expand(["deep/**"]) == [state]
+    assert expand(["**/er/**/*.json", "d[e]ep/**/er/*.json"]) == [state]
+    write_state(run, ROWS)
+    assert expand(["**/trainer_state.json"]) == [state, "trainer_state.json"]
 
 
 # The cache of the Hub: snapshots are folders of links into the blobs of the same repository
