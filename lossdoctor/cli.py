@@ -117,7 +117,8 @@ def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_report_options
 def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any) -> int:
     """Analyse finished or running logs: a trainer_state.json, TensorBoard event files, JSON lines,
-    what a Trainer printed, a checkpoint or an output folder.
+    what a Trainer printed, a checkpoint or an output folder. A - is standard input, and an address is read as a path is:
+    hf://user/model, https://huggingface.co/user/model, s3://bucket/run.
 
     Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
     cannot be used, 3 if there is nothing to analyse.
@@ -130,6 +131,8 @@ def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, .
     known = config_file.settings(pairs)
     thresholds = settings()
     files = analysis.expand(paths)
+    if analysis.PIPE in files and sys.stdin is not None and sys.stdin.isatty():
+        click.echo("paste the log, then Ctrl-D (Ctrl-Z and Enter on Windows)", err=True)
     reports: list[Report] = []
     errors: list[LossDoctorError] = []
     for file in _progress(files):

@@ -50,8 +50,8 @@ def _read(path: Path, source: str) -> tuple[dict[str, Fact], dict[str, Fact]]:
     return with_deepspeed(facts, path.parent)
 
 
-def with_deepspeed(facts: dict[str, Fact], folder: Path) -> tuple[dict[str, Fact], dict[str, Fact]]:
-    """The facts, and those of the DeepSpeed configuration that they hold or name, if it lies nearby."""
+def with_deepspeed(facts: dict[str, Fact], folder: Path, within: Sequence[Path] = ()) -> tuple[dict[str, Fact], dict[str, Fact]]:
+    """The facts, and those of the DeepSpeed configuration that they hold or name, if it lies nearby, or in `within`."""
     known = facts.get("deepspeed")
     if known is None or not isinstance(known.value, (dict, str)):
         return facts, {}
@@ -59,7 +59,7 @@ def with_deepspeed(facts: dict[str, Fact], folder: Path) -> tuple[dict[str, Fact
     if isinstance(known.value, dict):
         inner = translate(deepspeed.names(known.value), known.source)
         return facts, {name: found for name, found in inner.items() if name not in facts}
-    path = deepspeed.named_file(known.value, folder)
+    path = deepspeed.named_file(known.value, folder, within)
     try:
         values = mapping(path) if path else {}
     except LossDoctorError:  # nobody gave us this file, so nobody is told of it

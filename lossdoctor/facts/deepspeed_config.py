@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from lossdoctor.confinement import is_file_of
 
 _OWN = ("zero_optimization", "train_micro_batch_size_per_gpu", "zero_allow_untested_optimizer", "wall_clock_breakdown")
 #: Its schedulers by what transformers calls them.
@@ -54,9 +56,10 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None and value != "auto"), None)
 
 
-def named_file(named: str, folder: Path) -> Path | None:
+def named_file(named: str, folder: Path, within: Sequence[Path] = ()) -> Path | None:
     """The file that a `deepspeed:` setting names, if it lies below the folder of the configuration or beside that folder.
 
+    Of a configuration that nobody named, but that was found in a folder, it has to lie in the folders `within`.
     A path from somewhere else is not followed: a configuration from a stranger must not choose which files are read.
     Often it is written from the root of a repository, so that its first part is a folder that we are in already.
     """
@@ -68,10 +71,8 @@ def named_file(named: str, folder: Path) -> Path | None:
         first, _, rest = named.removeprefix("./").partition("/")
         tries = [home / named, around / named]
         tries += [place / rest for place in (home, around) if rest and place.name == first]
-        for candidate in tries:
-            real = candidate.resolve()
-            if real.is_relative_to(around if around.parent != around else home) and real.is_file():
-                return real
+        allowed = within or [around if around.parent != around else home]
+        return next((candidate.resolve() for candidate in tries if is_file_of(candidate, *allowed)), None)
     except (OSError, ValueError, RuntimeError):  # a name that no file system takes, a circle of links
         pass
     return None

@@ -8,11 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from lossdoctor.confinement import is_file_of, lies_in
 from lossdoctor.model import Checkpoint, LossDoctorError
 from lossdoctor.rotation import ASIDE
 
 STATE = "trainer_state.json"
 EVENTS = "*tfevents*"
+#: The folder of the newest checkpoint as the Trainer pushes it to the Hub.
+PUSHED = "last-checkpoint"
 #: The folder in an output folder where the Trainer's runs have a folder each for their event files.
 RUNS = "runs"
 #: Seconds by which event files outlast the state of the last checkpoint at the end of any run: its summary comes after it.
@@ -26,12 +29,18 @@ def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     found = []
     try:
         for entry in folder.iterdir():
-            match = _KEPT.match(entry.name)
-            if match and entry.is_dir():
-                found.append(Checkpoint(int(match[1]), str(entry)))
+            step = checkpoint_step(entry.name)
+            if step is not None and entry.is_dir():
+                found.append(Checkpoint(step, str(entry)))
     except OSError:
         return ()
     return tuple(sorted(found, key=lambda c: c.step))
+
+
+def checkpoint_step(name: str) -> int | None:
+    """The step of a checkpoint by the name of its folder; None where it is none."""
+    match = _KEPT.match(name)
+    return int(match[1]) if match else None
 
 
 def output_folder(log: Path) -> Path:
@@ -39,14 +48,14 @@ def output_folder(log: Path) -> Path:
     folder = log if log.is_dir() else log.parent
     if folder.parent.name == RUNS and log.name != STATE:
         return folder.parent.parent
-    if not _CHECKPOINT.match(folder.resolve().name):
+    if not _CHECKPOINT.match(folder.resolve().name) and folder.name != PUSHED:
         return folder
     return folder.parent if folder.name else folder.resolve().parent  # "." has no name to climb from
 
 
 def event_files(folder: Path) -> list[Path]:
     """The event files of one run: those in the folder itself, oldest first, as TensorBoard orders them."""
-    return sorted(path for path in folder.glob(EVENTS) if path.is_file())
+    return sorted(path for path in folder.glob(EVENTS) if is_file_of(path, folder))
 
 
 def newest_log(folder: Path) -> Path:
@@ -57,13 +66,13 @@ def newest_log(folder: Path) -> Path:
     Raises:
         LossDoctorError: there is none; runs further down are named.
     """
-    events = newest_run((folder, *folder.glob(f"{RUNS}/*")))
+    events = newest_run((folder, *(run for run in folder.glob(f"{RUNS}/*") if lies_in(run, folder))))
     try:
         state = newest_state(folder)
     except LossDoctorError:
         if events is not None:
             return events.folder
-        if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
+        if below := sorted(run.name for run in folder.glob("*") if lies_in(run, folder) and event_files(run)):
             several = f"{folder} holds the event files of several runs: {_some(below)}; name one, or {folder}/*"
             raise LossDoctorError(several) from None
         raise
@@ -96,19 +105,28 @@ def newest_state(folder: Path) -> Path:
     Raises:
         LossDoctorError: there is none; runs further down are named.
     """
-    in_checkpoints = [Path(c.path) / STATE for c in checkpoints(folder) if (Path(c.path) / STATE).is_file()]
+    in_checkpoints = [state for c in checkpoints(folder) if is_file_of(state := Path(c.path) / STATE, folder)]
     own = folder / STATE
-    if own.is_file():
+    if is_file_of(own, folder):
         newest = in_checkpoints[-1] if in_checkpoints else own
         return own if newest.stat().st_mtime <= own.stat().st_mtime else newest
     if in_checkpoints:
         return in_checkpoints[-1]
+    if is_file_of(pushed := folder / PUSHED / STATE, folder):
+        return pushed
     states = [*folder.glob(f"*/{STATE}"), *folder.glob(f"*/checkpoint-*/{STATE}")]
-    runs = sorted({output_folder(state).name for state in states})
+    runs = sorted({output_folder(state).name for state in states if lies_in(state, folder)})
     if runs:
         raise LossDoctorError(
             f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; name one, or {folder}/*"
         )
     raise LossDoctorError(
         f"{folder} holds no {STATE}, no checkpoint-N folder with one and no event files; a Trainer's output folder was expected"
+        + _links_out(folder)
     )
+
+
+def _links_out(folder: Path) -> str:
+    """Names the links that were left alone: what is missing may lie behind one of them."""
+    names = sorted(entry.name for entry in folder.glob("*") if entry.is_symlink() and not lies_in(entry, folder))
+    return f"; links that lead out of it are not followed: {_some(names)}" if names else ""

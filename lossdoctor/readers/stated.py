@@ -26,6 +26,20 @@ _OBJECT = re.compile(r"^[^\n{]{0,120}(\{[ \t]*\n)", re.M)
 MOST_BLOCKS = 40
 #: A setting as Megatron and DeepSpeed print it, whatever stands before it on the line: `  micro_batch_size ............ 4`.
 _DOTTED = re.compile(r"(?:^|[\] ])([A-Za-z_]\w{1,60}) \.{2,80} ([^\s][^\n]{0,200})$", re.M)
+#: What the Trainer, Unsloth and PEFT say of a training when it begins, and the names of these settings.
+_SAID = {
+    "num examples": "dataset_size",
+    "num epochs": "num_train_epochs",
+    "instantaneous batch size per device": "per_device_train_batch_size",
+    "batch size per device": "per_device_train_batch_size",
+    "gradient accumulation steps": "gradient_accumulation_steps",
+    "total optimization steps": "max_steps",
+    "total steps": "max_steps",
+    "number of trainable parameters": "trainable_parameters",
+    "trainable parameters": "trainable_parameters",
+    "trainable params": "trainable_parameters",
+}
+_SENTENCE = re.compile(rf"\b({'|'.join(_SAID)})(?: ?= ?|: )(\d[\d,]{{0,20}})(?![\d.])", re.I)
 #: Their names for what the Trainer calls otherwise.
 _DOTTED_NAMES = {
     "train_iters": "max_steps",
@@ -61,7 +75,7 @@ def facts(text: str, begin: int = 0, end: int | None = None) -> dict[str, Fact]:
     end = len(text) if end is None else end
     near = text[begin:end] if end - begin <= 2 * LONGEST else f"{text[begin : begin + LONGEST]}\n{text[end - LONGEST : end]}"
     part = near.replace("\r\n", "\n")
-    found: dict[str, Fact] = {}
+    found = translate({_SAID[name.lower()]: value.replace(",", "") for name, value in _SENTENCE.findall(part)}, SOURCE)
     if command_line.recognise(part):
         found |= config_file.of_mapping(command_line.values(part), SOURCE)
     if " .." in part:

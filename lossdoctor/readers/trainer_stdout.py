@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+import sys
+from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.readers import deepspeed_lines, notebook_table, stated
 from lossdoctor.readers.printed_lines import log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
-from lossdoctor.readers.rows import number
+from lossdoctor.readers.rows import emptied, number
 from lossdoctor.readers.source import Source
 
 KIND = "trainer_stdout"
@@ -34,16 +34,6 @@ BARS = 4
 AGAIN = re.compile(r"callbacks:\d{1,6} >> $")
 #: A row that begins and never ends: its line was torn apart, or the training was just writing it.
 BEGUN = re.compile(r"\{'(?:eval_)?(?:loss|grad_norm)': ")
-#: What the Trainer says of itself when it begins, where logging is at the level of information.
-STATED = {
-    "Num examples": "dataset_size",
-    "Num Epochs": "num_train_epochs",
-    "Instantaneous batch size per device": "per_device_train_batch_size",
-    "Gradient Accumulation steps": "gradient_accumulation_steps",
-    "Total optimization steps": "max_steps",
-    "Number of trainable parameters": "trainable_parameters",
-}
-STATEMENT = re.compile(rf" ({'|'.join(STATED)}) = ([\d,]{{1,20}})$", re.M)
 
 
 def recognise(source: Source) -> bool:
@@ -61,24 +51,33 @@ def read(source: Source) -> list[Log]:
     text = source.take()
     again = _again(text)
     runs = _runs(_rows(text, again))
-    skipped = deepspeed_lines.overflows(text)
     torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
+    beside = list(_beside(text, runs))
+    del text  # before there are records beside the rows
     found: list[Log] = []
-    begin = 0
-    settings = stated.of_runs(text, [(printed[0].start, printed[-1].start) for printed in runs])
-    for place, (printed, known) in enumerate(zip(runs, settings, strict=True), 1):
-        first, end = printed[0].start, printed[-1].start if place < len(runs) else len(text)
-        said = {**_stated(text, begin, first), **known}
-        overflowed = [one for one in skipped if begin <= one.start < end]
-        notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
-        if torn > 0 and place == len(runs):
+    several = len(runs)
+    for place, (printed, (said, overflowed, notes)) in enumerate(zip(emptied(runs), beside, strict=True), 1):
+        if torn > 0 and place == several:
             notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
-        title = f"run {place} of {len(runs)}" if len(runs) > 1 else ""
+        title = f"run {place} of {several}" if several > 1 else ""
         found += _log(_scaled(printed, overflowed), _in_fp16(said) if overflowed else said, notes, title)
-        begin = printed[-1].start
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found
+
+
+def _beside(
+    text: str, runs: Sequence[Sequence[Printed]]
+) -> Iterator[tuple[dict[str, Fact], list[deepspeed_lines.Overflow], list[str]]]:
+    """What else the text says of each run: its settings, the overflows that DeepSpeed counted, and notes."""
+    places = [(run[0].start, run[-1].start) for run in runs]
+    skipped = deepspeed_lines.overflows(text)
+    begin = 0
+    for place, ((_, last), known) in enumerate(zip(places, stated.of_runs(text, places), strict=True), 1):
+        end = last if place < len(runs) else len(text)
+        notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
+        yield known, [one for one in skipped if begin <= one.start < end], notes
+        begin = last
 
 
 def _runs(rows: Iterator[Printed]) -> list[list[Printed]]:
@@ -168,7 +167,8 @@ def _values(row: str) -> dict[str, Any]:
         plain = value.strip().strip("'")
         if wrapped := WRAPPED.match(plain):
             plain = wrapped[1].rstrip(")")
-        values[name] = plain
+        value = number(plain)
+        values[sys.intern(name)] = plain if value is None else value  # a huge log has a million rows: their names are shared
     done, _, total = str(values.get("global_step/max_steps", "")).partition("/")
     if done.isdecimal() and total.isdecimal():  # ms-swift
         values |= {"step": done, "max_steps": total}
@@ -181,8 +181,3 @@ def _told(values: dict[str, Any]) -> bool:
         name for name in values if name in TELLING or name.endswith("_loss") or (name == "learning_rate" and "epoch" in values)
     )
     return any(number(values[name]) is not None for name in told)
-
-
-def _stated(text: str, begin: int, end: int) -> dict[str, Fact]:
-    found = {STATED[name]: int(value.replace(",", "") or 0) for name, value in STATEMENT.findall(text, begin, end)}
-    return translate(found, KIND)

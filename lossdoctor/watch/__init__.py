@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from lossdoctor.model import Report
+from lossdoctor.model import LossDoctorError, Report
+from lossdoctor.remote import is_address
 from lossdoctor.watch.follower import Follower, Sight
 
 __all__ = ["Follower", "Sight", "View", "watch"]
@@ -35,6 +36,8 @@ def watch(path: str | Path, view: View, analyse: Callable[[str | Path], list[Rep
     Raises:
         LossDoctorError: what is at `path` is no log, and never will be one.
     """
+    if is_address(path) or path == "-":
+        raise LossDoctorError(f"{path}: only files on this machine can be watched; lossdoctor analyze reads what is elsewhere")
     follower = Follower(Path(path), analyse)
     try:
         with _leaving():
