@@ -163,5 +163,5 @@ def _last_of_each(rows: list[Row]) -> Iterator[Row]:
     """One row of training for each step: those before the last are of single batches."""
     for row, following in zip_longest(rows, rows[1:]):
         same = following is not None and row.values.keys() == following.values.keys()
-        if not (same and "step" in row.values and row.values["step"] == following.values["step"]):  # type: ignore[union-attr]
+        if not (same and "step" in row.values and row.values["step"] == following.values["step"]):
             yield row
