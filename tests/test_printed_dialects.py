@@ -300,6 +300,13 @@ def test_a_bar_that_begins_anew_in_each_epoch_is_counted_on():
     assert any("begins anew" in note for note in log.run.notes)
 
 
+def test_a_bar_that_goes_through_all_epochs_has_its_own_total():
+    """The epoch in its description rises, and the bar does not begin anew."""
+    frame = "\rEpoch {}/3:  10%|█    | {}/90 [00:01<00:09,  1.00it/s, loss=2.5]"
+    log = only("".join(frame.format(1 + done // 30, done) for done in (10, 20, 30, 40, 50)))
+    assert [record.step for record in log.records] == [10, 20, 30, 40, 50] and log.run.get("max_steps") == 90
+
+
 def test_what_is_printed_between_the_bars_of_an_evaluation_is_one():
     """llama-recipes has its loss in the description of a bar, and prints tensors."""
     log = kept("progress_bar/llama_recipes.log")

@@ -132,7 +132,7 @@ class _Counter:
     """The steps of bars that may begin anew; `total` is known once all are counted."""
 
     def __init__(self) -> None:
-        self.anew = False
+        self.anew = self.through = False  # in each epoch; or through several epochs, as one bar
         self.total = self.epochs = 0
 
     def rows(self, frames: Iterator[Frame]) -> Iterator[Row]:
@@ -141,16 +141,19 @@ class _Counter:
         for frame in frames:
             if last is not None and frame.epoch is not None and frame.epoch < (last.epoch or 0):
                 before = 0  # another run
-            elif last is not None and (frame.done < last.done or (frame.epoch or 0) > (last.epoch or 0)):
-                self.anew = True
-                before += last.done
+            elif last is not None:
+                later = (frame.epoch or 0) > (last.epoch or 0)
+                if frame.done < last.done or (later and frame.done == last.done):
+                    self.anew = True
+                    before += last.done
+                self.through |= later
             last = frame
             self.epochs = frame.epochs or self.epochs
             if frame.done:
                 yield Row(frame.start, {"step": before + frame.done, **frame.values})
         if last is not None:
-            self.total = last.total * (self.epochs or 1) if self.anew or self.epochs else last.total
-            self.total = 0 if self.anew and not self.epochs else self.total
+            whole = not self.anew and (self.through or not self.epochs)
+            self.total = last.total if whole else last.total * self.epochs
 
 
 def _last_of_each(rows: Iterator[Row]) -> Iterator[Row]:
