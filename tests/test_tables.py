@@ -249,6 +249,15 @@ def test_a_table_over_settings_is_no_log():
     assert len(log.records) == 16 and log.records[0].values["Accuracy"] == 0.3
 
 
+def test_a_table_that_was_drawn_in_a_terminal_is_one_of_markdown():
+    """Its bars and rulers are lines of boxes; rows of one step may be two, as pandas keeps them."""
+    box = "┏━━━━━━┳━━━━━━━━┓\n┃ Step ┃ Loss   ┃\n┡━━━━━━╇━━━━━━━━┩\n│ 10   │ 2.5    │\n│ 20   │ 2.4    │\n└──────┴────────┘\n"
+    assert series(only(box), "loss") == {10: 2.5, 20: 2.4}
+    rows = "| 0 | 10 | 2.5 | |\n| 1 | 10 | | 2.6 |\n| 2 | 20 | 2.4 | |\n| 3 | 20 | | 2.5 |\n"
+    frame = only("|   | step | loss | eval_loss |\n|--|--|--|--|\n" + rows)
+    assert series(frame, "loss") == {10: 2.5, 20: 2.4} and series(frame, "eval_loss") == {10: 2.6, 20: 2.5}
+
+
 def test_hostile_markup_hides_no_table_and_makes_none():
     """Tables in scripts and comments are not shown; tags need not be closed, and attributes may hold a ">"."""
     (log,) = load(LOGS / "html_table/page.html")

@@ -26,6 +26,13 @@ def blank(cell: str) -> bool:
 
 def number(cell: str, comma: bool = False) -> float | None:
     """The number in a cell: "1,234", "1.2e-5", "**0.5**", "45%" as a share, "nan"; with decimal commas "0,25". Else None."""
+    if not cell:
+        return None
+    if not comma and cell[-1].isdigit() and "_" not in cell:  # most cells by far
+        try:
+            return float(cell)
+        except ValueError:
+            pass
     plain = cell.translate(_MARKUP).strip().replace("\u2212", "-")
     share = plain.endswith("%")
     plain = plain[:-1].rstrip() if share else plain

@@ -16,7 +16,8 @@ from lossdoctor.readers.table import Table, tables
 
 KIND = "markdown_table"
 #: Under the header of a Markdown table, or between the lines of one that was drawn.
-RULER = re.compile(r"[ \t>]{0,20}[-|:+= \t│├┤┼─━╪╞╡┿]{3,5000}")
+RULER = re.compile(r"[ \t>]{0,20}[-|:+= \t\u2500-\u257f]{3,5000}")
+DASHES = ("--", "──", "━━", "══")
 #: So many headers are tried, each with so much of what follows: the first rows are near.
 MOST_TRIED, LOOKED_AT = 100, 4_000
 _BARS = str.maketrans({"│": "|", "┃": "|", "║": "|"})
@@ -27,7 +28,7 @@ _QUOTED = re.compile(r"[> \t]{0,20}")
 def recognise(source: Source) -> bool:
     """A header with a loss and steps or epochs stands above a line of dashes, and the rows below it are in order."""
     text = source.text
-    if ("--" not in text and "──" not in text) or source.head.lstrip()[:1] == "{":
+    if not any(dashes in text for dashes in DASHES) or source.head.lstrip()[:1] == "{":
         return False
     return any(_is_log(text, header, end) for header, end in islice(_rulers(text), MOST_TRIED))
 
@@ -66,7 +67,7 @@ def _ruled(text: str, line: Line) -> bool:
 
 def _rulers(text: str) -> Iterator[tuple[str, int]]:
     """The line above each ruler of the text, and where that line ends."""
-    for dashes in ("--", "──"):
+    for dashes in DASHES:
         place = text.find(dashes)
         while place >= 0:
             begin = text.rfind("\n", max(0, place - LONGEST), place)

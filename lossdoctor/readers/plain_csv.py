@@ -58,7 +58,7 @@ def read(source: Source) -> list[Log]:
         notes = ["the last line is cut off and was left out"] if torn and place == len(several) else []
         if found.cells == DOWNLOADED:
             notes.append(f"the column Value is taken for {names[-1]}")
-        made += table_logs.one(KIND, [dict(row.values) for row in run], title, notes=notes)
+        made += table_logs.one(KIND, [row.values for row in run], title, notes=notes)
     if not made:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return made

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from lossdoctor.readers.cells import blank, columns, decimal_commas, number, of_log, position, row
 from lossdoctor.readers.printed_lines import Line
 
-#: Of neighbouring rows so many have to rise for their numbers to be steps: a table over settings has them in any order.
-RISING = 0.8
+#: Of neighbouring rows so few may fall, and so many have to rise, for their numbers to be steps: a table over settings has them
+#: in any order, or all the same. What was logged and evaluated in one step may stand in two rows.
+FALLING, RISING = 0.2, 0.3
 
 
 class Table(NamedTuple):
@@ -57,8 +58,8 @@ class _Open:
         comma = decimal_commas(cell for cells in self.cells for cell in cells)
         rows = [found for cells in self.cells if (found := row(self.names, cells, comma)) is not None]
         steps = [place for found in rows if (place := position(found)) is not None]
-        rising = sum(late > early for early, late in pairwise(steps))
-        if not rows or rising < RISING * (len(steps) - 1):
+        rises, falls = (sum(sign * late > sign * early for early, late in pairwise(steps)) for sign in (1, -1))
+        if not rows or rises < RISING * (len(steps) - 1) or falls > FALLING * (len(steps) - 1):
             return None
         return Table(self.start, self.end, self.names, rows)
 

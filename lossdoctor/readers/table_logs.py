@@ -56,14 +56,14 @@ def logs(kind: str, name: str, text: str, found: Iterable[Table], known: Mapping
 
 def one(
     kind: str,
-    rows: Sequence[dict[str, float]],
+    rows: Sequence[Mapping[str, float]],
     title: str = "",
     facts: Mapping[str, Fact] | None = None,
     around: Around | None = None,
     notes: Sequence[str] = (),
 ) -> list[Log]:
     """The log of one run's rows; nothing where no row has a number."""
-    once, repeated = measured_once(plausible(list(rows)))
+    once, repeated = measured_once(plausible(rows))
     notes = list(notes)
     if repeated:
         notes.append(f"{repeated} rows repeat the training loss before them: each loss counts once")
@@ -108,7 +108,7 @@ def _summary(text: str, begin: int, end: int) -> dict[str, Any]:
     return {"train_loss": rows.number(output[2]), **metrics, "step": int(output[1])}
 
 
-def plausible(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+def plausible(rows: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
     """The rows without what only looks measured: of sparse rows that pandas printed, NaN says that there is nothing."""
     losses = [(row["loss"], row["eval_loss"]) for row in rows if "loss" in row and "eval_loss" in row]
     trained = sum(isfinite(loss) and value != value for loss, value in losses)
@@ -118,7 +118,7 @@ def plausible(rows: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if value == value} for row in rows]
 
 
-def measured_once(rows: Sequence[dict[str, float]]) -> tuple[list[dict[str, float]], int]:
+def measured_once(rows: Sequence[Mapping[str, float]]) -> tuple[Sequence[Mapping[str, float]], int]:
     """The rows without training losses that were not measured in them, and how many those are.
 
     A table with a row per evaluation repeats the last training loss until the next one is logged. How many rows one loss
@@ -126,7 +126,7 @@ def measured_once(rows: Sequence[dict[str, float]]) -> tuple[list[dict[str, floa
     logged for each row, equal losses are measurements of their own: such as a loss that is zero for good.
     """
     if not any("eval_loss" in row for row in rows):
-        return list(rows), 0
+        return rows, 0
     first = next((place for place, row in enumerate(rows) if "loss" in row), 0)
     lengths = [(loss, len(list(group))) for loss, group in groupby(row.get("loss") for row in rows[first:])]
     usual = [length for loss, length in lengths[:-1] if loss and isfinite(loss)]
