@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +32,19 @@ def checkpoints(folder: Path) -> tuple[Checkpoint, ...]:
     except OSError:
         return ()
     return tuple(sorted(found, key=lambda c: c.step))
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a folder of that name is a checkpoint: of the run whose output folder it is in."""
+    return _KEPT.match(name) is not None
+
+
+def is_log(folder: Path) -> bool:
+    """Whether a dialect reads the folder as it is: a store of runs rather than the output folder of one."""
+    from lossdoctor.readers import dialects
+
+    reads: Callable[[Path], bool] | None = getattr(dialects, "reads_folder", None)
+    return reads is not None and reads(folder)
 
 
 def output_folder(log: Path) -> Path:
@@ -64,7 +77,7 @@ def newest_log(folder: Path) -> Path:
         if events is not None:
             return events.folder
         if below := sorted(run.name for run in folder.glob("*") if event_files(run)):
-            several = f"{folder} holds the event files of several runs: {_some(below)}; name one, or {folder}/*"
+            several = f"{folder} holds the event files of several runs: {_some(below)}; {_choose(folder)}"
             raise LossDoctorError(several) from None
         raise
     if events is not None and events.written > state.stat().st_mtime + LATER and find_spec("tensorboard"):
@@ -84,6 +97,10 @@ def newest_run(folders: Iterable[Path]) -> EventFolder | None:
     found = ((event_files(folder), folder) for folder in folders)
     runs = (EventFolder(max(file.stat().st_mtime for file in files), folder) for files, folder in found if files)
     return max(runs, default=None)
+
+
+def _choose(folder: Path) -> str:
+    return f"name one of them; lossdoctor analyze {folder} takes them all"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -106,9 +123,8 @@ def newest_state(folder: Path) -> Path:
     states = [*folder.glob(f"*/{STATE}"), *folder.glob(f"*/checkpoint-*/{STATE}")]
     runs = sorted({output_folder(state).name for state in states})
     if runs:
-        raise LossDoctorError(
-            f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; name one, or {folder}/*"
-        )
+        raise LossDoctorError(f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; {_choose(folder)}")
     raise LossDoctorError(
-        f"{folder} holds no {STATE}, no checkpoint-N folder with one and no event files; a Trainer's output folder was expected"
+        f"{folder} holds no {STATE}, no checkpoint-N folder with one, no event files and no other log; "
+        "a Trainer's output folder, or one with runs below it, was expected"
     )
