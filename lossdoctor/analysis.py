@@ -110,7 +110,11 @@ class Judged(NamedTuple):
 
 
 def together(
-    paths: Sequence[str], *, known: Mapping[str, Fact] | None = None, configurations: Iterable[Mapping[str, Fact]] = (), **more: Any
+    paths: Sequence[str],
+    *,
+    known: Mapping[str, Fact] | None = None,
+    configurations: Iterable[Mapping[str, Fact]] = (),
+    **more: Any,
 ) -> list[Judged]:
     """The reports on sources that may be of one run, such as all that lies in its output folder; `more` as for `analyze`.
 
@@ -149,7 +153,9 @@ def _loaded(paths: Sequence[str]) -> tuple[list[Log], list[str]]:
     return logs, [str(error) for error in failed]
 
 
-def _judged(log: Log, run: Run, stated: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact], more: Mapping[str, Any]) -> Report:
+def _judged(
+    log: Log, run: Run, stated: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact], more: Mapping[str, Any]
+) -> Report:
     return examine(log.records, _told(run, stated, known), more.get("settings"), tuple(more.get("plugins", ())))
 
 
@@ -165,9 +171,9 @@ def find_runs(*paths: str | os.PathLike[str]) -> list[tuple[str, ...]]:
     A folder that holds a log itself is one run, as for `analyze`; otherwise all runs below it are found. Paths may be globs.
 
     Raises:
-        LossDoctorError: a glob matches nothing, or there is no log below a folder.
+        LossDoctorError: a glob matches nothing.
     """
-    return find(map(os.fspath, paths)).runs
+    return find([os.fspath(path) for path in paths]).runs
 
 
 def find(paths: Iterable[str]) -> tree.Tree:
@@ -176,29 +182,23 @@ def find(paths: Iterable[str]) -> tree.Tree:
     notes: list[str] = []
     for path in expand(paths):
         below = _below(path)
-        found += [(path,)] if below is None else below.runs
+        found += below.runs if below and below.runs else [(path,)]
         notes += [] if below is None else below.notes
     return tree.Tree(list(dict.fromkeys(found)), notes)
 
 
 def _below(path: str) -> tree.Tree | None:
-    """The runs below a folder; None where it is a file, or holds a log itself.
-
-    Raises:
-        LossDoctorError: there is none.
-    """
+    """The runs below a folder; None where it is a file, holds a log itself, or has none below: reading it says so."""
     given = Path(path)
     try:
         if not given.is_dir() or folder.is_log(given):
             return None
         folder.newest_log(given)
-    except OSError:
+    except (OSError, ValueError):
         return None
-    except LossDoctorError as error:
+    except LossDoctorError:
         found = tree.find(given)
-        if found.runs:
-            return found
-        raise LossDoctorError("; ".join([str(error), *found.notes[:1]])) from None
+        return found if found.runs or found.notes else None
     return None
 
 

@@ -8,16 +8,20 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lossdoctor import analysis
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers import tree
 from lossdoctor.same_run import Fingerprint
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
 
 #: Sources that are sent to a worker at once, and how many such chunks wait for each worker.
 CHUNK, WAITING = 16, 3
@@ -61,13 +65,11 @@ class Task:
 
     def __call__(self, sources: Sources) -> Outcome:
         stamp = None
-        try:
+        with suppress(OSError, ValueError):  # whoever reads it says it better
             stamp = tree.stamp(sources)
-        except (OSError, ValueError):  # whoever reads it says it better
-            pass
-        options = {"configurations": self.configurations, "settings": self.settings, "plugins": self.plugins}
+        options = {"settings": self.settings, "plugins": self.plugins}
         try:
-            judged = analysis.together(sources, known=self.known, **options)
+            judged = analysis.together(sources, known=self.known, configurations=self.configurations, **options)
         except LossDoctorError as error:
             return Outcome(sources, error=error, stamp=stamp)
         except Exception as error:  # a fault of ours, or no memory: it costs this source and no other
@@ -88,7 +90,7 @@ def analyze_many(
     rows: bool = False,
     ordered: bool = False,
     in_flight: int | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """One `Outcome` for each source, as it is done: its reports, or the error. No source keeps another from being judged.
 
     Args:
@@ -114,7 +116,7 @@ def analyze_many(
 
 def _analyze(
     units: Iterator[Sources], executor: Executor | None, jobs: int, task: Task, ordered: bool, in_flight: int | None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     if executor is not None:
         yield from _Dispatch(executor, task, in_flight or _waiting(executor), ordered).results(_chunks(units, CHUNK))
         return
@@ -276,6 +278,8 @@ class _Dispatch:
         return self.own
 
     def _alone(self, jobs: int = 1) -> ProcessPoolExecutor:
+        from concurrent.futures import ProcessPoolExecutor  # only where there are processes to start
+
         return ProcessPoolExecutor(jobs, initializer=_begin)
 
 

@@ -88,7 +88,7 @@ def _single(value: float) -> float:
 
 
 def same(one: Fingerprint, other: Fingerprint) -> bool:
-    """Whether two logs are of one run: every row that both have agrees to the digits of the poorer, and one is part of the other."""
+    """Whether two logs are of one run: what both have agrees to the digits of the poorer, and one is part of the other."""
     pairs = _by_place(one, other) if one.numbered or other.numbered else _by_step(one, other)
     digits = max(FEWEST_DIGITS, min(MOST_DIGITS, one.digits, other.digits))
     places = max(FEWEST_DIGITS, min(one.decimals, other.decimals))

@@ -1,4 +1,4 @@
-"""Every run below a folder: output folders, folders of event files, folders that are logs, and files that a dialect recognises."""
+"""Every run below a folder: output folders, folders of event files or that are logs, and files that a dialect recognises."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ BELONGS = 2
 OURS = ".lossdoctor"
 #: Folders that hold programs, and files that hold weights, data, pictures or settings: nobody need open them.
 NO_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
-NO_LOGS = frozenset(
-    (".safetensors .bin .pt .pth .ckpt .gguf .onnx .h5 .msgpack .npy .npz .pkl .pickle .arrow .parquet .feather .lock .so .model "
-     ".distcp .gz .bz2 .xz .zst .zip .tar .tgz .7z .whl .png .jpg .jpeg .gif .webp .svg .pdf .mp4 .wav .mp3 .html .css .js .ts "
-     ".py .pyc .sh .c .cpp .h .rs .md .rst .yaml .yml .toml .cfg .ini .tiktoken .vocab").split()
-)  # fmt: skip
+_WEIGHTS = "safetensors bin pt pth ckpt gguf onnx h5 msgpack npy npz pkl pickle model distcp"
+_DATA = "arrow parquet feather gz bz2 xz zst zip tar tgz 7z whl png jpg jpeg gif webp svg pdf mp4 wav mp3 tiktoken vocab lock so"
+_WRITTEN = "py pyc sh c cpp h rs js ts css html md rst yaml yml toml cfg ini"
+NO_LOGS = frozenset(f".{ending}" for endings in (_WEIGHTS, _DATA, _WRITTEN) for ending in endings.split())
 NO_NAMES = frozenset({*SOURCES, "training_args.json", "tokenizer.json", "vocab.json", "merges.txt"})
 NO_ENDINGS = ("_results.json", "_config.json", "_map.json", ".index.json")
 
@@ -66,7 +65,9 @@ def find(top: Path) -> Tree:
         place = waiting.pop()
         waiting += reversed(list(_look(walk, place)))
         if walk.entries > MOST_ENTRIES:
-            walk.notes.append(f"{top} holds more than {MOST_ENTRIES:,} files and folders: those after {place.path} were not looked at")
+            walk.notes.append(
+                f"{top} holds more than {MOST_ENTRIES:,} files and folders: those after {place.path} were not looked at"
+            )
             break
     if walk.too_deep:
         walk.notes.append(f"{walk.too_deep} lies more than {DEEPEST} folders deep: what is below such folders was not looked at")
@@ -130,7 +131,7 @@ def _may_be_log(file: os.DirEntry[str]) -> bool:
     if os.path.splitext(name)[1] in NO_LOGS:  # noqa: PTH122  # a Path for each of 100,000 files takes longer than all else
         return False
     try:
-        return 0 < file.stat(follow_symlinks=False).st_size
+        return file.stat(follow_symlinks=False).st_size > 0
     except OSError:
         return False
 

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any
 
 from lossdoctor import __version__
-from lossdoctor.model import Conflict, Diagnosis, Report, Symptom
+from lossdoctor.model import Conflict, Diagnosis, Report, Run, Symptom
 
 #: Raised when a field changes its meaning or goes; new fields do not raise it.
 FORMAT = 1
@@ -35,7 +35,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     """One report as plain values."""
     places = {s.identity: place for place, s in enumerate(report.symptoms)}
     return {
-        "source": {"path": report.run.path, "kind": report.run.kind, **({"name": report.run.name} if report.run.name else {})},
+        "source": _source(report.run),
         "run": {
             "rows": report.rows,
             "first_step": report.first_step,
@@ -51,6 +51,15 @@ def as_dict(report: Report) -> dict[str, Any]:
         "last_good_step": report.last_good_step,
         "last_good_checkpoint": report.last_good_checkpoint,
     }
+
+
+def _source(run: Run) -> dict[str, Any]:
+    source: dict[str, Any] = {"path": run.path, "kind": run.kind}
+    if run.name:
+        source["name"] = run.name
+    if run.same:
+        source["same"] = list(run.same)
+    return source
 
 
 def _conflict(conflict: Conflict) -> dict[str, Any]:
