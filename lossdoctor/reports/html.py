@@ -117,8 +117,7 @@ def _contents(reports: Sequence[Report], seen: Overview) -> str:
         cells = (chip, link, element("span", f"{report.rows:,}", kind="count"), text(words.finding(report)))
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
     where = element("p", "in ", text(folder), kind="soft") if folder else ""
-    counts = tally(reports) if len(seen.full) < len(reports) else ""
-    counts += f". Not in the table: {seen.left_out}" if seen.left_out else ""
+    counts = seen.counts or (tally(reports) if len(seen.full) < len(reports) else "")
     said = element("p", text(counts), kind="soft") if counts else ""
     return _section(f"{len(reports):,} runs", where, said, _table(("verdict", "run", "rows", "finding"), rows))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import isfinite
 from typing import Any
 
@@ -27,6 +26,8 @@ def render(reports: Sequence[Report]) -> str:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `render` writes."""
+    from importlib.resources import files  # loads much, and a report does without
+
     text = files("lossdoctor.reports").joinpath("report.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 

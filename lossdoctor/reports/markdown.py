@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from lossdoctor import disagreements
 from lossdoctor.model import Remedy, Report, Run
 from lossdoctor.reports import words
-from lossdoctor.reports.overview import overview, tally
+from lossdoctor.reports.overview import overview
 
 #: More findings than this are counted.
 MOST_FINDINGS = 60
@@ -27,8 +27,8 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
             verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", _code(words.below(report, folder))
             lines.append(f"| {verdict} | {run} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
-    if seen.left_out:
-        lines += [f"{len(reports):,} runs: {tally(reports)}. Not in the table: {seen.left_out}.", ""]
+    if seen.counts:
+        lines += [seen.counts, ""]
     pictures = dict(zip(map(id, reports), figures, strict=False))
     for report in seen.full:
         lines += one(report, pictures.get(id(report)))

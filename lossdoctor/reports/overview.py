@@ -18,11 +18,11 @@ A_FEW = 5
 
 
 class Overview(NamedTuple):
-    """`table` and `full` are the worst ones first; `left_out` says in words which runs are not in the table."""
+    """`table` and `full` are the worst ones first; `counts` says in words how many there are, where the table has not all."""
 
     table: list[Report]
     full: list[Report]
-    left_out: str
+    counts: str
 
 
 def overview(reports: Sequence[Report], kind: str) -> Overview:
@@ -36,8 +36,7 @@ def overview(reports: Sequence[Report], kind: str) -> Overview:
     if len(ordered) <= IN_TABLE[kind]:
         return Overview(ordered, full, "")
     table = (ill or ordered)[: IN_TABLE[kind]]
-    shown = {id(report) for report in table}
-    return Overview(table, full, tally([report for report in ordered if id(report) not in shown]))
+    return Overview(table, full, f"{len(ordered):,} runs: {tally(ordered)}. The table has the worst {len(table):,}.")
 
 
 def worst_first(reports: Sequence[Report]) -> list[Report]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from lossdoctor import disagreements
 from lossdoctor.model import Diagnosis, Remedy, Report, Run
 from lossdoctor.reports import panels, words
-from lossdoctor.reports.overview import Overview, overview, tally
+from lossdoctor.reports.overview import Overview, overview
 from lossdoctor.reports.spark import sparkline
 from lossdoctor.reports.words import MARKS
 
@@ -66,8 +66,8 @@ def _summary(reports: Sequence[Report], seen: Overview) -> Group:
         verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
         table.add_row(verdict, Text(words.below(report, shared)), f"{report.rows:,}", Text(words.finding(report)))
     told: list[Text] = []
-    if seen.left_out:
-        told.append(Text(f"{len(reports):,} runs: {tally(reports)}. Not in the table: {seen.left_out}.", "bold"))
+    if seen.counts:
+        told.append(Text(seen.counts, "bold"))
     if not seen.full and any(report.verdict in ("critical", "warning") for report in reports):
         told.append(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim"))
     return Group(table, *([Text(), *told] if told else []))
