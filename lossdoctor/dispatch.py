@@ -18,6 +18,9 @@ from lossdoctor.many import Outcome, Sources, Task, fault
 CHUNK, WAITING, UNKNOWN = 16, 3, 32
 #: Seconds between two looks of a worker whether the process that started it is still there.
 LOOK = 1.0
+#: How often a worker is told to leave, and the seconds in between.
+TOLD, BETWEEN = 100, 0.05
+_working = False
 
 
 def _chunks(units: Iterator[Sources], each: int) -> Iterator[list[Sources]]:
@@ -26,10 +29,17 @@ def _chunks(units: Iterator[Sources], each: int) -> Iterator[list[Sources]]:
 
 
 def _begin() -> None:
-    """In a worker: Ctrl-C is for the process that started it, and it goes when that one has gone."""
+    """In a worker: Ctrl-C is for the process that started it, and it goes when that one has gone or says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     gc.enable()
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave(*_: object) -> None:
+    """Ends a worker, but not while it sends a result: whoever reads that would wait for the rest of it for ever."""
+    if _working:
+        os._exit(1)
 
 
 def _leave_with(parent: int) -> None:
@@ -39,7 +49,12 @@ def _leave_with(parent: int) -> None:
 
 
 def _work(task: Task, chunk: Sequence[Sources]) -> list[Outcome]:
-    return [task(sources) for sources in chunk]
+    global _working
+    _working = True
+    try:
+        return [task(sources) for sources in chunk]
+    finally:
+        _working = False
 
 
 class Dispatch:
@@ -141,7 +156,13 @@ def _end(pool: ProcessPoolExecutor, at_once: bool = False) -> None:
     """Lets go of a pool; at once also of what its processes are doing."""
     processes = list((getattr(pool, "_processes", None) or {}).values()) if at_once else []
     pool.shutdown(wait=not at_once, cancel_futures=True)
+    for _ in range(TOLD):
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(BETWEEN)
+        processes = [process for process in processes if process.is_alive()]
+        if not processes:
+            return
     for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(LOOK)
+        process.kill()

@@ -21,11 +21,11 @@ FEWEST_DIGITS, MOST_DIGITS = 4, 6
 #: Learning rates are printed with 4 digits as well.
 RATE = 1e-3
 #: Rows whose losses, rounded, are the key under which a run is looked up; those that a shorter log has.
-KEYED = (0, 1, 2, 4, 8, 16, 32, 64)
+KEYED = (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 #: A loss that is printed with 4 digits may round to another cell of 3 where it is so near to the border, as a share of a cell.
 BORDER = 0.06
-#: So few sources are all compared with each other; more are looked up, and at most so many of one key are compared.
-FEW = 48
+#: So few sources are all compared with each other; more are looked up, and at most so many that begin alike are compared.
+FEW, ALIKE = 48, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class Known:
         keys = _keys(print_)
         candidates = dict.fromkeys(place for key in keys[-1] for place in self._longer.get(key, ()))
         candidates |= dict.fromkeys(place for level in keys for key in level for place in self._whole.get(key, ()))
-        return next((place for place in list(candidates)[:FEW] if same(self._prints[place], print_)), None)
+        return next((place for place in list(candidates)[:ALIKE] if same(self._prints[place], print_)), None)
 
     def add(self, print_: Fingerprint) -> None:
         """Takes one more log."""

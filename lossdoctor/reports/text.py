@@ -69,7 +69,7 @@ def _summary(reports: Sequence[Report], seen: Overview) -> Group:
     if seen.counts:
         told.append(Text(seen.counts, "bold"))
     if not seen.full and any(report.verdict in ("critical", "warning") for report in reports):
-        told.append(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim"))
+        told.append(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim", no_wrap=True, overflow="ignore"))
     return Group(table, *([Text(), *told] if told else []))
 
 
