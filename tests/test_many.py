@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -593,6 +594,24 @@ def test_runs_told_in_full_have_their_curves_among_many_too(tmp_path: Path) -> N
     """Their rows are not kept for all; those of the worst are read once more."""
     done = command(many(tmp_path, 70, 2), "-o", tmp_path / "report.html", "--fail-on", "never")
     assert done.returncode == OK and (tmp_path / "report.html").read_text().count("<svg") == 2
+
+
+def test_the_page_about_many_runs_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """Its Python runs as it stands, and its SQL where DuckDB is installed; each finds the two broken runs."""
+    page = (ROOT / "docs" / "many.md").read_text(encoding="utf-8")
+    many(tmp_path / "runs", 8, 2)
+    monkeypatch.chdir(tmp_path)
+    assert command("runs/", "-o", "results.jsonl", folder=tmp_path).returncode == FINDINGS
+    blocks = dict(re.findall(r"```python\n(import json|from lossdoctor)(.*?)```", page, re.S))
+    pytest.importorskip("pandas")
+    for first, rest in blocks.items():
+        exec(compile(first + rest, "many.md", "exec"), {})
+        assert capsys.readouterr().out.count("critical") >= 1
+    assert len(blocks) == 2
+    duckdb = pytest.importorskip("duckdb")
+    (sql,) = re.findall(r"```sql\n(.*?)```", page, re.S)
+    counted, causes = (duckdb.sql(query).fetchall() for query in sql.strip().split(";")[:2])
+    assert ("critical", 2) in counted and len(causes) > 0
 
 
 def test_the_bar_says_how_many_and_how_many_are_critical(tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def recognised(path: str) -> bool:
     except OSError:
         return False
     text = head.decode("utf-16" if wide else "utf-8-sig", "replace")
+    if text.lstrip()[:1] == "{" and "\n" not in text.strip() and '"log_history"' not in text:
+        return False  # one row, or the settings of something
     return bool(text.strip()) and _known(Source(path, Path(path), text))
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -31,7 +31,7 @@ def render(reports: Sequence[Report], *, color: bool | None = None, width: int |
     seen = overview(reports, "text")
     with console.capture() as captured:
         if len(reports) > 1:
-            console.print(_summary(reports, seen))
+            _summary(console, reports, seen)
         for place, report in enumerate(seen.full):
             if place or len(reports) > 1:
                 console.print()
@@ -53,7 +53,7 @@ def _console(color: bool | None, width: int | None) -> Console:
     )
 
 
-def _summary(reports: Sequence[Report], seen: Overview) -> Group:
+def _summary(console: Console, reports: Sequence[Report], seen: Overview) -> None:
     """One line a run: its verdict, its path without what all paths share, and what was found; and what is not in the table."""
     shared = words.shared(reports)
     title = Text(f"in {shared}", "dim") if shared else None
@@ -65,12 +65,13 @@ def _summary(reports: Sequence[Report], seen: Overview) -> Group:
     for report in seen.table:
         verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
         table.add_row(verdict, Text(words.below(report, shared)), f"{report.rows:,}", Text(words.finding(report)))
-    told: list[Text] = []
+    console.print(table)
     if seen.counts:
-        told.append(Text(seen.counts, "bold"))
+        console.print()
+        console.print(Text(seen.counts, "bold"))
     if not seen.full and any(report.verdict in ("critical", "warning") for report in reports):
-        told.append(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim", no_wrap=True, overflow="ignore"))
-    return Group(table, *([Text(), *told] if told else []))
+        console.print()
+        console.print(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim"), soft_wrap=True)
 
 
 def _print(console: Console, report: Report) -> None:
