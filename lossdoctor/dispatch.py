@@ -108,15 +108,23 @@ class Dispatch:
 
     def _take(self, future: Future[list[Outcome]], chunk: list[Sources]) -> Iterator[Outcome]:
         try:
-            yield from future.result()
+            found = future.result()
         except BrokenExecutor:
             yield from self._mend(chunk)
-        except Exception as error:  # the executor's own: a worker that died, something that could not be sent
-            if len(chunk) == 1:
-                yield Outcome(chunk[0], error=fault(chunk[0], f"{type(error).__name__}: {error}"))
-                return
+        except Exception:  # the executor's own: a worker that died, something that could not be sent
+            wait([future for future, _ in self.pending])  # whatever else is running may be what killed it
             for sources in chunk:
-                yield from self._take(self._submit([sources]), [sources])
+                yield from self._again(sources)
+        else:
+            yield from found
+
+    def _again(self, sources: Sources) -> Iterator[Outcome]:
+        """One source alone, while nothing else is under way: if that fails, it is to blame."""
+        try:
+            found = self.executor.submit(_work, self.task, [sources]).result()
+        except Exception as error:
+            found = [Outcome(sources, error=fault(sources, f"{type(error).__name__}: {error}"))]
+        yield from found
 
     def _mend(self, chunk: list[Sources]) -> Iterator[Outcome]:
         """A worker has died and taken all others along: what they had is read anew, each source alone in a process."""
@@ -132,11 +140,12 @@ class Dispatch:
         try:
             for sources in chain.from_iterable(lost):
                 try:
-                    yield from pool.submit(_work, self.task, [sources]).result()
+                    found = pool.submit(_work, self.task, [sources]).result()
                 except BrokenExecutor:
-                    yield Outcome(sources, error=fault(sources, "the process that read it was killed, or ran out of memory"))
+                    found = [Outcome(sources, error=fault(sources, "the process that read it was killed, or ran out of memory"))]
                     _end(pool)
                     pool = self._alone()
+                yield from found
         finally:
             _end(pool, at_once=True)
 

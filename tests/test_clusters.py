@@ -46,13 +46,9 @@ class Deadly(Detector):
 @contextmanager
 def dask() -> Iterator[Any]:
     pytest.importorskip("distributed", reason="Dask is not installed: make clusters")
-    import dask as settings
     from dask.distributed import Client
 
-    with (
-        settings.config.set({"distributed.scheduler.allowed-failures": 0}),
-        Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client,
-    ):
+    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
         yield client.get_executor()
 
 
