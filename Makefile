@@ -13,7 +13,7 @@ LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
 
-.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers clean
+.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers clusters clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -74,6 +74,17 @@ trackers: .venv-trackers/.ready
 		wandb trackio mlflow comet_ml clearml dvclive pytest pytest-timeout pytest-xdist
 	@touch $@
 
+# And many runs on small clusters of Dask and Ray, and by loky.
+clusters: .venv-clusters/.ready
+	RAY_USAGE_STATS_ENABLED=0 .venv-clusters/bin/python -m pytest tests/test_clusters.py
+
+.venv-clusters/.ready: pyproject.toml
+	@echo "== Installing Dask, Ray and loky into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e . "dask[distributed]" ray loky duckdb \
+		pytest pytest-timeout hypothesis
+	@touch $@
+
 # The live doctor's tests on older releases of transformers, each in an environment of its own: make transformers-4.44.2
 versions: $(OLDER:%=transformers-%)
 
@@ -113,5 +124,5 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers .venv-clusters $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .benchmarks .import_linter_cache

@@ -18,6 +18,7 @@ __all__ = [
     "LossDoctorCallback",
     "LossDoctorError",
     "Opinion",
+    "Outcome",
     "Outline",
     "Record",
     "Remedy",
@@ -30,14 +31,17 @@ __all__ = [
     "Vitals",
     "__version__",
     "analyze",
+    "analyze_many",
     "attach",
+    "find_runs",
 ]
 
 if TYPE_CHECKING:
-    from lossdoctor.analysis import analyze
+    from lossdoctor.analysis import analyze, find_runs
     from lossdoctor.base import Cause, Detector, Opinion, Streak
     from lossdoctor.callback import LossDoctorCallback, attach
     from lossdoctor.engine import Engine
+    from lossdoctor.many import Outcome, analyze_many
     from lossdoctor.model import (
         Chart,
         Diagnosis,
@@ -55,7 +59,8 @@ if TYPE_CHECKING:
     from lossdoctor.vitals import Vitals
 
 _HOMES = {
-    "analyze": "lossdoctor.analysis",
+    **dict.fromkeys(("analyze", "find_runs"), "lossdoctor.analysis"),
+    **dict.fromkeys(("Outcome", "analyze_many"), "lossdoctor.many"),
     **dict.fromkeys(("LossDoctorCallback", "attach"), "lossdoctor.callback"),
     "Engine": "lossdoctor.engine",
     "Vitals": "lossdoctor.vitals",

@@ -6,17 +6,32 @@ import gc
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 from lossdoctor import facts, remote
 from lossdoctor.base import Page
 from lossdoctor.engine import examine
 from lossdoctor.model import Fact, Log, LossDoctorError, Report, Run
-from lossdoctor.readers import Source, folder, read_file
+from lossdoctor.readers import Source, folder, read_file, tree
+from lossdoctor.readers.dialects import reads_folder
+from lossdoctor.same_run import Fingerprint, fingerprint, groups
+
+_PAUSED = Lock()
+
+
+def _unpause() -> None:
+    """A process that was forked while a thread had paused the collector is not paused itself."""
+    global _PAUSED
+    _PAUSED = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unpause)
 
 #: Stands for standard input; a file of that name is ./-
 PIPE = "-"
@@ -39,7 +54,7 @@ def load(path: str | Path) -> list[Log]:
     try:
         if told := remote.hint(given):
             raise LossDoctorError(f"{given}: no such file or directory{told}")
-        file = folder.newest_log(given) if given.is_dir() else given
+        file = folder.newest_log(given) if given.is_dir() and not reads_folder(given) else given
         with _collector_paused():
             logs = read_file(Source.open(file))
         output = folder.output_folder(file)
@@ -54,7 +69,14 @@ def load(path: str | Path) -> list[Log]:
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Reading and judging make millions of objects and no cycle: the collector would go through all of them for nothing."""
+    """Reading and judging make millions of objects and no cycle: the collector would go through all of them for nothing.
+
+    There is one collector for all threads: whoever pauses it first lets it go on, and the others leave it as it is.
+    """
+    lock = _PAUSED
+    if not lock.acquire(blocking=False):
+        yield
+        return
     on = gc.isenabled()
     gc.disable()
     try:
@@ -62,6 +84,7 @@ def _collector_paused() -> Iterator[None]:
     finally:
         if on:
             gc.enable()
+        lock.release()
 
 
 def _complete(log: Log, path: str, known: Iterable[Mapping[str, Fact]], saved: tuple[Any, ...], notes: Iterable[str]) -> Run:
@@ -93,10 +116,106 @@ def analyze(
         return [examine(log.records, _told(log.run, stated, known or {}), settings, own) for log in load(path)]
 
 
+class Judged(NamedTuple):
+    """The report on a run, and what tells it from others; None where its log has too few losses for that."""
+
+    report: Report
+    print_: Fingerprint | None
+
+
+def together(
+    paths: Sequence[str],
+    *,
+    known: Mapping[str, Fact] | None = None,
+    configurations: Iterable[Mapping[str, Fact]] = (),
+    **more: Any,
+) -> list[Judged]:
+    """The reports on sources that may be of one run, such as all that lies in its output folder; `more` as for `analyze`.
+
+    Of sources with the same rows the best one is judged, knowing what the others state; the report names them. One that
+    cannot be read beside others that can is a note.
+
+    Raises:
+        LossDoctorError: none of them can be read, or a setting or a plugin is wrong.
+    """
+    with _collector_paused():
+        logs, failed = _loaded(paths)
+        prints = [fingerprint(log) for log in logs]
+        same = groups(prints) if len(paths) > 1 else [[place] for place in range(len(logs))]
+        stated, judged = tuple(configurations), []
+        for best, *others in same:
+            run = logs[best].run
+            for other in others:
+                run = run.knowing(logs[other].run.facts)
+            titles = tuple(dict.fromkeys(logs[other].run.title for other in others))
+            run = replace(run, same=titles, notes=(*run.notes, *failed))
+            failed = []
+            judged.append(Judged(_judged(logs[best], run, stated, known or {}, more), prints[best]))
+    return judged
+
+
+def _loaded(paths: Sequence[str]) -> tuple[list[Log], list[str]]:
+    logs: list[Log] = []
+    failed: list[LossDoctorError] = []
+    for path in paths:
+        try:
+            logs += load(path)
+        except LossDoctorError as error:
+            failed.append(error)
+    if not logs:
+        raise failed[0]
+    return logs, [str(error) for error in failed]
+
+
+def _judged(
+    log: Log, run: Run, stated: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact], more: Mapping[str, Any]
+) -> Report:
+    return examine(log.records, _told(run, stated, known), more.get("settings"), tuple(more.get("plugins", ())))
+
+
 def _told(run: Run, configurations: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact]) -> Run:
     for stated in (*configurations, known):
         run = run.knowing(stated, first=True)
     return replace(run, configurations=configurations)
+
+
+def find_runs(*paths: str | os.PathLike[str]) -> list[tuple[str, ...]]:
+    """The sources of every run at and below these paths, for `analyze_many`: those that may be of one run are together.
+
+    A folder that holds a log itself is one run, as for `analyze`; otherwise all runs below it are found. Paths may be globs.
+
+    Raises:
+        LossDoctorError: a glob matches nothing.
+    """
+    return find([os.fspath(path) for path in paths]).runs
+
+
+def find(paths: Iterable[str]) -> tree.Tree:
+    """The same, with notes on what was not looked at; other paths stay as they are, to be judged when they are read."""
+    found: list[tree.Sources] = []
+    notes: list[str] = []
+    for path in expand(paths):
+        below = _below(path)
+        found += below.runs if below and below.runs else [(path,)]
+        notes += [] if below is None else below.notes
+    return tree.Tree(list(dict.fromkeys(found)), notes)
+
+
+def _below(path: str) -> tree.Tree | None:
+    """The runs below a folder; None where it is a file, holds a log itself, or has none below: reading it says so."""
+    given = Path(path)
+    if path == PIPE or remote.is_address(path):
+        return None
+    try:
+        if not given.is_dir() or reads_folder(given):
+            return None
+        folder.newest_log(given)
+    except (OSError, ValueError):
+        return None
+    except LossDoctorError:
+        found = tree.find(given)
+        return found if found.runs or found.notes else None
+    return None
 
 
 def expand(patterns: Iterable[str]) -> list[str]:

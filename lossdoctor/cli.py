@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,16 @@ from lossdoctor.model import LossDoctorError, NothingToAnalyse, fails
 from lossdoctor.reports import ENDINGS, FORMATS, Look, save
 
 if TYPE_CHECKING:
+    from lossdoctor.collect import Analyse
+    from lossdoctor.many import Outcome, Sources
     from lossdoctor.model import Report
     from lossdoctor.watch import View
 
 OK, FINDINGS, UNUSABLE, NOTHING = 0, 1, 2, 3
 #: In the list a longer one gets a line of its own, so that the others leave room for their sentence.
 LONGEST_SLUG = 28
+#: Inputs that could not be used and are named one by one.
+COMPLAINTS = 5
 
 
 FAIL_ON = click.option(
@@ -85,7 +90,7 @@ def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--output",
             type=click.Path(dir_okay=False),
             metavar="FILE",
-            help="Write the report to this file: .html, .md, .json, .xml (JUnit), .svg (the chart alone), or text.",
+            help="Write the report to this file: .html, .md, .json, .jsonl, .xml (JUnit), .svg (the chart alone), or text.",
         ),
         FAIL_ON,
         NO_COLOR,
@@ -114,41 +119,61 @@ def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("paths", nargs=-1, required=True)
 @_fact_options
 @click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes for many runs; as many as there are cores.")
+@click.option("--resume", is_flag=True, help="Go on with the file of JSON lines that -o names: what it has already is not read.")
 @_report_options
-def analyze(paths: tuple[str, ...], config: tuple[str, ...], pairs: tuple[str, ...], suggest: str | None, **options: Any) -> int:
+def analyze(
+    paths: tuple[str, ...],
+    config: tuple[str, ...],
+    pairs: tuple[str, ...],
+    suggest: str | None,
+    jobs: int | None,
+    resume: bool,
+    **options: Any,
+) -> int:
     """Analyse finished or running logs: a trainer_state.json, TensorBoard event files, JSON lines,
-    what a Trainer printed, a checkpoint or an output folder. A - is standard input, and an address is read as a path is:
-    hf://user/model, https://huggingface.co/user/model, s3://bucket/run.
+    what a Trainer printed or a notebook shows, tables, CSV, what other frameworks print and trackers store; a checkpoint, an
+    output folder, or all runs below a folder. A - is standard input, and an address is read as a path is: hf://user/model,
+    https://huggingface.co/user/model, s3://bucket/run.
 
-    Several paths and globs give a summary table first. Exits with 0 if all is well, 1 on findings, 2 if an input or an option
-    cannot be used, 3 if there is nothing to analyse.
+    Several runs give a table first, the worst at its top; logs of the same run are one run. Exits with 0 if all is well, 1 on
+    findings, 2 if an input or an option cannot be used, 3 if there is nothing to analyse.
     """
-    from lossdoctor import analysis
+    from functools import partial
+
+    from lossdoctor import analysis, collect
     from lossdoctor.config import settings
     from lossdoctor.facts import config_file
+    from lossdoctor.many import analyze_many
 
-    configurations = config_file.several([Path(file) for file in config])
-    known = config_file.settings(pairs)
+    configurations, known = config_file.several([Path(file) for file in config]), config_file.settings(pairs)
     thresholds = settings()
-    files = analysis.expand(paths)
-    if analysis.PIPE in files and sys.stdin is not None and sys.stdin.isatty():
-        click.echo("paste the log, then Ctrl-D (Ctrl-Z and Enter on Windows)", err=True)
-    reports: list[Report] = []
-    errors: list[LossDoctorError] = []
-    for file in _progress(files):
-        try:
-            reports += analysis.analyze(file, known=known, configurations=configurations, settings=thresholds)
-        except LossDoctorError as error:
-            errors.append(error)
-    for problem in errors:
-        _complain(str(problem))
+    found = analysis.find(paths)
+    _complain_of(found.notes)
+    if (analysis.PIPE,) in found.runs:
+        jobs = 1  # a worker has no standard input
+        if sys.stdin is not None and sys.stdin.isatty():
+            click.echo("paste the log, then Ctrl-D (Ctrl-Z and Enter on Windows)", err=True)
+    analyse: Analyse = partial(analyze_many, known=known, configurations=configurations, settings=thresholds, jobs=jobs)
+    kind = options["output_format"] or ENDINGS.get(Path(options["output"] or "").suffix.lower(), "text")
+    if kind == "jsonl" and not suggest:
+        return _lines(found.runs, analyse, options["output"], options["fail_on"], resume)
+    if resume:
+        raise LossDoctorError("--resume goes on with JSON lines: it takes -o FILE.jsonl, without --suggest")
+    outcomes = list(_progress(analyse(found.runs, rows=len(found.runs) <= collect.KEPT_ROWS, ordered=True), len(found.runs)))
+    errors = [outcome.error for outcome in outcomes if outcome.error]
+    reports = collect.merged(outcomes)
+    if len(outcomes) > collect.KEPT_ROWS:
+        reports = collect.with_rows(reports, outcomes, kind, partial(analyse, rows=True))
+    unreadable = tuple(str(error) for error in errors)
+    _complain_of(unreadable)
     if not reports:
-        if errors and "junit" in (options["output_format"], ENDINGS.get(Path(options["output"] or "").suffix)):
-            _write([], **options, unreadable=tuple(str(e) for e in errors))
+        if errors and kind == "junit":
+            _write([], **options, unreadable=unreadable)
         return NOTHING if all(isinstance(e, NothingToAnalyse) for e in errors) else UNUSABLE
     if suggest and len(reports) > 1:
         raise LossDoctorError(f"--suggest takes one run, found {len(reports)}: analyse them one at a time")
-    code = _write(reports, **options, unreadable=tuple(str(e) for e in errors))
+    code = _write(reports, **options, unreadable=unreadable)
     if suggest:
         _suggest(reports[0], suggest)
     unusable = any(not isinstance(e, NothingToAnalyse) for e in errors)
@@ -294,14 +319,46 @@ def _view(no_color: bool) -> View:
     return Screen(console)
 
 
-def _progress(files: list[str]) -> Iterator[str] | Iterable[str]:
-    """The files one after another, with a bar on stderr if there are several and somebody looks."""
-    if len(files) < 2 or not sys.stderr.isatty():
-        return files
-    from rich.console import Console
-    from rich.progress import track
+def _progress(outcomes: Iterator[Outcome], total: int) -> Iterator[Outcome]:
+    """The outcomes as they come, with a bar on stderr if there are several and somebody looks."""
+    if total < 2 or not sys.stderr.isatty():
+        return outcomes
+    from lossdoctor.reports.progress import followed
 
-    return track(files, "Analysing", console=Console(stderr=True), transient=True)
+    return followed(outcomes, total)
+
+
+def _lines(units: list[Sources], analyse: Analyse, output: str | None, fail_on: str, resume: bool) -> int:
+    """Writes a line for each run as soon as it is judged, to the file or to stdout."""
+    from lossdoctor import collect
+
+    if resume and not output:
+        raise LossDoctorError("--resume goes on with a file: it takes -o FILE.jsonl")
+    done = collect.resume(Path(output), units) if resume and output else collect.Done({}, [])
+    waiting = [unit for unit in units if not done.has(unit)]
+    if resume:
+        _complain(f"{len(units) - len(waiting):,} of {len(units):,} sources are in {output} already")
+    outcomes = analyse(waiting)
+    seen = outcomes if output is None and sys.stdout.isatty() else _progress(outcomes, len(waiting))
+    try:
+        with open(output, "ab" if resume else "wb") if output else nullcontext(sys.stdout.buffer) as out:  # noqa: PTH123
+            errors, verdicts = collect.Lines(out).write(seen)
+    except KeyboardInterrupt:
+        if output:
+            _complain(f"interrupted; what was judged is in {output}: the same command with --resume goes on")
+        raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LossDoctorError(f"cannot write {output or 'the lines'}: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        outcomes.close()
+    _complain_of([str(error) for error in errors])
+    if not verdicts and not done.verdicts:
+        return NOTHING if all(isinstance(error, NothingToAnalyse) for error in errors) else UNUSABLE
+    if any(fails(verdict, fail_on) for verdict in (*verdicts, *done.verdicts)):
+        return FINDINGS
+    return UNUSABLE if any(not isinstance(error, NothingToAnalyse) for error in errors) else OK
 
 
 def _write(
@@ -340,6 +397,14 @@ def _print(text: str) -> None:
         encoding = sys.stdout.encoding or "ascii"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
+
+
+def _complain_of(messages: Sequence[str]) -> None:
+    """The first few, and how many more there are: thousands of lines would hide what they say."""
+    for message in messages[:COMPLAINTS]:
+        _complain(message)
+    if len(messages) > COMPLAINTS:
+        _complain(f"and {len(messages) - COMPLAINTS:,} more that could not be used; --output-format jsonl names them all")
 
 
 def _complain(message: str) -> None:

@@ -90,6 +90,7 @@ class Run:
     configurations: tuple[Mapping[str, Fact], ...] = ()  # what each configuration that the user named states, the oldest first
     watched: Mapping[str, int] = field(default_factory=dict)  # what live instruments see, from which step on: see `probe_columns`
     unseen: tuple[NotJudged, ...] = ()  # what they could not see, and why
+    same: tuple[str, ...] = ()  # other sources that hold the same rows
 
     @property
     def title(self) -> str:

@@ -60,6 +60,11 @@ def log(folder: Path, name: str = "good.jsonl", rows: list[dict[str, float]] = H
     return name
 
 
+def another(place: int) -> list[dict[str, float]]:
+    """A healthy run with numbers of its own: one with the same rows would be the same run."""
+    return [{**row, "loss": row["loss"] + place / 3} for row in HEALTHY]
+
+
 def reported(result: subprocess.CompletedProcess[str]) -> list[str]:
     """The paths in a JSON report."""
     return [report["source"]["path"] for report in json.loads(result.stdout)["reports"]]
@@ -154,13 +159,13 @@ def test_a_folder_without_a_log_says_what_it_lacks(tmp_path, given):
     assert line.startswith(f"lossdoctor: {given.rstrip('/')} holds no trainer_state.json") and "checkpoint-N" in line
 
 
-def test_a_folder_of_runs_names_the_runs(tmp_path):
-    """The line for a folder above the runs says what to write instead."""
+def test_a_folder_above_the_runs_means_the_runs(tmp_path):
+    """A folder that holds no log itself stands for those below it."""
     (tmp_path / "runs" / "first").mkdir(parents=True)
     (tmp_path / "runs" / "first" / "trainer_state.json").write_text(json.dumps({"log_history": HEALTHY}))
-    line = complaint(analyze("runs", folder=tmp_path))
-    assert "these folders in it do: first" in line and "name one, or runs/*" in line
-    assert reported(analyze("--output-format", "json", "runs/*", folder=tmp_path)) == ["runs/first"]
+    for given in ("runs", "runs/*", "."):
+        result = analyze("--output-format", "json", given, folder=tmp_path)
+        assert [os.path.normpath(path) for path in reported(result)] == ["runs/first"]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
@@ -189,10 +194,10 @@ def test_a_glob_that_matches_nothing_is_an_error(tmp_path, pattern):
 
 def test_a_glob_means_every_file_that_matches_once(tmp_path):
     """Globs are expanded where the shell did not, sorted, and a file that two of them match is read once."""
-    for name in ("b.jsonl", "a.jsonl", "c.txt", "[x].jsonl"):
-        log(tmp_path, name)
+    for place, name in enumerate(("b.jsonl", "a.jsonl", "c.txt", "[x].jsonl")):
+        log(tmp_path, name, another(place))
     (tmp_path / "deep" / "er").mkdir(parents=True)
-    log(tmp_path / "deep" / "er", "d.jsonl")
+    log(tmp_path / "deep" / "er", "d.jsonl", another(4))
     result = analyze("--output-format", "json", "[ab].jsonl", "a.*", "**/d.jsonl", "[x].jsonl", folder=tmp_path)
     assert complaints(result, OK) == []
     assert reported(result) == ["a.jsonl", "b.jsonl", "deep/er/d.jsonl", "[x].jsonl"]
@@ -208,7 +213,7 @@ def test_a_glob_means_every_file_that_matches_once(tmp_path):
 )
 def test_one_bad_file_does_not_keep_the_others_from_being_analysed(tmp_path, rows, fail_on, code):
     """The good ones are reported; the exit code is that of the findings, and 2 where there are none."""
-    first, last = log(tmp_path, "first.jsonl", rows), log(tmp_path, "last.jsonl")
+    first, last = log(tmp_path, "first.jsonl", rows), log(tmp_path, "last.jsonl", another(1))
     (tmp_path / "bad.json").write_bytes(ZIP)
     result = analyze("--output-format", "json", "--fail-on", fail_on, first, "bad.json", last, folder=tmp_path)
     (line,) = complaints(result, code)

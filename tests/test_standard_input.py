@@ -39,9 +39,9 @@ def test_a_pipe_is_read_like_a_file(tmp_path):
     """The report is that of the file, but for the name; the folder that one is in has nothing to do with it."""
     (tmp_path / "log.jsonl").write_bytes(LINES)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 7}))
-    result = piped(LINES, "--output-format", "json", "-", "log.jsonl", folder=tmp_path)
-    of_pipe, of_file = json.loads(result.stdout)["reports"]
-    assert result.returncode == 0 and not result.stderr
+    results = [piped(LINES, "--output-format", "json", path, folder=tmp_path) for path in ("-", "log.jsonl")]
+    of_pipe, of_file = (json.loads(r.stdout)["reports"][0] for r in results)
+    assert all(result.returncode == 0 and not result.stderr for result in results)
     assert (of_pipe["source"]["path"], of_file["source"]["path"]) == ("standard input", "log.jsonl")
     assert of_pipe["verdict"] == of_file["verdict"] and of_pipe["run"]["rows"] == of_file["run"]["rows"] == len(ROWS)
     assert "lora_r" in of_file["run"]["facts"] and "lora_r" not in of_pipe["run"]["facts"]

@@ -31,8 +31,8 @@ DIALECTS = (
     *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
     *("progress_bar", "key_value", "plain_csv", "bare_columns"),
 )
-#: Those for which a folder as such is a log.
-OF_FOLDERS = ("event_files", "mlflow_folder", "dvclive")
+#: Those for which a folder as such is a log, whatever else is in it. Event files may lie in an output folder.
+OF_FOLDERS = ("mlflow_folder", "dvclive")
 
 
 def dialects(without: Collection[str] = ()) -> Iterator[Dialect]:

@@ -73,7 +73,7 @@ def newest_log(folder: Path) -> Path:
         if events is not None:
             return events.folder
         if below := sorted(run.name for run in folder.glob("*") if lies_in(run, folder) and event_files(run)):
-            several = f"{folder} holds the event files of several runs: {_some(below)}; name one, or {folder}/*"
+            several = f"{folder} holds the event files of several runs: {_some(below)}; {_choose(folder)}"
             raise LossDoctorError(several) from None
         raise
     if events is not None and events.written > state.stat().st_mtime + LATER and find_spec("tensorboard"):
@@ -93,6 +93,10 @@ def newest_run(folders: Iterable[Path]) -> EventFolder | None:
     found = ((event_files(folder), folder) for folder in folders)
     runs = (EventFolder(max(file.stat().st_mtime for file in files), folder) for files, folder in found if files)
     return max(runs, default=None)
+
+
+def _choose(folder: Path) -> str:
+    return f"name one of them; lossdoctor analyze {folder} takes them all"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -117,12 +121,10 @@ def newest_state(folder: Path) -> Path:
     states = [*folder.glob(f"*/{STATE}"), *folder.glob(f"*/checkpoint-*/{STATE}")]
     runs = sorted({output_folder(state).name for state in states if lies_in(state, folder)})
     if runs:
-        raise LossDoctorError(
-            f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; name one, or {folder}/*"
-        )
+        raise LossDoctorError(f"{folder} holds no {STATE} itself, but these folders in it do: {_some(runs)}; {_choose(folder)}")
     raise LossDoctorError(
-        f"{folder} holds no {STATE}, no checkpoint-N folder with one and no event files; a Trainer's output folder was expected"
-        + _links_out(folder)
+        f"{folder} holds no {STATE}, no checkpoint-N folder with one, no event files and no other log; "
+        f"a Trainer's output folder, or one with runs below it, was expected{_links_out(folder)}"
     )
 
 

@@ -35,6 +35,12 @@ def _json(reports: Sequence[Report], look: Look) -> str:
     return render(reports)
 
 
+def _jsonl(reports: Sequence[Report], look: Look) -> str:
+    from lossdoctor.reports.jsonl import render
+
+    return render(reports)
+
+
 def _markdown(reports: Sequence[Report], look: Look) -> str:
     from lossdoctor.reports.markdown import render
 
@@ -63,13 +69,23 @@ def _junit(reports: Sequence[Report], look: Look) -> str:
 FORMATS: dict[str, Callable[[Sequence[Report], Look], str]] = {
     "text": _text,
     "json": _json,
+    "jsonl": _jsonl,
     "markdown": _markdown,
     "html": _html,
     "github": _github,
     "junit": _junit,
 }
 #: Endings of file names that say which format is wanted.
-ENDINGS = {".md": "markdown", ".html": "html", ".htm": "html", ".json": "json", ".xml": "junit", ".svg": "svg"}
+ENDINGS = {
+    ".md": "markdown",
+    ".html": "html",
+    ".htm": "html",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".xml": "junit",
+    ".svg": "svg",
+}
 
 
 def save(reports: Sequence[Report], file: str | Path, output_format: str | None = None, look: Look | None = None) -> None:
@@ -102,11 +118,14 @@ def _write(path: Path, content: str) -> None:
 
 
 def _figures(reports: Sequence[Report], path: Path) -> list[tuple[str, str]]:
-    """(file name, picture) of each report; the picture is empty where there is nothing to draw."""
+    """(file name, picture) of each report; the picture is empty where there is nothing to draw, and of runs only in the table."""
     from lossdoctor.reports import chart
+    from lossdoctor.reports.overview import overview
 
+    told = {id(report) for report in overview(reports, "markdown").full}
     names = [f"{path.stem}.svg"] if len(reports) == 1 else [f"{path.stem}-{place}.svg" for place in range(1, len(reports) + 1)]
-    return [(name, chart.render(report)) for name, report in zip(names, reports, strict=True)]
+    drawn = (chart.render(report) if id(report) in told else "" for report in reports)
+    return list(zip(names, drawn, strict=True))
 
 
 def _only_chart(reports: Sequence[Report], path: Path) -> str:

@@ -6,13 +6,20 @@ from collections.abc import Sequence
 
 from lossdoctor.model import Remedy, Report
 from lossdoctor.reports import words
+from lossdoctor.reports.overview import tally, worst_first
 
 COMMANDS = {"critical": "error", "warning": "warning"}
 
+#: Of more runs than this only those that are not well get a line.
+MOST_LINES = 100
+
 
 def render(reports: Sequence[Report]) -> str:
-    """One line a run; what to change stands in the annotation too."""
-    return "".join(f"{_line(report)}\n" for report in reports)
+    """One line a run, the worst first, with what to change in it. Of many runs, those that are well are counted."""
+    ordered = worst_first(reports)
+    told = ordered if len(ordered) <= MOST_LINES else [report for report in ordered if report.verdict in COMMANDS]
+    rest = [] if len(told) == len(ordered) else [f"lossdoctor: {len(ordered):,} runs: {tally(ordered)}"]
+    return "".join(f"{line}\n" for line in (*map(_line, told), *rest))
 
 
 def _line(report: Report) -> str:

@@ -17,6 +17,7 @@ from lossdoctor.model import Diagnosis, Fact, Remedy, Report, Run
 from lossdoctor.reports import chart, words
 from lossdoctor.reports.colours import of_page
 from lossdoctor.reports.markup import element, text
+from lossdoctor.reports.overview import Overview, overview, tally
 
 #: More findings than this are counted by their kind.
 MOST_FINDINGS = 60
@@ -26,8 +27,9 @@ LONGEST_FACT = 300
 
 def render(reports: Sequence[Report]) -> str:
     """All reports on one page; several get a table of contents first."""
-    body = [_contents(reports)] if len(reports) > 1 else []
-    for place, report in enumerate(reports):
+    seen = overview(reports, "html")
+    body = [_contents(reports, seen)] if len(reports) > 1 else []
+    for place, report in enumerate(seen.full):
         body += sections(report, place)
     title = words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs"
     head = [
@@ -96,23 +98,28 @@ def _header(report: Report, place: int) -> str:
     top = element("div", element("h1", text(words.name(report))), button, kind="top")
     sentence = element("p", chip, " ", text(words.verdict(report)), kind="sentence")
     extent = words.extent(report) + (f". {words.good(report)}" if report.verdict == "critical" else "")
-    return element("header", top, sentence, element("p", text(extent), kind="soft"), id=f"run-{place + 1}")
+    same = element("p", text(words.same(report)), kind="soft") if report.run.same else ""
+    return element("header", top, sentence, element("p", text(extent), kind="soft"), same, id=f"run-{place + 1}")
 
 
 def _colour(verdict: str) -> str:
     return "ink" if verdict == "insufficient" else verdict
 
 
-def _contents(reports: Sequence[Report]) -> str:
+def _contents(reports: Sequence[Report], seen: Overview) -> str:
     folder = words.shared(reports)
+    places = {id(report): place for place, report in enumerate(seen.full, 1)}
     rows = []
-    for place, report in enumerate(reports, 1):
+    for report in seen.table:
         chip = element("span", text(report.verdict), kind=f"chip {_colour(report.verdict)}")
-        link = element("a", text(words.below(report, folder)), href=f"#run-{place}")
+        name, place = text(words.below(report, folder)), places.get(id(report))
+        link = element("a", name, href=f"#run-{place}") if place else name
         cells = (chip, link, element("span", f"{report.rows:,}", kind="count"), text(words.finding(report)))
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
     where = element("p", "in ", text(folder), kind="soft") if folder else ""
-    return _section(f"{len(reports)} runs", where, _table(("verdict", "run", "rows", "finding"), rows))
+    counts = seen.counts or (tally(reports) if len(seen.full) < len(reports) else "")
+    said = element("p", text(counts), kind="soft") if counts else ""
+    return _section(f"{len(reports):,} runs", where, said, _table(("verdict", "run", "rows", "finding"), rows))
 
 
 def _findings(report: Report) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from math import isfinite
 from typing import Any
 
 from lossdoctor import __version__
-from lossdoctor.model import Conflict, Diagnosis, Report, Symptom
+from lossdoctor.model import Conflict, Diagnosis, Report, Run, Symptom
 
 #: Raised when a field changes its meaning or goes; new fields do not raise it.
 FORMAT = 1
@@ -27,6 +26,8 @@ def render(reports: Sequence[Report]) -> str:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of what `render` writes."""
+    from importlib.resources import files  # loads much, and a report does without
+
     text = files("lossdoctor.reports").joinpath("report.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
 
@@ -35,7 +36,7 @@ def as_dict(report: Report) -> dict[str, Any]:
     """One report as plain values."""
     places = {s.identity: place for place, s in enumerate(report.symptoms)}
     return {
-        "source": {"path": report.run.path, "kind": report.run.kind, **({"name": report.run.name} if report.run.name else {})},
+        "source": _source(report.run),
         "run": {
             "rows": report.rows,
             "first_step": report.first_step,
@@ -51,6 +52,15 @@ def as_dict(report: Report) -> dict[str, Any]:
         "last_good_step": report.last_good_step,
         "last_good_checkpoint": report.last_good_checkpoint,
     }
+
+
+def _source(run: Run) -> dict[str, Any]:
+    source: dict[str, Any] = {"path": run.path, "kind": run.kind}
+    if run.name:
+        source["name"] = run.name
+    if run.same:
+        source["same"] = list(run.same)
+    return source
 
 
 def _conflict(conflict: Conflict) -> dict[str, Any]:

@@ -14,15 +14,22 @@ from lossdoctor.reports.text import brief
 #: What XML 1.0 cannot hold, escaped or not.
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+#: More runs than this share one suite.
+MOST_SUITES = 100
+
 
 def render(reports: Sequence[Report], *, fail_on: str = "critical", unreadable: Sequence[str] = ()) -> str:
     """The document. A case fails from the severity `fail_on` on, so that it agrees with the exit code.
 
-    A detector that could not judge is skipped, with its reason; an input that could not be read is an error.
+    A detector that could not judge is skipped, with its reason; an input that could not be read is an error. Of more than 100
+    runs only the verdicts are cases.
     """
     root = ElementTree.Element("testsuites", name="lossdoctor")
-    for report in reports:
-        _suite(root, report, fail_on)
+    if len(reports) <= MOST_SUITES:
+        for report in reports:
+            _suite(root, report, fail_on)
+    else:
+        _one_suite(root, reports, fail_on)
     if unreadable:
         count = str(len(unreadable))
         suite = ElementTree.SubElement(root, "testsuite", name="unreadable", tests=count, errors=count, failures="0", skipped="0")
@@ -31,6 +38,14 @@ def render(reports: Sequence[Report], *, fail_on: str = "critical", unreadable: 
             ElementTree.SubElement(case, "error", message=_clean(problem), type="unreadable")
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _one_suite(root: ElementTree.Element, reports: Sequence[Report], fail_on: str) -> None:
+    """A case for each run alone: those of 2,000 runs and all detectors would be 70,000."""
+    suite = ElementTree.SubElement(root, "testsuite", name="runs", tests=str(len(reports)), errors="0", skipped="0")
+    for report in reports:
+        _verdict(suite, "lossdoctor", report, fail_on, _clean(words.name(report)))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
 
 
 def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
@@ -55,8 +70,8 @@ def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
     suite.set("errors", "0")
 
 
-def _verdict(suite: ElementTree.Element, name: str, report: Report, fail_on: str) -> None:
-    case = ElementTree.SubElement(suite, "testcase", classname=name, name="verdict")
+def _verdict(suite: ElementTree.Element, name: str, report: Report, fail_on: str, case_name: str = "verdict") -> None:
+    case = ElementTree.SubElement(suite, "testcase", classname=name, name=case_name)
     told = _clean(brief(report, color=False, width=100).strip())
     if fails(report.verdict, fail_on):
         ElementTree.SubElement(case, "failure", message=_clean(words.verdict(report)), type=report.verdict).text = told

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from lossdoctor import disagreements
 from lossdoctor.model import Remedy, Report, Run
 from lossdoctor.reports import words
+from lossdoctor.reports.overview import overview
 
 #: More findings than this are counted.
 MOST_FINDINGS = 60
@@ -18,16 +19,19 @@ _MARKUP = re.compile(r"([\\`*\[\]<>|#~!]|(?<!\w)_|_(?!\w))")
 def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> str:
     """All reports; several get a table first. `figures` are the addresses of their charts, where there are any."""
     lines: list[str] = []
+    seen = overview(reports, "markdown")
     if len(reports) > 1:
         lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
         folder = words.shared(reports)
-        for report in reports:
+        for report in seen.table:
             verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", _code(words.below(report, folder))
             lines.append(f"| {verdict} | {run} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
-    for place, report in enumerate(reports):
-        if len(reports) == 1 or report.verdict in ("critical", "warning"):
-            lines += one(report, figures[place] if place < len(figures) else None)
+    if seen.counts:
+        lines += [seen.counts, ""]
+    pictures = dict(zip(map(id, reports), figures, strict=False))
+    for report in seen.full:
+        lines += one(report, pictures.get(id(report)))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -35,6 +39,8 @@ def one(report: Report, figure: str | None = None) -> Iterator[str]:
     """The lines of one report."""
     yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {_code(words.name(report))}"
     yield from ("", f"**{plain(words.verdict(report))}**", "", f"{words.extent(report)}.", "")
+    if same := words.same(report):
+        yield from (plain(same), "")
     if report.verdict == "critical":
         yield from (plain(words.good(report)), "")
     if figure:

@@ -17,6 +17,7 @@ from rich.text import Text
 from lossdoctor import disagreements
 from lossdoctor.model import Diagnosis, Remedy, Report, Run
 from lossdoctor.reports import panels, words
+from lossdoctor.reports.overview import Overview, overview
 from lossdoctor.reports.spark import sparkline
 from lossdoctor.reports.words import MARKS
 
@@ -27,14 +28,14 @@ WIDEST, NARROWEST = 100, 40
 def render(reports: Sequence[Report], *, color: bool | None = None, width: int | None = None) -> str:
     """All reports as text; several get a summary table first. `color` None leaves it to the terminal and NO_COLOR."""
     console = _console(color, width)
+    seen = overview(reports, "text")
     with console.capture() as captured:
         if len(reports) > 1:
-            console.print(_summary(reports))
-        for place, report in enumerate(reports):
-            if len(reports) == 1 or report.verdict in ("critical", "warning"):
-                if place or len(reports) > 1:
-                    console.print()
-                _print(console, report)
+            _summary(console, reports, seen)
+        for place, report in enumerate(seen.full):
+            if place or len(reports) > 1:
+                console.print()
+            _print(console, report)
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
@@ -52,8 +53,8 @@ def _console(color: bool | None, width: int | None) -> Console:
     )
 
 
-def _summary(reports: Sequence[Report]) -> Table:
-    """One line a run: its verdict, its path without what all paths share, and what was found."""
+def _summary(console: Console, reports: Sequence[Report], seen: Overview) -> None:
+    """One line a run: its verdict, its path without what all paths share, and what was found; and what is not in the table."""
     shared = words.shared(reports)
     title = Text(f"in {shared}", "dim") if shared else None
     table = Table(box=None, pad_edge=False, show_edge=False, title=title, title_justify="left")
@@ -61,15 +62,23 @@ def _summary(reports: Sequence[Report]) -> Table:
     table.add_column("run", overflow="fold")
     table.add_column("rows", justify="right")
     table.add_column("finding")
-    for report in reports:
+    for report in seen.table:
         verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
         table.add_row(verdict, Text(words.below(report, shared)), f"{report.rows:,}", Text(words.finding(report)))
-    return table
+    console.print(table)
+    if seen.counts:
+        console.print()
+        console.print(Text(seen.counts, "bold"))
+    if not seen.full and any(report.verdict in ("critical", "warning") for report in reports):
+        console.print()
+        console.print(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim"), soft_wrap=True)
 
 
 def _print(console: Console, report: Report) -> None:
     console.print(_headline(report, console.width))
     console.print(_verdict(report))
+    if same := words.same(report):
+        console.print(Text(same, "dim"))
     for line in _curve(report, console.width):
         console.print(line, no_wrap=True, overflow="crop")
     if shown := words.seen(report):

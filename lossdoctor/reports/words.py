@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Suggestion, S
 MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
 #: Candidates shown with all they have, where a page is short; the others get one line.
 IN_FULL = 2
+#: Other sources of the same run that are named.
+NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,15 @@ def name(report: Report) -> str:
     return report.run.title or "this run"
 
 
+def same(report: Report) -> str:
+    """Which other sources hold the same rows, in a line; nothing where there is none."""
+    others = report.run.same
+    if not others:
+        return ""
+    more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+    return f"The same run as in {', '.join(others[:NAMED])}{more}."
+
+
 def shared(reports: Sequence[Report]) -> str:
     """The folder that all runs of a table are in; nothing where they have none in common."""
     comparable = len({os.path.isabs(report.run.path) for report in reports}) == 1  # noqa: PTH117
@@ -111,6 +123,11 @@ def shared(reports: Sequence[Report]) -> str:
 def below(report: Report, folder: str) -> str:
     """What a run is called in a table under that folder."""
     return (report.run.title[len(folder) :].lstrip("/\\") if folder else report.run.title) or name(report)
+
+
+def quoted(path: str) -> str:
+    """A path as it is typed in a shell."""
+    return shlex.quote(path)
 
 
 def verdict(report: Report) -> str:
