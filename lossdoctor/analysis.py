@@ -170,7 +170,9 @@ def _loaded(paths: Sequence[str]) -> tuple[list[Log], list[str]]:
 def _judged(
     log: Log, run: Run, stated: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact], more: Mapping[str, Any]
 ) -> Report:
-    return examine(log.records, _told(run, stated, known), more.get("settings"), tuple(more.get("plugins", ())))
+    return examine(
+        log.records, _told(run, stated, known), more.get("settings"), tuple(more.get("plugins", ())), rows=more.get("rows", True)
+    )
 
 
 def _told(run: Run, configurations: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact]) -> Run:

@@ -69,6 +69,7 @@ class Engine:
         sinks: told about transitions only.
         settings: thresholds by slug, as in `[tool.lossdoctor]`.
         plugins: detectors and causes of your own besides these, as instances or classes.
+        rows: keep rows in the report, to draw them.
         strict: let a failing detector raise (for tests) instead of switching it off with a note.
     """
 
@@ -81,6 +82,7 @@ class Engine:
         sinks: Iterable[Sink] = (),
         settings: dict[str, dict[str, Any]] | None = None,
         plugins: Iterable[Page | type[Page]] = (),
+        rows: bool = True,
         strict: bool = False,
     ) -> None:
         self.run = run or Run()
@@ -96,7 +98,7 @@ class Engine:
         self.strict = strict
         self.rows = 0
         self._symptoms: dict[tuple[str, str, int], Symptom] = {}
-        self._kept = Kept()
+        self._kept = Kept() if rows else None
         self._failed: list[NotJudged] = []
         self._last_step: int | None = None
         self._first_step: int | None = None
@@ -129,7 +131,7 @@ class Engine:
             return self._awake
         self._sound_rows += 1
         if self._sound_rows % NAP == 0:
-            self._awake = [d for d in self._listeners["train"] if not self._settled(d)]
+            self._awake = [d for d in self._awake if not self._settled(d)]
         return self._awake
 
     def observe(self, record: Record) -> tuple[Symptom, ...]:
@@ -139,7 +141,8 @@ class Engine:
             self._last_step = record.step
             if self._first_step is None:
                 self._first_step = record.step
-        self._kept.add(record)
+        if self._kept is not None:
+            self._kept.add(record)
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
@@ -268,7 +271,7 @@ class Engine:
         epochs = self.vitals.epoch
         return Report(
             run=run,
-            records=self._kept.records(),
+            records=self._kept.records() if self._kept else (),
             rows=self.rows,
             verdict=self._verdict(symptoms, diagnoses),
             symptoms=symptoms,
@@ -350,9 +353,11 @@ def examine(
     run: Run | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
     plugins: Iterable[Page | type[Page]] = (),
+    *,
+    rows: bool = True,
 ) -> Report:
-    """The report on a finished log."""
-    engine = Engine(run, settings=settings, plugins=plugins)
+    """The report on a finished log; without `rows` it has none to draw."""
+    engine = Engine(run, settings=settings, plugins=plugins, rows=rows)
     for record in records:
         engine.observe(record)
     return engine.report()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -62,14 +62,14 @@ class Task:
         stamp = None
         with suppress(OSError, ValueError):  # whoever reads it says it better
             stamp = tree.stamp(sources)
-        options = {"settings": self.settings, "plugins": self.plugins}
+        options = {"settings": self.settings, "plugins": self.plugins, "rows": self.rows}
         try:
             judged = analysis.together(sources, known=self.known, configurations=self.configurations, **options)
         except LossDoctorError as error:
             return Outcome(sources, error=error, stamp=stamp)
         except Exception as error:  # a fault of ours, or no memory: it costs this source and no other
             return Outcome(sources, error=fault(sources, f"{type(error).__name__}: {error}"), stamp=stamp)
-        reports = tuple(one.report if self.rows else replace(one.report, records=()) for one in judged)
+        reports = tuple(one.report for one in judged)
         return Outcome(sources, reports, stamp=stamp, prints=tuple(one.print_ for one in judged))
 
 

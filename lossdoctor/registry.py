@@ -91,7 +91,7 @@ def build(kind: dict[str, type[P]], settings: dict[str, dict[str, Any]] | None =
         LossDoctorError: a setting names no threshold of its detector or cause, or its value has another type.
     """
     settings = settings or {}
-    return [cls(**check(cls, settings.get(slug, {}))) for slug, cls in kind.items()]
+    return [cls(**check(cls, settings[slug])) if slug in settings else cls() for slug, cls in kind.items()]
 
 
 def given(extra: Iterable[Any], settings: dict[str, dict[str, Any]] | None = None) -> list[Page]:

@@ -6,7 +6,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from math import floor, isfinite, log10
 
 from lossdoctor.model import Log, Record
@@ -22,6 +22,10 @@ FEWEST_DIGITS, MOST_DIGITS = 4, 6
 IN_32_BITS = 2 * 2.0**-24
 #: Learning rates are printed with 4 digits as well.
 RATE = 1e-3
+#: Evaluations whose steps are compared.
+EVALUATED = 64
+#: Losses by which it is told how many digits were printed.
+LOOKED_AT = 48
 #: Rows whose losses, rounded, are the key under which a run is looked up; those that a shorter log has.
 KEYED = (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 #: A loss that is printed with 4 digits may round to another cell of 3 where it is so near to the border, as a share of a cell.
@@ -34,6 +38,7 @@ FEW, ALIKE = 48, 512
 class Fingerprint:
     """What of a log is compared with others, in 5 kB at most; `columns` and `digits` tell which source is the richest."""
 
+    kind: str
     numbered: bool
     rows: int
     last_step: int
@@ -43,6 +48,7 @@ class Fingerprint:
     steps: array[int]
     losses: array[float]
     rates: array[float]
+    evaluated: array[int]
 
     @property
     def worth(self) -> tuple[bool, int, int, int, int]:
@@ -62,16 +68,19 @@ def fingerprint(log: Log) -> Fingerprint | None:
     finite = {loss for loss in losses if isfinite(loss)}
     if len(rows) < LEAST_ROWS or len(finite) < LEAST_LOSSES:
         return None
+    some = list(finite)[:LOOKED_AT]
     return Fingerprint(
+        kind=log.run.kind,
         numbered=log.run.numbered,
         rows=len(rows),
         last_step=log.records[-1].step,
         columns=len({column for record in (*kept[:8], *log.records[-8:]) for column in record.values}),
-        digits=max(map(significant_digits, finite)),
-        decimals=max(map(decimals, finite)),
+        digits=max(map(significant_digits, some)),
+        decimals=max(map(decimals, some)),
         steps=array("q", [min(record.step, 2**62) for record in kept]),
         losses=array("f", map(_single, losses)),
         rates=array("f", [_single(record.values.get("learning_rate", float("nan"))) for record in kept]),
+        evaluated=array("q", islice((min(r.step, 2**62) for r in log.records if r.kind == "eval"), EVALUATED)),
     )
 
 
@@ -91,6 +100,8 @@ def _single(value: float) -> float:
 
 def same(one: Fingerprint, other: Fingerprint) -> bool:
     """Whether two logs are of one run: what both have agrees to the digits of the poorer, and one is part of the other."""
+    if one.kind == other.kind and _evaluated(one, other) != _evaluated(other, one):
+        return False  # a format that keeps the evaluations of one run would keep those of the other
     pairs = _by_place(one, other) if one.numbered or other.numbered else _by_step(one, other)
     digits = max(FEWEST_DIGITS, min(MOST_DIGITS, one.digits, other.digits))
     places = max(FEWEST_DIGITS, min(one.decimals, other.decimals))
@@ -100,6 +111,11 @@ def same(one: Fingerprint, other: Fingerprint) -> bool:
             return False  # a rate that is NaN was not logged, and speaks against nothing
         seen.add(first)
     return len(pairs) >= LEAST_ROWS and sum(map(isfinite, seen)) >= LEAST_LOSSES
+
+
+def _evaluated(one: Fingerprint, other: Fingerprint) -> list[int]:
+    """The evaluations of a log up to where the other one goes."""
+    return [step for step in one.evaluated if step < other.last_step]
 
 
 Pair = tuple[float, float, float, float]

@@ -38,32 +38,43 @@ def noise_of_bends(bend: float) -> float:
 
 
 class RunningMedian:
-    """The median of the last `window` values pushed; NaN must not be pushed."""
+    """The median of the last `window` values pushed; NaN must not be pushed.
 
-    __slots__ = ("_order", "_sorted", "window")
+    The values are kept in order from one push to the next only while somebody asks for the median every time.
+    """
+
+    __slots__ = ("_asked", "_order", "_sorted", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self._order: deque[float] = deque()
-        self._sorted: list[float] = []
+        self._order: deque[float] = deque(maxlen=window)
+        self._sorted: list[float] | None = None
+        self._asked = False
 
     def __len__(self) -> int:
-        return len(self._sorted)
+        return len(self._order)
 
     def values(self) -> tuple[float, ...]:
         """The values that the median is of, in the order they came."""
         return tuple(self._order)
 
     def push(self, value: float) -> None:
-        order, ordered = self._order, self._sorted
-        if len(order) == self.window:
-            del ordered[bisect_left(ordered, order.popleft())]
-        order.append(value)
-        insort(ordered, value)
+        if self._asked:
+            ordered = self._sorted
+            if len(self._order) == self.window:
+                del ordered[bisect_left(ordered, self._order[0])]  # type: ignore[arg-type, union-attr]
+            insort(ordered, value)  # type: ignore[arg-type]
+            self._asked = False
+        else:
+            self._sorted = None
+        self._order.append(value)
 
     @property
     def median(self) -> float:
         """The middle value, or the mean of the two middle ones; 0.0 while nothing was pushed."""
+        self._asked = True
+        if self._sorted is None:
+            self._sorted = sorted(self._order)
         n = len(self._sorted)
         if not n:
             return 0.0

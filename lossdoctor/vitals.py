@@ -23,6 +23,8 @@ from lossdoctor.trend import Trend, trend_of
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
 FULL_PRECISION = 1e-7
+#: When so many rows are rounded, all of them are: a look at the digits of each takes time.
+ROWS_WITH_DIGITS = 64
 #: NaN in one of these says that the model gives NaN; a reward function may give NaN for tasks that are not its own.
 REWARD_COLUMNS = ("rewards/chosen", "rewards/rejected", "rewards/margins", "logps/", "kl")
 NOTHING = float("nan")
@@ -361,7 +363,7 @@ class Vitals:
         self._faint.append(-self._faint_below <= loss <= self._faint_below)
         if loss == 0.0:
             return
-        if self.rounded and decimals(loss) > 4:
+        if self.rounded and self.clean_rows < ROWS_WITH_DIGITS and decimals(loss) > 4:
             self.rounded = False
             self._faint_below = 100 * FULL_PRECISION
         self.repeated = loss == self.last_clean and self.grad_norm is None and self.learning_rate is None

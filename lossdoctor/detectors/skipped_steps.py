@@ -130,8 +130,9 @@ class SkippedSteps(Detector):
             if not self._falling and vitals.step > self._schedule.warmup:
                 return None
             return self._schedule.steps_behind(rate, falling=self._falling)
-        slope = vitals.rates.slope
-        if not vitals.rates.repeats:
+        rates = vitals.rates
+        slope = rates.slope
+        if not rates.repeats:
             same = slope < 0 and abs(self._slope_before / slope - 1) < 1e-6
             self._straight = self._straight + 1 if same else 0
             if self._straight >= self.straight_rows - 1 and slope < self._slope * (1 + 1e-6):
