@@ -138,19 +138,24 @@ def together(
     Raises:
         LossDoctorError: none of them can be read, or a setting or a plugin is wrong.
     """
-    with _collector_paused():
-        logs, failed = _loaded(paths)
-        prints = [fingerprint(log) for log in logs]
-        same = groups(prints) if len(paths) > 1 else [[place] for place in range(len(logs))]
-        stated, judged = tuple(configurations), []
-        for best, *others in same:
-            run = logs[best].run
-            for other in others:
-                run = run.knowing(logs[other].run.facts)
-            titles = tuple(dict.fromkeys(logs[other].run.title for other in others))
-            run = replace(run, same=titles, notes=(*run.notes, *failed))
-            failed = []
-            judged.append(Judged(_judged(logs[best], run, stated, known or {}, more), prints[best]))
+    with _collector_paused():  # until the rows are let go of as well
+        return _together(paths, tuple(configurations), known or {}, more)
+
+
+def _together(
+    paths: Sequence[str], stated: tuple[Mapping[str, Fact], ...], known: Mapping[str, Fact], more: Mapping[str, Any]
+) -> list[Judged]:
+    logs, failed = _loaded(paths)
+    prints = [fingerprint(log) for log in logs]
+    judged = []
+    for best, *others in groups(prints) if len(paths) > 1 else [[place] for place in range(len(logs))]:
+        run = logs[best].run
+        for other in others:
+            run = run.knowing(logs[other].run.facts)
+        titles = tuple(dict.fromkeys(logs[other].run.title for other in others))
+        run = replace(run, same=titles, notes=(*run.notes, *failed))
+        failed = []
+        judged.append(Judged(_judged(logs[best], run, stated, known, more), prints[best]))
     return judged
 
 
