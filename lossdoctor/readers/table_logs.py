@@ -43,12 +43,13 @@ def logs(kind: str, name: str, text: str, found: Iterable[Table], known: Mapping
     several = runs(found)
     made: list[Log] = []
     before = 0
-    for place, table in enumerate(several, 1):
+    said = stated.of_runs(text, [(table.start, table.end) for table in several])
+    for place, (table, settings) in enumerate(zip(several, said, strict=True), 1):
         after = several[place].start if place < len(several) else len(text)
         around = _around(kind, text, before, table, after)
         before = table.end
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        made += one(kind, table.rows, title, {**around.facts, **(known or {})}, around)
+        made += one(kind, table.rows, title, {**around.facts, **settings, **(known or {})}, around)
     if not made:
         raise NothingToAnalyse(f"{name} has a table without a number: nothing to analyse")
     return made
@@ -96,8 +97,7 @@ def _around(kind: str, text: str, before: int, table: Table, after: int) -> Arou
     summary = _summary(text, table.end, after)
     if summary.get("step") and (ended := rows.number(summary.get("epoch"))) and ended < UNKNOWN_EPOCHS:
         per_epoch, told_by = summary["step"] / ended, "the summary"
-    facts = {**translate(found, kind), **stated.facts(text, before, table.start)}
-    return Around(facts, summary, per_epoch, told_by)
+    return Around(translate(found, kind), summary, per_epoch, told_by)
 
 
 def _summary(text: str, begin: int, end: int) -> dict[str, Any]:
