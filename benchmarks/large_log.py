@@ -7,103 +7,32 @@ log that is read, in any dialect: eight times its size in memory. Needs a Unix.
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
-import math
 import os
-import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+
+import formats
 
 ROWS = 1_000_000
 LOAD = "import json, sys; json.load(open(sys.argv[1], encoding='utf-8'))"
 #: The unit of ru_maxrss: bytes on macOS, KiB elsewhere.
 PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
-STATE = """\
-    {{
-      "epoch": {epoch!r},
-      "grad_norm": {norm!r},
-      "learning_rate": {rate!r},
-      "loss": {loss!r},
-      "step": {step}
-    }}"""
-BAR = "\r{percent:3}%|{done:10}| {step}/10000000 [{step}:00<99:59:59,  5.12it/s]"
-PRINTED = "{{'loss': '{loss:.4g}', 'grad_norm': '{norm:.4g}', 'learning_rate': '{rate:.4g}', 'epoch': '{epoch:.4g}'}}\n"
-
-
-class Row(NamedTuple):
-    """What a healthy run logs at one step."""
-
-    step: int
-    loss: float
-    norm: float
-    rate: float
-    epoch: float
-
-
-def run() -> Iterator[Row]:
-    """A healthy run without end, row by row: a child's peak memory is never below that of its parent."""
-    noise = random.Random(1)
-    for step in itertools.count(1):
-        loss = round(2.0 + 1.5 * math.exp(-step / 2000) + noise.gauss(0, 0.05), 4)
-        yield Row(step, loss, 1 + noise.random(), 1e-4 / (1 + step / 1e6), step / 333_333)
-
-
-def trainer_state() -> Iterator[bytes]:
-    """As the Trainer saves it."""
-    for row in run():
-        yield ("," if row.step > 1 else '{"log_history": [').encode() + b"\n" + STATE.format(**row._asdict()).encode()
-
-
-def json_lines() -> Iterator[bytes]:
-    """A JSON object a line."""
-    for row in run():
-        names = {"loss": row.loss, "grad_norm": row.norm, "learning_rate": row.rate, "epoch": row.epoch, "step": row.step}
-        yield json.dumps(names).encode() + b"\n"
-
-
-def trainer_stdout(sign: str = "█") -> Iterator[bytes]:
-    """What a Trainer prints, with its progress bar before and after every row; the bar's signs are not ASCII."""
-    for row in run():
-        bar = BAR.format(percent=row.step // 100_000, done=sign * 3, step=row.step)
-        yield (bar + "\r" + PRINTED.format(**row._asdict()) + bar).encode()
 
 
 def with_emoji() -> Iterator[bytes]:
-    """The same with a sign for which Python keeps every character of a text in 4 bytes."""
-    return trainer_stdout("🤗")
-
-
-def event_file() -> Iterator[bytes]:
-    """As TensorBoard's own writer frames it: four scalars a step."""
-    import io
-
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
-    def framed(event: Event) -> bytes:
-        record = io.BytesIO()
-        RecordWriter(record).write(event.SerializeToString())
-        return record.getvalue()
-
-    yield framed(Event(wall_time=1e9, file_version="brain.Event:2"))
-    for row in run():
-        event = Event(wall_time=1e9 + row.step, step=row.step)
-        events = b""
-        for name in ("loss", "norm", "rate", "epoch"):
-            del event.summary.value[:]
-            event.summary.value.add(tag=f"train/{name}", simple_value=getattr(row, name))
-            events += framed(event)
-        yield events
+    """What a Trainer prints with a sign in its bar for which Python keeps every character of a text in 4 bytes."""
+    return (piece.replace("█".encode(), "🤗".encode()) for piece in formats.pieces("trainer_stdout"))
 
 
 KINDS: Mapping[str, Callable[[], Iterator[bytes]]] = {
-    made.__name__: made for made in (trainer_state, json_lines, trainer_stdout, with_emoji, event_file)
+    **{kind: partial(formats.pieces, kind) for kind in formats.TEXTS},
+    "with_emoji": with_emoji,
+    "event_files": formats.events,
 }
 
 
@@ -115,8 +44,8 @@ def write(path: Path, kind: str, rows: int | None, size: float) -> int:
             written += file.write(piece)
             if count == rows or (rows is None and written >= size):
                 break
-        if kind == "trainer_state":
-            file.write(f'\n  ],\n  "logging_steps": 1,\n  "max_steps": {count},\n  "num_train_epochs": 3\n}}\n'.encode())
+        if kind in formats.TEXTS:
+            file.write(formats.TEXTS[kind].tail.format(total=count).encode())
     return count
 
 
