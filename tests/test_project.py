@@ -13,6 +13,7 @@ from conftest import ROOT, slugs
 
 import lossdoctor
 from lossdoctor.explain import GROUPS, documents, markdown, orphans, pages, write_documents
+from lossdoctor.readers.dialects import DIALECTS, dialects
 from lossdoctor.reports import FORMATS
 
 README = ROOT / "README.md"
@@ -149,3 +150,17 @@ def test_every_symptom_of_the_manual_stands_in_one_group() -> None:
 def test_every_format_is_offered() -> None:
     """The formats of the help text are those that exist."""
     assert f"[{'|'.join(FORMATS)}]" in command("analyze", "--help").stdout
+
+
+def test_the_manual_names_every_format() -> None:
+    """The list of docs/logs.md is what each reader says of itself, and each has its figures; UPDATE_CASES=1 writes the list."""
+    path = ROOT / "docs" / "logs.md"
+    said = "".join(f"- `{name}`: {module.__doc__}\n" for name, module in zip(DIALECTS, dialects(), strict=True))
+    pattern = re.compile(r"(<!-- formats -->\n)(.*?)(<!-- end -->)", re.S)
+    text = path.read_text(encoding="utf-8")
+    if os.environ.get("UPDATE_CASES"):
+        text = pattern.sub(lambda m: f"{m[1]}{said}{m[3]}", text)
+        path.write_text(text, encoding="utf-8")
+    found = pattern.search(text)
+    assert found is not None and found[2] == said
+    assert {name for name in DIALECTS if f"\n| `{name}` | " in text} == set(DIALECTS)

@@ -64,8 +64,8 @@ def read_file(source: Source) -> list[Log]:
         if dialect.recognise(source):
             return dialect.read(source)
     raise LossDoctorError(
-        f"{source.name} is {_describe(source)}; expected a trainer_state.json, event files of TensorBoard, rows as JSON lines, "
-        "or what a Trainer printed"
+        f"{source.name} is {_describe(source)}; expected a log of a training, such as a trainer_state.json, event files of "
+        "TensorBoard, what a Trainer or another program printed, a table from a notebook, or CSV"
     )
 
 
