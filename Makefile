@@ -74,15 +74,15 @@ trackers: .venv-trackers/.ready
 		wandb trackio mlflow comet_ml clearml dvclive pytest pytest-timeout pytest-xdist
 	@touch $@
 
-# And many runs on small clusters of Dask and Ray, and by loky.
+# And many runs on small clusters of Dask and Ray, and by loky; and logs in a bucket of S3.
 clusters: .venv-clusters/.ready
-	RAY_USAGE_STATS_ENABLED=0 .venv-clusters/bin/python -m pytest tests/test_clusters.py
+	RAY_USAGE_STATS_ENABLED=0 .venv-clusters/bin/python -m pytest tests/test_clusters.py tests/test_remote.py
 
 .venv-clusters/.ready: pyproject.toml
-	@echo "== Installing Dask, Ray and loky into $(@D)"
+	@echo "== Installing Dask, Ray, loky and s3fs into $(@D)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e . "dask[distributed]" ray loky duckdb \
-		pytest pytest-timeout hypothesis
+		s3fs "moto[server]" aiohttp huggingface_hub pytest pytest-timeout hypothesis
 	@touch $@
 
 # The live doctor's tests on older releases of transformers, each in an environment of its own: make transformers-4.44.2

@@ -17,7 +17,7 @@ _FILES, _WHOLE, _KINDS = ("tree", "blob", "resolve", "raw"), ("tensorboard", "ma
 #: Protocols that unpack archives, wrap others or read what a file says: a log is not looked for in there.
 _REFUSED = (
     *("zip", "tar", "libarchive", "reference", "blockcache", "cached", "filecache", "simplecache", "dir", "generic", "data"),
-    *("asyncwrapper", "async_wrapper", "asynclocal", "local", "git", "dask"),
+    *("asyncwrapper", "async_wrapper", "asynclocal", "local", "git", "dask", "ftp"),
 )
 _REPOSITORY = re.compile(
     r"(?!\.)[\w.-]{1,96}/(?!checkpoint-\d)(?!\.)[\w.-]{1,96}(?<!\.json)(?<!\.jsonl)(?<!\.log)(?<!\.txt)(?<!\.csv)"
