@@ -56,10 +56,22 @@ def end_of_line(text: str, start: int) -> int:
     return match.start() if match else len(text)
 
 
-def rest(text: str, start: int) -> str:
-    """What is left of the line from here on, without colours; nothing of a line that is no row of a log."""
-    match = _END.search(text, start, start + LONGEST + 1)
-    end = match.start() if match else len(text)
+def followed(pattern: re.Pattern[str], text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """Whatever matches, each with where the next one begins: of many on one line, each has its own part of it."""
+    before: re.Match[str] | None = None
+    for match in pattern.finditer(text):
+        if before is not None:
+            yield before, match.start()
+        before = match
+    if before is not None:
+        yield before, len(text)
+
+
+def rest(text: str, start: int, until: int | None = None) -> str:
+    """What is left of the line from here on, or up to there, without colours; nothing of a line that is no row of a log."""
+    until = len(text) if until is None else until
+    match = _END.search(text, start, min(until, start + LONGEST + 1))
+    end = match.start() if match else until
     if end > start + LONGEST:
         return ""
     return COLOURS.sub("", text[start:end]) if text.find("\x1b", start, end) >= 0 else text[start:end]
