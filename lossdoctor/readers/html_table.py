@@ -64,7 +64,7 @@ def of_html(text: str) -> str:
     for tag, closing, content in _pieces(text):
         if tag in ("td", "th", "tr", "table", "caption"):
             if in_cell:
-                words = _BLANKS.sub(" ", html.unescape("".join(cell))).strip()
+                words = _BLANKS.sub(" ", _unescaped("".join(cell))).strip()
                 out.write(words[:LONGEST_CELL] + "\t")
             cell.clear()
             in_cell = tag in ("td", "th") and not closing
@@ -76,9 +76,17 @@ def of_html(text: str) -> str:
         elif tag:
             out.write("\n" if not in_row and tag in ("br", "p", "div", "li", "pre", "h1", "h2", "h3") else "")
         elif not in_row:
-            out.write(html.unescape(content))
+            out.write(_unescaped(content))
     out.write("\t".join(cell))
     return out.getvalue().replace("\t\n", "\n")
+
+
+def _unescaped(text: str) -> str:
+    """The text with its entities as characters; as it stands where one has more digits than any character."""
+    try:
+        return html.unescape(text)
+    except ValueError:
+        return text
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool, str]]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import LONGEST, Row, followed, logs, rest
+from lossdoctor.readers.printed_lines import Row, followed, logs, rest
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
@@ -23,6 +23,8 @@ TELLING = ("elapsed time per iteration", "number of nan iterations", "number of 
 EVALUATION = re.compile(
     r"\bvalidation (?:loss|results) at (?:iteration\s{1,4}(\d{1,12})\b|the end of training)(?! on test| for test)[^|\r\n]{0,80}\|"
 )
+#: Columns before the iteration stand at most so far before it.
+BEFORE = 200
 RENAMED = {"number_of_skipped_iterations": "skipped_steps", "number_of_nan_iterations": "nan_iterations"}
 #: Columns that say how far and how fast rather than what was measured.
 PACE = re.compile(
@@ -70,7 +72,8 @@ def _rows(text: str) -> Iterator[Row]:
 
 def _columns(text: str, line: re.Match[str], until: int) -> dict[str, float]:
     """`name: value` between the bars, also those before the iteration."""
-    begin = max(text.rfind("\n", max(0, line.start() - LONGEST), line.start()) + 1, line.start() - 200)
+    begin = max(0, line.start() - BEFORE)
+    begin = max(begin, text.rfind("\n", begin, line.start()) + 1)
     found: dict[str, float] = {}
     for part in (text[begin : line.start()] + rest(text, line.end(), until)).split("|"):
         name, _, value = part.rpartition(":")

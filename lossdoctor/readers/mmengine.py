@@ -12,7 +12,7 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import json_lines
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, log, logs, rest, runs
+from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
@@ -101,11 +101,11 @@ def _evaluated(values: Mapping[str, Any]) -> dict[str, Any]:
 def _of_json(source: Source) -> list[Log]:
     """Its scalars: rows of an evaluation have no iteration, and their step may be the epoch."""
     lines = json_lines.Lines(source.take())
-    several = runs(Row(place, row) for place, row in enumerate(_scalars(lines)))
+    several, fewer = last_runs(runs(Row(place, row) for place, row in enumerate(_scalars(lines))))
     found: list[Log] = []
     for place, run in enumerate(several, 1):
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(KIND, (row.values for row in run), {}, lines.notes(), title)
+        found += log(KIND, (row.values for row in run), {}, (*lines.notes(), *fewer), title)
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return [replace(one, run=replace(one.run, kind=KIND)) for one in found]
@@ -115,7 +115,7 @@ def _scalars(lines: json_lines.Lines) -> Iterator[dict[str, Any]]:
     last = 0
     for row in lines:
         step = number(row.get("iter", row.get("step")))
-        if "iter" in row and step is not None:
+        if "iter" in row and step is not None and 0 <= step < 2**53:
             last = int(step)
             yield {
                 "step": last,

@@ -100,7 +100,8 @@ def _log(name: str, rows: list[dict[str, float]], own: bool, ranged: bool) -> It
     has_loss = [row for row in rows if "loss" in row] or rows
     steps = [row["step"] for row in has_loss if "step" in row]
     gaps = [late - early for early, late in pairwise(steps)]
-    uneven = len(gaps) >= 50 and sum(gap != median(gaps) for gap in gaps) > UNEVEN * len(gaps)
+    usual = median(gaps) if len(gaps) >= 50 else None
+    uneven = usual is not None and sum(gap != usual for gap in gaps) > UNEVEN * len(gaps)
     notes = []
     if len(rows) >= LONG or uneven:
         notes.append("W&B exports a sample of the rows: what is between them is not seen")
