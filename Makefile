@@ -13,7 +13,7 @@ LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
 
-.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers clusters clean
+.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers fuzz clusters clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -74,6 +74,17 @@ trackers: .venv-trackers/.ready
 		wandb trackio mlflow comet_ml clearml dvclive pytest pytest-timeout pytest-xdist
 	@touch $@
 
+# And the fuzzer, since it takes an hour: every reader with so many inputs. What fails is kept in fuzz/failures.
+RUNS ?= 100000
+fuzz: .venv-fuzz/.ready
+	.venv-fuzz/bin/python fuzz/every.py $(RUNS) fuzz/failures
+
+.venv-fuzz/.ready: pyproject.toml constraints.txt
+	@echo "== Installing atheris into $(@D)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[tensorboard]" atheris
+	@touch $@
+
 # And many runs on small clusters of Dask and Ray, and by loky; and logs in a bucket of S3.
 clusters: .venv-clusters/.ready
 	RAY_USAGE_STATS_ENABLED=0 .venv-clusters/bin/python -m pytest tests/test_clusters.py tests/test_remote.py
@@ -124,5 +135,5 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers .venv-clusters $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers .venv-fuzz .venv-clusters fuzz/failures $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .benchmarks .import_linter_cache

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.literals import literal
 
 #: A dump is some ten thousand characters long.
 LONGEST, MOST_CALLS = 30_000, 50
+#: Calls may stand in calls; all of them together are read so many times over, and no more than so many dumps.
+OFTEN, MOST_DUMPS = 4, 4
 _TRL = "SFT|DPO|GRPO|KTO|ORPO|CPO|PPO|RLOO|Reward|OnlineDPO|PRM|GKD|XPO|NashMD|BCO|SimPO|UnslothTraining"
 _CALL = re.compile(
     rf"(?<![\w.])((?:\w{{1,40}}\.){{0,4}}(?:\w{{0,60}}TrainingArguments|(?:Model|Data|Finetuning|Script|Lora)Arguments"
@@ -34,19 +37,27 @@ def recognise(text: str) -> bool:
 def values(text: str) -> dict[str, Any]:
     """The arguments of all calls; where two state the same, the later one counts, as it does when the script runs."""
     found: dict[str, Any] = {}
-    for count, match in enumerate(_CALL.finditer(text)):
-        if count >= MOST_CALLS:
-            break
-        found |= _of_call(match[1].rpartition(".from_pretrained")[0] or match[1], _parts(text, match.end()))
+    for match, parts in _bracketed(text, _CALL):
+        found |= _of_call(match[1].rpartition(".from_pretrained")[0] or match[1], parts)
     if found:
         return found
-    for count, match in enumerate(_DICT.finditer(text)):
-        if count >= MOST_CALLS:
-            break
-        inside = _named(_parts(text, match.start() + 1), bare=False)
+    for _, parts in _bracketed(text, _DICT):
+        inside = _named(parts, bare=False)
         if not any(name in _ROW for name in inside):
             found |= inside
     return found
+
+
+def _bracketed(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[re.Match[str], list[str]]]:
+    """What matches, with the parts behind its opening bracket, until too much was read: brackets may be open and never close."""
+    left = min(OFTEN * len(text), MOST_DUMPS * LONGEST)
+    for match in islice(pattern.finditer(text), MOST_CALLS):
+        begin = match.end() if pattern is _CALL else match.start() + 1
+        parts = list(_split(text[begin : begin + min(LONGEST, left)]))
+        yield match, parts
+        left -= sum(map(len, parts))
+        if left <= 0:
+            return
 
 
 def _of_call(name: str, parts: list[str]) -> dict[str, Any]:
@@ -85,12 +96,8 @@ def _named(parts: list[str], *, bare: bool) -> dict[str, Any]:
     return found
 
 
-def _parts(text: str, start: int) -> list[str]:
-    """The text from `start` to the bracket that closes it, split at the commas of its own level, without comments."""
-    return list(_split(text[start : start + LONGEST]))
-
-
 def _split(text: str) -> Iterator[str]:
+    """The text up to the bracket that closes it, split at the commas of its own level, without comments."""
     waiting: list[str] = []  # the brackets that have to be closed
     quote = ""
     part: list[str] = []

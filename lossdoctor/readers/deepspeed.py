@@ -17,7 +17,7 @@ from lossdoctor.readers.deepspeed_lines import (
     columns,
     overflows,
 )
-from lossdoctor.readers.printed_lines import PAIR, Row, logs, rest
+from lossdoctor.readers.printed_lines import PAIR, Row, followed, logs, rest
 from lossdoctor.readers.source import Source
 
 KIND = "deepspeed"
@@ -80,8 +80,8 @@ def _steps(text: str) -> list[Row]:
     for line in STEP.finditer(text):
         values = {"step": int(line[1]), "skipped": float(line[2])}
         found.append(Row(line.start(), values | ({"learning_rate": float(line[3])} if line[3] else {})))
-    for line in PIPELINE.finditer(text):
-        pairs = {name: float(value) for name, value in PAIR.findall(rest(text, line.start())) if name not in PACE}
+    for line, until in followed(PIPELINE, text):
+        pairs = {name: float(value) for name, value in PAIR.findall(rest(text, line.start(), until)) if name not in PACE}
         found.append(Row(line.start(), {"step": int(line[1]), **pairs}))
     found.sort(key=lambda row: row.start)
     merged: list[Row] = []

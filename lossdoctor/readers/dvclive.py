@@ -24,6 +24,8 @@ METRICS, PARAMS, TABLE = Path("plots", "metrics"), "params.yaml", ".tsv"
 LOOKED_AT, MOST, DEEPEST = 50, 5_000, 5
 #: Rows of training that tell the steps in an epoch, how far two of them may be from the usual distance, and how many are nearer.
 ENOUGH, NEAR, USUAL = 3, 0.2, 0.9
+#: More steps, or epochs, are numbers that nobody counted.
+MOST_STEPS = 1e12
 
 
 def recognise(source: Source) -> bool:
@@ -95,9 +97,16 @@ def _tell_steps(rows: list[dict[str, Any]], params: Mapping[str, Any]) -> tuple[
     """Gives the rows of a Trainer its own steps: its rows of training are a known number of steps apart, and have epochs."""
     each = number(params.get("logging_steps"))
     trained = [row for row in rows if "loss" in row]
-    if any("step" in row for row in rows) or not each or each < 1 or params.get("logging_strategy", "steps") != "steps":
+    if (
+        any("step" in row for row in rows)
+        or not each
+        or not 1 <= each < MOST_STEPS
+        or params.get("logging_strategy", "steps") != "steps"
+    ):
         return ()
     epochs = [row["epoch"] for row in trained if "epoch" in row]
+    if not all(0 <= row.get("epoch", 0) < MOST_STEPS for row in rows):
+        return ()
     apart = [late - early for early, late in pairwise(epochs)]
     usual = median(apart) if len(epochs) == len(trained) >= ENOUGH else 0.0
     if not usual > 0 or sum(abs(one - usual) <= NEAR * usual for one in apart) < USUAL * len(apart):

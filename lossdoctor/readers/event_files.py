@@ -103,7 +103,10 @@ def _number(tensor: Any) -> float | None:
     if tensor.tensor_content:
         from tensorboard.util.tensor_util import make_ndarray
 
-        return float(make_ndarray(tensor).flat[0])
+        try:
+            return float(make_ndarray(tensor).flat[0])
+        except (ValueError, TypeError, IndexError):  # bytes that are no number of the kind they are said to be
+            return None
     return None
 
 

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterator
 from io import StringIO
+from itertools import islice
 
 from lossdoctor.model import Log
 from lossdoctor.readers import notebook_table
@@ -17,6 +18,7 @@ KIND = "html_table"
 #: A tag, whole and of a sane size; attributes may hold ">" in quotes. What it does not match is text. The standard library's
 #: parser would do, but older ones need time by the square of the length for tags that never end.
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]{0,20})\b(?:[^<>\"']|\"[^\"<]{0,2000}\"|'[^'<]{0,2000}'){0,5000}>")
+_TABLE = re.compile(r"<(?:table|TABLE)")
 _BLANKS = re.compile(r"[\s\xa0]+")
 #: Their content is no text.
 HIDDEN = ("script", "style", "template")
@@ -32,11 +34,17 @@ def recognise(source: Source) -> bool:
     text = source.text
     if ("<table" not in text and "<TABLE" not in text) or source.head.lstrip()[:1] == "{":
         return False
-    starts = re.finditer(r"<(?:table|TABLE)", text)
-    looked = (
-        of_html(text[match.start() : match.start() + LOOKED_AT]) for match, _ in zip(starts, range(MOST_TABLES), strict=False)
-    )
+    looked = (of_html(text[start : start + LOOKED_AT]) for start in islice(_starts(text), MOST_TABLES))
     return any(next(tables(lines(part), notebook_table.split), None) is not None for part in looked)
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Where tables begin, but for those of which half of what is looked at was so before."""
+    end = 0
+    for match in _TABLE.finditer(text):
+        if match.start() >= end:
+            yield match.start()
+            end = match.start() + LOOKED_AT // 2
 
 
 def read(source: Source) -> list[Log]:
@@ -56,7 +64,7 @@ def of_html(text: str) -> str:
     for tag, closing, content in _pieces(text):
         if tag in ("td", "th", "tr", "table", "caption"):
             if in_cell:
-                words = _BLANKS.sub(" ", html.unescape("".join(cell))).strip()
+                words = _BLANKS.sub(" ", _unescaped("".join(cell))).strip()
                 out.write(words[:LONGEST_CELL] + "\t")
             cell.clear()
             in_cell = tag in ("td", "th") and not closing
@@ -68,9 +76,17 @@ def of_html(text: str) -> str:
         elif tag:
             out.write("\n" if not in_row and tag in ("br", "p", "div", "li", "pre", "h1", "h2", "h3") else "")
         elif not in_row:
-            out.write(html.unescape(content))
+            out.write(_unescaped(content))
     out.write("\t".join(cell))
     return out.getvalue().replace("\t\n", "\n")
+
+
+def _unescaped(text: str) -> str:
+    """The text with its entities as characters; as it stands where one has more digits than any character."""
+    try:
+        return html.unescape(text)
+    except ValueError:
+        return text
 
 
 def _pieces(text: str) -> Iterator[tuple[str, bool, str]]:

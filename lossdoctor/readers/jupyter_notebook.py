@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,6 +22,8 @@ KIND = "jupyter_notebook"
 NEVER_PRINTED = ("jupyter_notebook", "html_table", "markdown_table", "plain_csv", "bare_columns", "trainer_state", "event_files")
 #: So much of the source before a cell is kept: its settings stand somewhere in it.
 MOST_SOURCE = stated.LONGEST
+#: More cells with a log are not read: each is a report of its own, or several.
+MOST_CELLS = 100
 
 
 class Cell(NamedTuple):
@@ -43,17 +46,20 @@ def read(source: Source) -> list[Log]:
     Raises:
         LossDoctorError: the JSON is cut off or broken, or no output holds a log.
     """
-    found: list[tuple[int, list[Log]]] = []
+    made: deque[tuple[int, list[Log], str]] = deque(maxlen=MOST_CELLS)
+    cells = 0
     written = ""
     for cell in _cells(_parsed(source)):
         written = f"{written}\n{cell.source}"[-MOST_SOURCE:]
-        if made := _logs(f"{source.name}, cell {cell.place}", cell.output):
-            found.append((cell.place, _knowing(made, stated.facts(written))))
-    if not found:
+        if logs := _logs(f"{source.name}, cell {cell.place}", cell.output):
+            made.append((cell.place, logs, written))
+            cells += 1
+    if not made:
         raise LossDoctorError(
             f"{source.name} is a notebook without a log in its outputs; the table of a training or printed rows were expected"
         )
-    runs = [(place, log) for place, logs in found for log in logs]
+    fewer = [f"{cells:,} cells hold a log: only the last {MOST_CELLS:,} were read"] if cells > MOST_CELLS else []
+    runs = [(place, log) for place, logs, before in made for log in _knowing(logs, stated.facts(before), fewer)]
     trained = [(place, log) for place, log in runs if len({record.step for record in log.records}) > 1]
     runs = trained or runs  # one step alone is the evaluation after a training
     return [_titled(log, place if len(runs) > 1 else None) for place, log in runs]
@@ -122,9 +128,9 @@ def _logs(name: str, output: str) -> list[Log]:
         return []
 
 
-def _knowing(logs: Iterable[Log], facts: Mapping[str, Fact]) -> list[Log]:
+def _knowing(logs: Iterable[Log], facts: Mapping[str, Fact], notes: Iterable[str]) -> list[Log]:
     """The logs with settings from the source of cells: what stands beside a log in its own output wins."""
-    return [replace(log, run=replace(log.run, facts={**facts, **log.run.facts})) for log in logs]
+    return [replace(log, run=replace(log.run, facts={**facts, **log.run.facts}, notes=(*log.run.notes, *notes))) for log in logs]
 
 
 def _titled(log: Log, place: int | None) -> Log:

@@ -89,7 +89,7 @@ def _merged(rows: Iterator[dict[str, float]]) -> Iterator[dict[str, float]]:
 
 def _with_epochs(rows: list[dict[str, float]]) -> Iterator[dict[str, float]]:
     """Epochs as the share that is done, as soon as one has ended: Lightning logs the number of the one it is in, from 0."""
-    ended = {row["epoch"]: row["step"] for row in rows if "epoch" in row and row["step"] > 0}
+    ended = {row["epoch"]: row["step"] for row in rows if row.get("epoch", -1) >= 0 and row["step"] > 0}
     whole = sorted(ended)[:-1]
     per_epoch = ended[whole[-1]] / (whole[-1] + 1) if whole else None
     for row in rows:

@@ -7,7 +7,7 @@ from typing import Any
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import json_lines
-from lossdoctor.readers.printed_lines import Row, log, runs
+from lossdoctor.readers.printed_lines import Row, last_runs, log, runs
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
@@ -28,14 +28,14 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: there is not one number in the rows.
     """
     lines = json_lines.Lines(source.take())
-    several = runs(Row(place, _measured(row)) for place, row in enumerate(lines))
+    several, fewer = last_runs(runs(Row(place, _measured(row)) for place, row in enumerate(lines)))
     found: list[Log] = []
     for place, run in enumerate(several, 1):
         totals = [row.values["total_steps"] for row in run if "total_steps" in row.values]
         known = translate({"max_steps": totals[-1]}, KIND) if totals else {}
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
         rows = ({name: value for name, value in row.values.items() if name != "total_steps"} for row in run)
-        found += log(KIND, rows, known, lines.notes(), title)
+        found += log(KIND, rows, known, (*lines.notes(), *fewer), title)
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found

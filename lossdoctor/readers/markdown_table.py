@@ -78,6 +78,7 @@ def _rulers(text: str) -> Iterator[tuple[str, int]]:
                 header = text[above:begin]
                 if "oss" in header and of_log(columns(split(header))):
                     yield header, begin
+                    end = max(end, begin + LOOKED_AT // 2)  # what follows was looked at, whatever headers are in it
             place = text.find(dashes, end)
 
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import LONGEST, Row, logs, rest
+from lossdoctor.readers.printed_lines import Row, followed, logs, rest
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
@@ -23,6 +23,8 @@ TELLING = ("elapsed time per iteration", "number of nan iterations", "number of 
 EVALUATION = re.compile(
     r"\bvalidation (?:loss|results) at (?:iteration\s{1,4}(\d{1,12})\b|the end of training)(?! on test| for test)[^|\r\n]{0,80}\|"
 )
+#: Columns before the iteration stand at most so far before it.
+BEFORE = 200
 RENAMED = {"number_of_skipped_iterations": "skipped_steps", "number_of_nan_iterations": "nan_iterations"}
 #: Columns that say how far and how fast rather than what was measured.
 PACE = re.compile(
@@ -35,7 +37,11 @@ def recognise(source: Source) -> bool:
     text = source.text
     if not any(word in text for word in TELLING):
         return False
-    return any(any(word in rest(text, line.end()) for word in TELLING) for line in ITERATION.finditer(text))
+    return any(_is_row(rest(text, line.end(), until)) for line, until in followed(ITERATION, text))
+
+
+def _is_row(behind: str) -> bool:
+    return any(word in behind for word in TELLING)
 
 
 def read(source: Source) -> list[Log]:
@@ -54,21 +60,22 @@ def read(source: Source) -> list[Log]:
 
 def _rows(text: str) -> Iterator[Row]:
     """Rows and evaluations in the order in which they stand."""
-    lines = [(line.start(), line, _trained) for line in ITERATION.finditer(text)]
-    lines += [(line.start(), line, _evaluated) for line in EVALUATION.finditer(text)]
+    lines = [(line, until, _trained) for line, until in followed(ITERATION, text)]
+    lines += [(line, until, _evaluated) for line, until in followed(EVALUATION, text)]
     last = 0
-    for start, line, values in sorted(lines, key=lambda found: found[0]):
+    for line, until, values in sorted(lines, key=lambda found: found[0].start()):
         step = int(line[1] or last)
         last = step
-        if row := values(_columns(text, line)):
-            yield Row(start, {"step": step, **row})
+        if row := values(_columns(text, line, until)):
+            yield Row(line.start(), {"step": step, **row})
 
 
-def _columns(text: str, line: re.Match[str]) -> dict[str, float]:
+def _columns(text: str, line: re.Match[str], until: int) -> dict[str, float]:
     """`name: value` between the bars, also those before the iteration."""
-    begin = max(text.rfind("\n", max(0, line.start() - LONGEST), line.start()) + 1, line.start() - 200)
+    begin = max(0, line.start() - BEFORE)
+    begin = max(begin, text.rfind("\n", begin, line.start()) + 1)
     found: dict[str, float] = {}
-    for part in (text[begin : line.start()] + rest(text, line.end())).split("|"):
+    for part in (text[begin : line.start()] + rest(text, line.end(), until)).split("|"):
         name, _, value = part.rpartition(":")
         if name and (known := _name(name)) and (measured := number(value)) is not None:
             found[known] = measured

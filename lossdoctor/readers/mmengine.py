@@ -12,7 +12,7 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import json_lines
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, log, logs, rest, runs
+from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs
 from lossdoctor.readers.rows import number
 from lossdoctor.readers.source import Source
 
@@ -41,7 +41,9 @@ def recognise(source: Source) -> bool:
     text = source.text
     if json_lines.layout(source) == KIND:
         return True
-    return ("Epoch" in text or "Iter" in text) and any(_measured(text, line) for line in islice(LINE.finditer(text), MOST_TRIED))
+    return ("Epoch" in text or "Iter" in text) and any(
+        _measured(text, *line) for line in islice(followed(LINE, text), MOST_TRIED)
+    )
 
 
 def read(source: Source) -> list[Log]:
@@ -59,17 +61,17 @@ def read(source: Source) -> list[Log]:
     return logs(KIND, source.name, text, _rows(text), translate({**told, "max_steps": totals[-1] if totals else None}, KIND))
 
 
-def _measured(text: str, line: re.Match[str]) -> dict[str, float]:
+def _measured(text: str, line: re.Match[str], until: int) -> dict[str, float]:
     """The numbers of a line; without a mode it must be that of mmcv, and not of any program that counts epochs."""
-    shown = rest(text, line.end())
+    shown = rest(text, line.end(), until)
     pairs = PAIR.findall(shown) if line[2] or "data_time" in shown else []
     return {column(name): float(value) for name, value in pairs if name not in PACE}
 
 
 def _rows(text: str) -> Iterator[Row]:
     last = 0
-    for line in LINE.finditer(text):
-        values: dict[str, Any] = _measured(text, line)
+    for line, until in followed(LINE, text):
+        values: dict[str, Any] = _measured(text, line, until)
         if not values:
             continue
         done, total = int(line[4] or line[3]), int(line[5])
@@ -99,11 +101,11 @@ def _evaluated(values: Mapping[str, Any]) -> dict[str, Any]:
 def _of_json(source: Source) -> list[Log]:
     """Its scalars: rows of an evaluation have no iteration, and their step may be the epoch."""
     lines = json_lines.Lines(source.take())
-    several = runs(Row(place, row) for place, row in enumerate(_scalars(lines)))
+    several, fewer = last_runs(runs(Row(place, row) for place, row in enumerate(_scalars(lines))))
     found: list[Log] = []
     for place, run in enumerate(several, 1):
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(KIND, (row.values for row in run), {}, lines.notes(), title)
+        found += log(KIND, (row.values for row in run), {}, (*lines.notes(), *fewer), title)
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return [replace(one, run=replace(one.run, kind=KIND)) for one in found]
@@ -113,7 +115,7 @@ def _scalars(lines: json_lines.Lines) -> Iterator[dict[str, Any]]:
     last = 0
     for row in lines:
         step = number(row.get("iter", row.get("step")))
-        if "iter" in row and step is not None:
+        if "iter" in row and step is not None and 0 <= step < 2**53:
             last = int(step)
             yield {
                 "step": last,

@@ -85,6 +85,7 @@ def _headers(text: str) -> Iterator[tuple[str, int]]:
         end = len(text) if end < 0 else end
         if end - begin < LOOKED_AT and of_log(columns(_header(text[begin:end]))):
             yield text[begin:end], end
+            end += LOOKED_AT // 2  # what follows was looked at, whatever headers are in it
 
 
 def _row_follows(text: str, line: str, end: int) -> bool:

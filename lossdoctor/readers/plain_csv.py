@@ -8,7 +8,7 @@ from pathlib import PurePath
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.readers import csv_lines, lightning_csv, notebook_table, table_logs, wandb_csv
 from lossdoctor.readers.cells import blank, columns, decimal_commas, is_loss, number
-from lossdoctor.readers.printed_lines import Row, runs
+from lossdoctor.readers.printed_lines import Row, last_runs, runs
 from lossdoctor.readers.source import Source
 
 KIND = "plain_csv"
@@ -51,11 +51,11 @@ def read(source: Source) -> list[Log]:
         if values:
             rows.append(Row(place, values))
     torn = _torn(text, names, found.delimiter)
-    several = runs(rows[:-1] if torn and len(rows) > 1 else rows)
+    several, fewer = last_runs(runs(rows[:-1] if torn and len(rows) > 1 else rows))
     made: list[Log] = []
     for place, run in enumerate(several, 1):
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        notes = ["the last line is cut off and was left out"] if torn and place == len(several) else []
+        notes = [*fewer, *["the last line is cut off and was left out"] * (torn and place == len(several))]
         if found.cells == DOWNLOADED:
             notes.append(f"the column Value is taken for {names[-1]}")
         made += table_logs.one(KIND, [row.values for row in run], title, notes=notes)

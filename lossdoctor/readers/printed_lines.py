@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
 from lossdoctor.readers import stated
@@ -12,6 +12,8 @@ from lossdoctor.readers.rows import number, records
 
 #: A longer line is no row of a log: somebody printed a tensor, or a whole data set.
 LONGEST = 20_000
+#: More runs are not read of one source: each is a report of its own.
+MOST_RUNS = 1_000
 #: Ends a line on a terminal; a bar that is drawn anew returns to its start.
 _END = re.compile(r"[\r\n]")
 COLOURS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")
@@ -22,6 +24,8 @@ NUMBER = (
 )
 #: `loss: 2.5`, `loss=2.5`, `rewards/chosen:0.1`: a name of one word and its number.
 PAIR = re.compile(rf"(?<![\w./-])([A-Za-z_][\w./@-]{{0,80}})(?:[:=]|: )[ \t]{{0,8}}({NUMBER})")
+
+Run_ = TypeVar("Run_")
 
 
 class Line(NamedTuple):
@@ -56,10 +60,22 @@ def end_of_line(text: str, start: int) -> int:
     return match.start() if match else len(text)
 
 
-def rest(text: str, start: int) -> str:
-    """What is left of the line from here on, without colours; nothing of a line that is no row of a log."""
-    match = _END.search(text, start, start + LONGEST + 1)
-    end = match.start() if match else len(text)
+def followed(pattern: re.Pattern[str], text: str) -> Iterator[tuple[re.Match[str], int]]:
+    """Whatever matches, each with where the next one begins: of many on one line, each has its own part of it."""
+    before: re.Match[str] | None = None
+    for match in pattern.finditer(text):
+        if before is not None:
+            yield before, match.start()
+        before = match
+    if before is not None:
+        yield before, len(text)
+
+
+def rest(text: str, start: int, until: int | None = None) -> str:
+    """What is left of the line from here on, or up to there, without colours; nothing of a line that is no row of a log."""
+    until = len(text) if until is None else until
+    match = _END.search(text, start, min(until, start + LONGEST + 1))
+    end = match.start() if match else until
     if end > start + LONGEST:
         return ""
     return COLOURS.sub("", text[start:end]) if text.find("\x1b", start, end) >= 0 else text[start:end]
@@ -91,12 +107,12 @@ def logs(
         NothingToAnalyse: there is not one number in the rows.
     """
     found: list[Log] = []
-    several = runs(rows)
+    several, fewer = last_runs(runs(rows))
     said = stated.of_runs(text, [(run[0].start, run[-1].start) for run in several])
     for place, (run, settings) in enumerate(zip(several, said, strict=True), 1):
         facts = {**settings, **(known or {})}
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(kind, (row.values for row in run), facts, notes, title)
+        found += log(kind, (row.values for row in run), facts, (*notes, *fewer), title)
     if not found:
         raise NothingToAnalyse(f"{name} has rows without a number: nothing to analyse")
     return found
@@ -122,6 +138,13 @@ def log(
         numbered=made.numbered,
     )
     return [Log(run, tuple(made.records))]
+
+
+def last_runs(several: list[Run_]) -> tuple[list[Run_], list[str]]:
+    """The runs, of very many the last ones, and a note that says so: what begins anew on every line is hardly a training."""
+    if len(several) <= MOST_RUNS:
+        return several, []
+    return several[-MOST_RUNS:], [f"steps begin anew {len(several) - 1:,} times: only the last {MOST_RUNS:,} runs were read"]
 
 
 def runs(rows: Iterable[Row]) -> list[list[Row]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,6 +15,8 @@ from lossdoctor.stats import median
 AGREE = 0.03
 #: Rows with a bar of their own of which the others are told; fewer may be chance.
 ENOUGH = 3
+#: More steps in an epoch were told from numbers that are none.
+MOST_STEPS = 1e12
 
 
 class Bar(NamedTuple):
@@ -118,7 +121,7 @@ def _steps_per_epoch(
         middle = median(ratios)
         if sum(abs(ratio - middle) <= AGREE * middle for ratio in ratios) * 2 > len(ratios):
             return middle
-    if total and epochs:
+    if total and epochs and 0 < total / epochs < MOST_STEPS:
         return total / epochs
     summary = next((row for row in reversed(rows) if "train_runtime" in row), None)
     if summary is None:
@@ -126,7 +129,7 @@ def _steps_per_epoch(
     runtime, pace = (number(summary.get(name)) for name in ("train_runtime", "train_steps_per_second"))
     last = number(summary.get("epoch"))
     steps = total or (runtime * pace if runtime and pace else None)
-    return steps / last if steps and last and 0 < steps / last < 1e12 else None
+    return steps / last if steps and last and 0 < steps / last < MOST_STEPS else None
 
 
 def _ratios(rows: list[dict[str, Any]], steps: dict[int, int]) -> list[float]:
@@ -139,7 +142,8 @@ def _estimated(
 ) -> dict[int, int]:
     """The steps of the rows without a bar: whole multiples of the logging interval where that agrees with all epochs."""
     if per_epoch is None:
-        return {place: step for place in missing if (step := _between(place, exact)) is not None}
+        told_at = sorted(exact)
+        return {place: step for place in missing if (step := _between(place, exact, told_at)) is not None}
     epochs = {place: number(rows[place].get("epoch")) for place in missing}
     told = {place: per_epoch * epoch for place, epoch in epochs.items() if epoch is not None and 0 <= epoch < 1e9}
     interval = _interval(rows, per_epoch)
@@ -164,10 +168,11 @@ def _snapped(step: float, interval: int | None, per_epoch: float) -> int:
     return max(round(step), 1)
 
 
-def _between(place: int, exact: dict[int, int]) -> int | None:
-    """By the rows before and after, when not even the epochs are logged."""
-    before = max((p for p in exact if p < place), default=None)
-    after = min((p for p in exact if p > place), default=None)
+def _between(place: int, exact: dict[int, int], told_at: Sequence[int]) -> int | None:
+    """By the rows before and after whose steps are told, when not even the epochs are logged."""
+    following = bisect(told_at, place)
+    before = told_at[following - 1] if following else None
+    after = told_at[following] if following < len(told_at) else None
     if before is None:
         return None if after is None else max(1, exact[after] - 1)
     if after is None:

@@ -99,15 +99,22 @@ def runs(found: Iterable[Table]) -> list[Table]:
         before = several[-1] if several else None
         if before is None or (before.columns != table.columns and not _evaluated_again(before, table)):
             several.append(table)
-        elif repr(table.rows[: len(before.rows)]) == repr(before.rows):  # as text, since no NaN is equal to another
+        elif _begins_with(table, before):
             several[-1] = table._replace(start=before.start)
         elif _evaluated_again(before, table):
             several[-1] = before._replace(end=table.end)
         elif (position(table.rows[0]) or 0) > (position(before.rows[-1]) or 0):
-            several[-1] = before._replace(end=table.end, rows=before.rows + table.rows)
+            before.rows.extend(table.rows)
+            several[-1] = before._replace(end=table.end)
         else:
             several.append(table)
     return several
+
+
+def _begins_with(table: Table, before: Table) -> bool:
+    """Whether all rows of one table are the first of another; compared as text, since no NaN is equal to another."""
+    length = len(before.rows)
+    return length <= len(table.rows) and repr(table.rows[:length]) == repr(before.rows)
 
 
 def _evaluated_again(before: Table, table: Table) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.readers import rows, stated
-from lossdoctor.readers.printed_lines import log
+from lossdoctor.readers.printed_lines import last_runs, log
 from lossdoctor.readers.table import Table, runs
 from lossdoctor.stats import median
 
@@ -23,6 +23,8 @@ OUTPUT = re.compile(r"TrainOutput\(global_step=(\d{1,12}), training_loss=([^,(){
 _METRIC = re.compile(r"'(\w{1,60})': ([^,{}]{1,40})")
 #: An iterable data set leaves the largest integer here.
 UNKNOWN_EPOCHS = 2**31
+#: More steps in an epoch were told from numbers that are none.
+MOST_STEPS = 1e12
 
 
 class Around(NamedTuple):
@@ -40,7 +42,7 @@ def logs(kind: str, name: str, text: str, found: Iterable[Table], known: Mapping
     Raises:
         NothingToAnalyse: there is not one number in the tables.
     """
-    several = runs(found)
+    several, fewer = last_runs(runs(found))
     made: list[Log] = []
     before = 0
     said = stated.of_runs(text, [(table.start, table.end) for table in several])
@@ -49,7 +51,7 @@ def logs(kind: str, name: str, text: str, found: Iterable[Table], known: Mapping
         around = _around(kind, text, before, table, after)
         before = table.end
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        made += one(kind, table.rows, title, {**around.facts, **settings, **(known or {})}, around)
+        made += one(kind, table.rows, title, {**around.facts, **settings, **(known or {})}, around, fewer)
     if not made:
         raise NothingToAnalyse(f"{name} has a table without a number: nothing to analyse")
     return made
@@ -97,6 +99,8 @@ def _around(kind: str, text: str, before: int, table: Table, after: int) -> Arou
     summary = _summary(text, table.end, after)
     if summary.get("step") and (ended := rows.number(summary.get("epoch"))) and ended < UNKNOWN_EPOCHS:
         per_epoch, told_by = summary["step"] / ended, "the summary"
+    if per_epoch is not None and not 0 < per_epoch < MOST_STEPS:
+        per_epoch = None
     return Around(translate(found, kind), summary, per_epoch, told_by)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from lossdoctor.model import Log
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, logs, rest
+from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, logs, rest
 from lossdoctor.readers.source import Source
 
 KIND = "torchtune"
@@ -39,8 +39,8 @@ def read(source: Source) -> list[Log]:
 
 
 def _steps(text: str) -> Iterator[Row]:
-    for line in STEP.finditer(text):
-        pairs = PAIR.findall(rest(text, line.end()))
+    for line, until in followed(STEP, text):
+        pairs = PAIR.findall(rest(text, line.end(), until))
         values = {column(name): float(value) for name, value in pairs if not PACE.search(name)}
         if values:
             yield Row(line.start(), {"step": int(line[1]), **values})

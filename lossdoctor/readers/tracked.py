@@ -11,7 +11,7 @@ from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.facts.literals import literal
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.readers.column_names import column, printable
-from lossdoctor.readers.printed_lines import log
+from lossdoctor.readers.printed_lines import MOST_RUNS, log
 from lossdoctor.readers.rows import emptied
 
 #: So many values are read of one store: a run with ten columns and 500,000 rows, or a thousand shorter ones.
@@ -54,6 +54,9 @@ def newest(
     """The runs with their rows, the oldest first; of more than fit into memory the newest ones, and a note that says so."""
     kept: list[tuple[Any, list[dict[str, Any]]]] = []
     left = MOST_VALUES
+    notes: tuple[str, ...] = ()
+    if len(runs) > MOST_RUNS:
+        runs, notes = runs[-MOST_RUNS:], (f"of {len(runs):,} runs only the newest {MOST_RUNS:,} were read",)
     for run in reversed(runs):
         rows: list[dict[str, Any]] = []
         kept.append((run, rows))
@@ -61,8 +64,11 @@ def newest(
             rows.append(row)
             left -= len(row)
             if left <= 0:
-                return kept[::-1], ("the store is too large: older runs, or later rows, were left out",)
-    return kept[::-1], ()
+                return kept[::-1], (
+                    *notes,
+                    "the store is too large: older runs, or later rows, were left out",
+                )
+    return kept[::-1], notes
 
 
 def settings(values: Mapping[Any, Any], source: str, *, as_text: bool = False) -> dict[str, Fact]:

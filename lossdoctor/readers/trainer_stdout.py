@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.readers import deepspeed_lines, notebook_table, stated
-from lossdoctor.readers.printed_lines import log
+from lossdoctor.readers.printed_lines import last_runs, log
 from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
 from lossdoctor.readers.rows import emptied, number
 from lossdoctor.readers.source import Source
@@ -50,7 +51,7 @@ def read(source: Source) -> list[Log]:
     """
     text = source.take()
     again = _again(text)
-    runs = _runs(_rows(text, again))
+    runs, fewer = last_runs(_runs(_rows(text, again)))
     torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
     beside = list(_beside(text, runs))
     del text  # before there are records beside the rows
@@ -59,6 +60,7 @@ def read(source: Source) -> list[Log]:
     for place, (printed, (said, overflowed, notes)) in enumerate(zip(emptied(runs), beside, strict=True), 1):
         if torn > 0 and place == several:
             notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
+        notes += fewer
         title = f"run {place} of {several}" if several > 1 else ""
         found += _log(_scaled(printed, overflowed), _in_fp16(said) if overflowed else said, notes, title)
     if not found:
@@ -72,11 +74,12 @@ def _beside(
     """What else the text says of each run: its settings, the overflows that DeepSpeed counted, and notes."""
     places = [(run[0].start, run[-1].start) for run in runs]
     skipped = deepspeed_lines.overflows(text)
+    starts = [one.start for one in skipped]
     begin = 0
     for place, ((_, last), known) in enumerate(zip(places, stated.of_runs(text, places), strict=True), 1):
         end = last if place < len(runs) else len(text)
         notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
-        yield known, [one for one in skipped if begin <= one.start < end], notes
+        yield known, skipped[bisect_left(starts, begin) : bisect_left(starts, end)], notes
         begin = last
 
 

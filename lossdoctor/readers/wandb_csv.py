@@ -59,12 +59,19 @@ def read(source: Source) -> list[Log]:
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     ranged: set[str] = set()
     axis = column(found.cells[0])
+    held = sorted(((one, name) for name, columns in runs.items() for one in columns), key=lambda column: column[0].place)
     for cells in csv_lines.rows(text, found):
         at = number(cells[0])
-        for name, columns in runs.items():
-            if values := {one.name: value for one in columns if (value := _value(cells, one.place)) is not None}:
-                rows[name].append(values if at is None else {axis: at, **values})
-                ranged |= {name for one in columns if _value(cells, one.least) != _value(cells, one.most)}
+        several: dict[str, dict[str, float]] = {}
+        for one, name in held:
+            if one.place >= len(cells):
+                break
+            if (value := _value(cells, one.place)) is not None:
+                several.setdefault(name, {} if at is None else {axis: at})[one.name] = value
+                if _value(cells, one.least) != _value(cells, one.most):
+                    ranged.add(name)
+        for name, values in several.items():
+            rows[name].append(values)
     own = found.cells[0] in ("Step", OWN_STEP)
     made = [log for name in runs for log in _log(name, rows[name], own, name in ranged)]
     if not made:
@@ -93,8 +100,8 @@ def _log(name: str, rows: list[dict[str, float]], own: bool, ranged: bool) -> It
     has_loss = [row for row in rows if "loss" in row] or rows
     steps = [row["step"] for row in has_loss if "step" in row]
     gaps = [late - early for early, late in pairwise(steps)]
-    usual = median(gaps) if gaps else 0.0
-    uneven = len(gaps) >= 50 and sum(gap != usual for gap in gaps) > UNEVEN * len(gaps)
+    usual = median(gaps) if len(gaps) >= 50 else None
+    uneven = usual is not None and sum(gap != usual for gap in gaps) > UNEVEN * len(gaps)
     notes = []
     if len(rows) >= LONG or uneven:
         notes.append("W&B exports a sample of the rows: what is between them is not seen")

@@ -1,0 +1,184 @@
+"""Time grows as the text does, whatever is in it: logs that go on, and texts that only begin like one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import process_time
+
+import pytest
+from conftest import ROOT
+
+from lossdoctor.model import LossDoctorError
+from lossdoctor.readers.dialects import DIALECTS, dialects
+from lossdoctor.readers.source import Source
+
+LOGS = ROOT / "tests" / "logs"
+READERS = dict(zip(DIALECTS, dialects(), strict=True))
+#: Dialects of text; of the others each file is opened by its reader, or it is a folder.
+OF_STORES = ("event_files", "wandb_run", "mlflow_store", "trackio_store", "mlflow_folder", "dvclive")
+TEXTS = [kind for kind in DIALECTS if kind not in OF_STORES]
+#: Twice as much may take so many times as long; less than that many seconds are noise, and so many for a
+#: character are few enough.
+MOST, NOISE, QUICK = 2.6, 0.3, 1e-6
+MEGABYTE = 2**20
+#: What the rows, bars, tables and settings of a log begin with, and what a pattern may stumble over.
+OPENINGS = {
+    "row": "{'loss': ",
+    "rows": "{'loss': 1.0, ",
+    "bar": "%|",
+    "bars": "1%|#| 1/2 [00:01<00:01, 1it/s, ",
+    "step": "Step ",
+    "torchtune": "Step 1 | loss:1 ",
+    "frame": "1|1|Loss: 1: ",
+    "iteration": "iteration 1/ 2 | ",
+    "mmengine": "Iter(train) [ 1/2]  ",
+    "mmcv": "Epoch [1][1/2], data_time: 1 ",
+    "deepspeed": "] step=1, skipped=0, lr=[1",
+    "pipeline": "steps: 1 loss: 1 ",
+    "overflow": "Skipping step. Attempted loss scale: ",
+    "header": "Step\tTraining Loss\n",
+    "gaps": "Step  Training Loss  Validation Loss\n",
+    "ruler": "|---|",
+    "rulers": "|---|\n",
+    "markdown": "| Step | Training Loss |\n|---|---|\n",
+    "table": "<table>",
+    "tables": "<table><tr><th>Step</th><th>Training Loss</th></tr>",
+    "tag": "<td a='",
+    "comment": "<!--",
+    "pairs": "loss a=",
+    "losses": "loss ",
+    "loss lines": "loss\n",
+    "value": "step=1 loss=2 ",
+    "json": '{"loss": ',
+    "json lines": '{"loss": \n',
+    "array": '[{"loss": 1},',
+    "notebook": '{"nbformat": 4, "cells": [',
+    "csv": "step,loss,",
+    "wandb": '"Step","a - loss",',
+    "call": "TrainingArguments(",
+    "calls": "a.a.a.a.",
+    "dictionary": "{'a': ",
+    "object": "{\n",
+    "block": "- a:\n",
+    "dots": "a ....",
+    "flags": "--learning_rate 1 \\\n",
+    "epoch": "epoch 1\n",
+    "returns": "\r",
+    "digits": "7",
+    "brackets": "[",
+    "blanks": " ",
+    "colours": "\x1b[",
+    "fullwidth": "１２ ",
+}
+#: A row or two that make a text one of that dialect; what follows has to be read.
+BEGINNINGS = {
+    "trainer_stdout": "{'loss': 1.0, 'epoch': 1.0}\n",
+    "key_value": "step=1 loss=2\nstep=2 loss=1\nstep=3 loss=1\n",
+    "progress_bar": "1%|#| 1/2 [00:01<00:01, 1it/s, loss=1]\n",
+    "megatron": " iteration 1/ 2 | elapsed time per iteration (ms): 1 | lm loss: 1.0 |\n",
+    "mmengine": "Iter(train) [ 1/2] lr: 1 loss: 1\n",
+    "torchtune": "Step 1 | loss:2 lr:1\n",
+    "deepspeed": "[Rank 0] step=10, skipped=0, lr=[0.001], mom=[1]\n",
+    "notebook_table": "Step\tTraining Loss\n10\t2.0\n20\t1.0\n",
+    "markdown_table": "| Step | Training Loss |\n|---|---|\n| 1 | 2.0 |\n| 2 | 1.0 |\n",
+    "html_table": "<table><tr><th>Step</th><th>Training Loss</th></tr><tr><td>1</td><td>2</td></tr><tr><td>2</td><td>1</td></tr>",
+    "plain_csv": "step,loss\n1,2.0\n",
+    "lightning_csv": "epoch,step,train_loss,val_loss\n0,1,2,\n",
+    "wandb_csv": '"Step","a - loss"\n1,2\n',
+    "json_lines": '{"loss": 1}\n',
+    "llama_factory": '{"current_steps": 1, "total_steps": 2, "loss": 1}\n',
+    "trainer_state": '{"log_history": [',
+    "jupyter_notebook": '{"nbformat": 4, "cells": [',
+    "bare_columns": "1 2.0\n2 1.0\n3 1.5\n",
+}
+
+
+def filled(beginning: str, unit: str, size: int) -> str:
+    return (beginning + unit * (size // len(unit) + 1))[:size]
+
+
+def seconds(kind: str, text: str) -> float:
+    """What the processor needs to recognise and to read a text; the least of two, since others use it as well."""
+    took = []
+    for _ in range(2):
+        source = Source("log", None, text)
+        begin = process_time()
+        READERS[kind].recognise(source)
+        try:
+            READERS[kind].read(source)
+        except LossDoctorError as error:
+            assert "\n" not in str(error)
+        took.append(process_time() - begin)
+        if took[0] < max(NOISE, QUICK * len(text)):
+            break
+    return min(took)
+
+
+def grows_as_the_text(kind: str, text: str, twice: str) -> None:
+    long = seconds(kind, twice)
+    if long > max(NOISE, QUICK * len(twice)):
+        short = max(seconds(kind, text), NOISE / MOST)
+        assert long <= MOST * short, f"{short:.2f} s for {len(text):,} characters, {long:.2f} s for {len(twice):,}"
+
+
+def repeated(kind: str, path: Path, size: int) -> str:
+    """The log again and again; of one that is a single value of JSON its rows, or its cells."""
+    text = path.read_text(encoding="utf-8")
+    if kind == "jupyter_notebook":
+        notebook = json.loads(text)
+        return json.dumps({**notebook, "cells": notebook["cells"] * (size // len(text))})
+    if kind == "trainer_state":
+        state, _ = json.JSONDecoder().raw_decode(text.lstrip("\ufeff"))
+        return json.dumps({**state, "log_history": state["log_history"] * (size // len(text))})
+    if text.lstrip()[:1] == "[":
+        return json.dumps(json.loads(text) * (size // len(text)))
+    return filled("", text if text.endswith("\n") else text + "\n", size)
+
+
+def check_repeated(kind: str, size: int) -> None:
+    for path in sorted(LOGS.glob(f"{kind}/*"))[:2]:
+        try:
+            text, twice = repeated(kind, path, size), repeated(kind, path, 2 * size)
+        except ValueError:  # one that is cut off, or not in UTF-8
+            continue
+        grows_as_the_text(kind, text, twice)
+
+
+def check_near_misses(kind: str, size: int, beginnings: Sequence[str]) -> None:
+    for unit in OPENINGS.values():
+        for beginning in beginnings:
+            grows_as_the_text(kind, filled(beginning, unit, size), filled(beginning, unit, 2 * size))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TEXTS if kind != "jupyter_notebook"])  # its first cells take longer each
+def test_a_log_that_goes_on_takes_as_long_as_it_is(kind: str):
+    """Twice as many rows, runs or tables take about twice the time."""
+    check_repeated(kind, MEGABYTE // 64)
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_what_only_begins_like_a_log_takes_as_long_as_it_is(kind: str):
+    """Rows, tags, bars and calls without an end are read once, not once for each of them."""
+    check_near_misses(kind, MEGABYTE // 128, ("", BEGINNINGS[kind]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kind", TEXTS)
+def test_so_it_is_with_megabytes(kind: str):
+    """Both at 2 and 4 MB."""
+    check_repeated(kind, 2 * MEGABYTE)
+    check_near_misses(kind, 2 * MEGABYTE, (BEGINNINGS[kind],))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", OPENINGS)
+def test_no_text_keeps_those_busy_that_do_not_know_it(unit: str):
+    """All dialects together look at 4 MB of anything in three seconds: each text is tried by all."""
+    source = Source("log", None, filled("", OPENINGS[unit], 4 * MEGABYTE))
+    begin = process_time()
+    for kind in TEXTS:
+        READERS[kind].recognise(source)
+    assert process_time() - begin < 3.0
