@@ -24,6 +24,7 @@ from lossdoctor.readers.table_logs import measured_once
 LOGS = ROOT / "tests" / "logs"
 HEALTHY = (
     *("notebook_table/healthy.txt", "notebook_table/epochs.txt", "notebook_table/spaces.txt", "markdown_table/healthy.md"),
+    "markdown_table/embeddings.md",
     *("markdown_table/epochs.md", "markdown_table/drawn.txt", "html_table/healthy.html", "jupyter_notebook/healthy.ipynb"),
     *("jupyter_notebook/epochs.ipynb", "jupyter_notebook/printed.ipynb"),
 )
@@ -236,6 +237,16 @@ def test_the_hyper_parameters_of_a_card_are_facts():
     told = {name: fact.value for name, fact in log.run.facts.items()}
     assert told["learning_rate"] == 0.003 and told["num_train_epochs"] == 3 and told["lr_scheduler_type"] == "linear"
     assert told["transformers_version"] == "5.23.0" and told["model_name_or_path"] == "example/tiny-gpt2"
+
+
+def test_losses_beside_that_of_training_are_those_of_evaluation_sets():
+    """As Sentence Transformers has them: each with the name of its set, or none; metrics are of evaluations too."""
+    (log,) = load(LOGS / "markdown_table/embeddings.md")
+    evaluated = [record for record in log.records if record.kind == "eval"]
+    assert [record.step for record in evaluated] == [300, 600, 900, 1200]
+    assert set(evaluated[-1].values) == {"eval_pairs-dev_loss", "eval_sts-dev_spearman_cosine"}
+    assert columns(["Epoch", "Step", "Training Loss", "loss"]) == ("epoch", "step", "loss", "eval_loss")
+    assert columns(["Step", "Training Loss", "reward"]) == ("step", "loss", "reward")
 
 
 def test_a_table_over_settings_is_no_log():

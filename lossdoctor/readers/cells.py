@@ -10,6 +10,8 @@ from lossdoctor.readers.column_names import KNOWN, column
 #: What stands in a cell without a number; the Trainer itself writes "No log".
 BLANK = frozenset({"", "-", "--", "—", "–", "…", "...", "no log", "n/a", "na", "none", "null", "<na>"})
 MOST_COLUMNS = 200
+#: The training loss in the tables of Trainers.
+TRAINED = "Training Loss"
 LOSSES = ("loss", "eval_loss", "train_loss")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,5})?|[-+]?(?:nan|inf|infinity)", re.I)
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3}){1,6}(?:\.\d{0,60})?")
@@ -54,13 +56,25 @@ def decimal_commas(cells: Iterable[str]) -> bool:
 def columns(header: Sequence[str]) -> tuple[str, ...]:
     """The Trainer's names of the columns: beside an evaluation loss, "Rouge1" and "Gen Len" are `eval_rouge1` and `eval_gen_len`.
 
-    A column that had its name before has none.
+    Beside a "Training Loss", other losses are those of evaluation sets; without an evaluation, a test is one. A column that had
+    its name before has none.
     """
     plain = [_BLANKS.sub(" ", cell.translate(_MARKUP).replace(" / ", "/")).strip() for cell in header[:MOST_COLUMNS]]
     names = [column(cell) for cell in plain]
+    if TRAINED in plain and (others := [cell for cell in plain if cell == "loss" or cell.endswith(" loss")]):
+        names = [_of_sets(name, cell, others) for name, cell in zip(names, plain, strict=True)]
+    if "test_loss" in names and not any(name.startswith("eval_") for name in names):
+        names = [f"eval_{name[5:]}" if name.startswith("test_") else name for name in names]
     if "eval_loss" in names:
         names = [_of_evaluation(name, cell) for name, cell in zip(names, plain, strict=True)]
     return tuple(name if name not in names[:place] else "" for place, name in enumerate(names))
+
+
+def _of_sets(name: str, cell: str, losses: Sequence[str]) -> str:
+    """In the tables of Sentence Transformers the loss of an evaluation set has its name before it, or none; so have metrics."""
+    if cell in losses:
+        return "eval_" + cell.replace(" ", "_")
+    return name if name in KNOWN or name.startswith("eval_") else f"eval_{name}"
 
 
 def _of_evaluation(name: str, cell: str) -> str:

@@ -29,7 +29,7 @@ DIALECTS = (
     *("event_files", "trainer_state", *STORES, "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
     *("trainer_stdout", "deepspeed", "megatron", "torchtune"),
     *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
-    *("progress_bar", "key_value", "plain_csv", "bare_columns"),
+    *("progress_bar", "key_value", "plain_csv", "text_table", "bare_columns"),
 )
 #: Those for which a folder as such is a log, whatever else is in it. Event files may lie in an output folder.
 OF_FOLDERS = ("mlflow_folder", "dvclive")
