@@ -17,7 +17,7 @@ from tables import FORMS
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
 from lossdoctor.readers import Source, read_file
-from lossdoctor.readers.cells import blank, columns, decimal_commas, number
+from lossdoctor.readers.cells import blank, columns, decimal_commas, held, number
 from lossdoctor.readers.html_table import of_html
 from lossdoctor.readers.table_logs import measured_once
 
@@ -80,6 +80,16 @@ def test_a_broken_table_is_critical(name: str):
 def test_cells_are_numbers_as_people_write_them(cell: str, value: float | None):
     """With thousands, in bold, as shares, with a real minus; what is no number is none."""
     assert number(cell) == value
+
+
+def test_remarks_behind_a_number_cost_no_row():
+    """People mark the best row, write a step among all, and Markdown ends lines with a backslash."""
+    rows = "".join(f"| Epoch {n}/5 | 0.{9 - n} ✓ | **0.{9 - n}** (best) | ok |\n" for n in (1, 2, 3))
+    (log,) = read("| Epoch | Train Loss | Val Loss | Status |\n|---|---|---|---|\n" + rows)
+    assert [dict(record.values) for record in log.records[:2]] == [{"loss": 0.8}, {"eval_loss": 0.8}]
+    (log,) = read("``` python\nStep     Training Loss \\\n50       1.5 \\\n100      1.25\\\n150      1.0\n```\n")
+    assert [(record.step, record.values["loss"]) for record in log.records] == [(50, 1.5), (100, 1.25), (150, 1.0)]
+    assert held("loss", "3 of 10") is None and held("accuracy", "0.5 (best)") is None and held("loss", "1,5 ✓", comma=True) == 1.5
 
 
 def test_commas_stand_before_decimals_where_no_thousands_can_be_meant():

@@ -17,6 +17,9 @@ _NUMBER = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3}){1,6}(?:\.\d{0,60})?")
 _COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3}){1,6}|\d{1,60}),\d{1,60}(?:[eE][-+]?\d{1,5})?")
 _DOTS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3}){1,6}")
+#: What people put behind a number: "0.41 ✓", "0.38 (best)", "0.40 ← lowest", and a step among all of them: "3/10", "Epoch 3".
+_REMARKED = re.compile(r"([-+]?\d{1,60}(?:[.,]\d{0,60})?(?:[eE][-+]?\d{1,5})?)\s{1,5}[^\d.,%/]{1,30}")
+_AMONG = re.compile(r"(?:epoch|step)?\s{0,3}(\d{1,12})(?:\s?/\s?\d{1,12})?", re.I)
 _MARKUP = str.maketrans("", "", "*`")
 _BLANKS = re.compile(r"\s+")
 
@@ -45,6 +48,17 @@ def number(cell: str, comma: bool = False) -> float | None:
     if not _NUMBER.fullmatch(plain):
         return None
     return float(plain) / 100 if share else float(plain)
+
+
+def held(name: str, cell: str, comma: bool = False) -> float | None:
+    """The number in a cell of this column, also with a remark behind it, or as a step among all."""
+    value = number(cell, comma)
+    if value is None and name in KNOWN:
+        plain = cell.translate(_MARKUP).strip()
+        remarked = _REMARKED.fullmatch(plain)
+        among = _AMONG.fullmatch(plain) if name in ("step", "epoch") else None
+        value = number(remarked[1], comma) if remarked else float(among[1]) if among else None
+    return value
 
 
 def decimal_commas(cells: Iterable[str]) -> bool:
@@ -97,7 +111,7 @@ def row(names: Sequence[str], cells: Sequence[str], comma: bool = False) -> dict
     """The numbers of a row; None where a column that is known holds something else, or the step or epoch is missing."""
     values: dict[str, float] = {}
     for name, cell in zip(names, cells, strict=False):
-        value = number(cell, comma) if name else None
+        value = held(name, cell, comma) if name else None
         if value is not None:
             values[name] = value
         elif name in KNOWN and not blank(cell):

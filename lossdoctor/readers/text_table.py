@@ -47,7 +47,8 @@ def read(source: Source) -> list[Log]:
 
 def split(line: str) -> list[str]:
     """The cells of a line: between the first of tabs, semicolons and commas that it has, or else between blanks."""
-    plain = line[_QUOTED.match(line).end() :].rstrip()  # type: ignore[union-attr]
+    plain = line[_QUOTED.match(line).end() :]  # type: ignore[union-attr]
+    plain = plain.rstrip("\\\r\t ")  # Markdown breaks a line at a backslash
     if not plain or "|" in plain:
         return []
     delimiter = next((delimiter for delimiter in DELIMITERS if delimiter in plain), None)
