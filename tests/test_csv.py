@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from conftest import ROOT
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import Source, read_file
+from lossdoctor.readers import Source, read_file, text_table
 from lossdoctor.readers.column_names import column
 
 LOGS = ROOT / "tests" / "logs"
@@ -240,6 +241,9 @@ def test_no_text_breaks_a_reader(text: str):
     for start in (
         "step,loss\n1,2\n",
         "epoch,step,train_loss,val_loss\n0,1,2,\n",
+        "run,step,metric,value\na,1,loss,2\n",
+        "so\nstep loss lr\n1 2 3\n2 2 3\n3 2 3\n",
+        "epoch,split,step,train/a_loss,train/b_loss,test_loss\n1,val,1,2,3,4\n",
         '"Step","a - loss"\n1,2\n',
         "1 2.5\n2 2.4\n3 1\n",
         "",
@@ -341,8 +345,18 @@ def test_columns_under_a_header_of_plain_names_are_a_table_wherever_they_stand()
         rows = "".join(f"{mark.join((str(step), '2.5', '1e-4'))}\n" for step in (10, 20, 30))
         found = only(f"It says:\n{mark.join(('step', 'loss', 'lr'))}\n{rows}Why?\n", "text_table")
         assert series(found, "loss") == {10: 2.5, 20: 2.5, 30: 2.5} and series(found, "learning_rate")[20] == 1e-4
+    ruled = only("  step    loss\n------  ------\n    10    2.5\n    20    2.4\n    30    2.3\n", "text_table")
+    assert series(ruled, "loss") == {10: 2.5, 20: 2.4, 30: 2.3}
     fast = load(LOGS / "text_table/epochs.txt")[0]
     assert len(series(fast, "loss")) == len(series(fast, "eval_loss")) == 16
+
+
+@pytest.mark.parametrize("line", ["step loss lr\n", "the loss of a step\n", "step,loss\n10 x\n", "step loss\n1 2\n\n", "oss "])
+def test_what_only_looks_like_a_header_is_passed_over_quickly(line: str):
+    """Two megabytes of it; the bound is some hundred times what it takes."""
+    begun = time.perf_counter()
+    assert not text_table.recognise(Source("log", None, line * (2_000_000 // len(line))))
+    assert time.perf_counter() - begun < 20
 
 
 def test_prose_with_a_loss_and_numbers_is_no_table():

@@ -14,12 +14,15 @@ from lossdoctor.readers.source import Source
 from lossdoctor.readers.table import Table, tables
 
 KIND = "text_table"
-#: So many lines with a loss are looked at, each with so much of what follows; fewer rows may be anything.
-MOST_TRIED, LOOKED_AT, FEWEST = 10_000, 4_000, 3
+#: So many places with a loss are looked at, and so many headers tried, each with so much of what follows; fewer rows may be
+#: anything.
+MOST_PLACES, MOST_TRIED, LOOKED_AT, FEWEST = 10_000, 100, 4_000, 3
 #: A line with one of them has values in it, or is a row of another kind of table.
 FOREIGN = re.compile(r"[:={}\[|]")
 DELIMITERS = ("\t", ";", ",")
 _QUOTED = re.compile(r"[> \t#]{0,20}")
+#: What a header ends with: the row below it, or below a line of dashes, begins with a number.
+_ROW = re.compile(r"[\s>=-]{0,1000}[+.]?\d")
 _GAPS = re.compile(r" {2,100}")
 #: The names in a header without gaps: those of two words first.
 _NAMES = re.compile(r"(?:train|training|val|valid|validation|eval|test)\.? loss|learning rate|grad norm|\S{1,100}", re.I)
@@ -30,7 +33,7 @@ def recognise(source: Source) -> bool:
     text = source.text
     if source.head.lstrip()[:1] in ("", "{", "<") or notebook_table.PRINTED_ROWS in text:
         return False
-    if not any(_is_log(text, line) for line in _headers(text)):
+    if not any(_is_log(text, line) for line in islice(_headers(text), MOST_TRIED)):
         return False
     return not any(other.recognise(source) for other in (notebook_table, lightning_csv, wandb_csv, plain_csv))
 
@@ -49,7 +52,7 @@ def split(line: str) -> list[str]:
     """The cells of a line: between the first of tabs, semicolons and commas that it has, or else between blanks."""
     plain = line[_QUOTED.match(line).end() :]  # type: ignore[union-attr]
     plain = plain.rstrip("\\\r\t ")  # Markdown breaks a line at a backslash
-    if not plain or "|" in plain:
+    if not plain.strip("-= ") or "|" in plain:
         return []
     delimiter = next((delimiter for delimiter in DELIMITERS if delimiter in plain), None)
     if delimiter is not None:
@@ -71,7 +74,7 @@ def _is_header(line: Line) -> bool:
 def _headers(text: str) -> Iterator[Line]:
     """The lines that may be the header of a log."""
     end = 0
-    for match in islice(re.finditer("oss", text), MOST_TRIED):
+    for match in islice(re.finditer("oss", text), MOST_PLACES):
         place = match.start()
         if place < end:
             continue
@@ -79,7 +82,9 @@ def _headers(text: str) -> Iterator[Line]:
         end = text.find("\n", place, place + LOOKED_AT)
         end = len(text) if end < 0 else end
         line = Line(begin, text[begin:end]) if end - begin < LOOKED_AT else None
-        if line and _is_header(line) and of_log(columns(cells := split(line.text))) and not any(map(_is_number, cells)):
+        if line is None or not _ROW.match(text, end) or not _is_header(line):
+            continue
+        if of_log(columns(cells := split(line.text))) and not any(map(_is_number, cells)):
             yield line
 
 
