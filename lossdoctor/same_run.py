@@ -102,7 +102,16 @@ def same(one: Fingerprint, other: Fingerprint) -> bool:
     """Whether two logs are of one run: what both have agrees to the digits of the poorer, and one is part of the other."""
     if one.kind == other.kind and _evaluated(one, other) != _evaluated(other, one):
         return False  # a format that keeps the evaluations of one run would keep those of the other
-    pairs = _by_place(one, other) if one.numbered or other.numbered else _by_step(one, other)
+    if one.numbered or other.numbered:
+        return _agreeing(one, other, _by_place(one, other))
+    from_zero = other.steps[0] - one.steps[0]  # event files of Lightning count steps from 0, its CSV is read from 1
+    return _agreeing(one, other, _by_step(one, other)) or (
+        abs(from_zero) == 1 and _agreeing(one, other, _by_step(one, other, from_zero))
+    )
+
+
+def _agreeing(one: Fingerprint, other: Fingerprint, pairs: list[Pair]) -> bool:
+    """Whether these rows of both agree, and are enough of a proof."""
     digits = max(FEWEST_DIGITS, min(MOST_DIGITS, one.digits, other.digits))
     places = max(FEWEST_DIGITS, min(one.decimals, other.decimals))
     seen = set()
@@ -127,16 +136,21 @@ def _by_place(one: Fingerprint, other: Fingerprint) -> list[Pair]:
     return list(both)
 
 
-def _by_step(one: Fingerprint, other: Fingerprint) -> list[Pair]:
-    """The rows of both at the same steps; nothing where half of the rows of each have no match, though they might."""
-    there = {step: place for place, step in enumerate(other.steps)}
+def _by_step(one: Fingerprint, other: Fingerprint, later: int = 0) -> list[Pair]:
+    """The rows of both at the same steps; nothing where half of the rows of each have no match, though they might.
+
+    With `later`, the steps of the other are counted from so much more; then the openings are compared.
+    """
+    upto = OPENING if later else None
+    steps, steps_there = one.steps[:upto], [step - later for step in other.steps[:upto]]
+    there = {step: place for place, step in enumerate(steps_there)}
     pairs = [
         (one.losses[place], other.losses[match], one.rates[place], other.rates[match])
-        for place, step in enumerate(one.steps)
+        for place, step in enumerate(steps)
         if (match := there.get(step)) is not None
     ]
-    first, last = max(one.steps[0], other.steps[0]), min(one.steps[-1], other.steps[-1])
-    within = min(sum(first <= step <= last for step in steps) for steps in (one.steps, other.steps))
+    first, last = max(steps[0], steps_there[0]), min(steps[-1], steps_there[-1])
+    within = min(sum(first <= step <= last for step in of_one) for of_one in (steps, steps_there))
     return pairs if 2 * len(pairs) >= within else []
 
 

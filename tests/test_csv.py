@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from conftest import ROOT
@@ -11,15 +12,19 @@ from hypothesis import strategies as st
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import Source, read_file
+from lossdoctor.readers import Source, read_file, text_table
 from lossdoctor.readers.column_names import column
 
 LOGS = ROOT / "tests" / "logs"
 HEALTHY = (
     *("lightning_csv/healthy.csv", "lightning_csv/plain.csv", "wandb_csv/sampled.csv", "plain_csv/decimal_commas.csv"),
-    *("plain_csv/tabs.tsv", "bare_columns/losses.txt"),
+    *("plain_csv/tabs.tsv", "bare_columns/losses.txt", "plain_csv/runs.csv", "plain_csv/splits.csv", "plain_csv/long.csv"),
+    *("plain_csv/parts.csv", "text_table/healthy.txt", "text_table/epochs.txt"),
 )
-BROKEN = ("lightning_csv/nan.csv", "wandb_csv/two_runs.csv", "plain_csv/nan.csv", "bare_columns/nan.txt")
+BROKEN = (
+    *("lightning_csv/nan.csv", "wandb_csv/two_runs.csv", "plain_csv/nan.csv", "plain_csv/broken_epochs.csv"),
+    *("bare_columns/nan.txt", "text_table/nan.txt"),
+)
 
 
 def read(text: str) -> list[Log]:
@@ -210,6 +215,9 @@ FORMS = {
     "lightning": ("epoch,step,train_loss,val_loss\n", "0,{before},{loss},\n"),
     "wandb": ('"Step","r - train/loss","r - train/loss__MIN"\n', '"{step}","{loss}","{loss}"\n'),
     "two columns": ("", "{step} {loss}\n"),
+    "blanks": ("It says\nstep loss lr\n", "{step} {loss} 1e-4\n"),
+    "long": ("step,metric,value\n", "{step},lr,0.5\n{step},loss,{loss}\n"),
+    "split": ("step,split,loss\n", "{step},train,{loss}\n"),
 }
 
 
@@ -233,6 +241,9 @@ def test_no_text_breaks_a_reader(text: str):
     for start in (
         "step,loss\n1,2\n",
         "epoch,step,train_loss,val_loss\n0,1,2,\n",
+        "run,step,metric,value\na,1,loss,2\n",
+        "so\nstep loss lr\n1 2 3\n2 2 3\n3 2 3\n",
+        "epoch,split,step,train/a_loss,train/b_loss,test_loss\n1,val,1,2,3,4\n",
         '"Step","a - loss"\n1,2\n',
         "1 2.5\n2 2.4\n3 1\n",
         "",
@@ -241,3 +252,114 @@ def test_no_text_breaks_a_reader(text: str):
             assert all(log.records for log in read(start + text))
         except LossDoctorError as error:
             assert "\n" not in str(error)
+
+
+def test_runs_are_told_apart_by_the_columns_that_name_them():
+    """Rows of several runs may stand in any order; a number is told with the name of its column."""
+    base, longer = load(LOGS / "plain_csv/runs.csv")
+    assert (base.run.name, longer.run.name) == ("base seed 1", "long warm-up seed 2")
+    assert list(series(base, "loss")) == list(series(longer, "loss")) == list(range(10, 250, 10))
+    assert list(series(base, "eval_loss")) == [60, 120, 180, 240]
+
+
+def test_a_column_that_names_one_run_names_nothing():
+    """The same in every row, it is a setting."""
+    assert only("model,step,loss\n" + "".join(f"tiny,{step},2.5\n" for step in range(9)), "plain_csv").run.name == ""
+
+
+def test_rows_of_evaluations_are_told_by_their_split():
+    """The validation loss of an epoch is none of training, and both are of one step."""
+    (log,) = load(LOGS / "plain_csv/splits.csv")
+    assert list(series(log, "loss")) == list(series(log, "eval_loss")) == list(range(1, 17))
+    assert series(log, "eval_loss")[1] != series(log, "loss")[1] and "eval_accuracy" in log.records[1].values
+    tested = only("step,phase,loss\n" + "".join(f"{s},train,2.5\n{s},val,2.6\n{s},test,2.7\n" for s in (1, 2, 3)), "plain_csv")
+    assert series(tested, "eval_test_loss") == {1: 2.7, 2: 2.7, 3: 2.7} and series(tested, "eval_loss")[3] == 2.6
+
+
+def test_a_row_for_each_value_is_a_row_for_each_step():
+    """The long form, whose metrics come one after another or in turns; the runs of MLflow have an id beside."""
+    (log,) = load(LOGS / "plain_csv/long.csv")
+    assert list(series(log, "loss")) == list(series(log, "learning_rate")) == list(range(10, 250, 10))
+    assert list(series(log, "eval_loss")) == [60, 120, 180, 240]
+    rows = [(run, key, step) for run in ("a1", "b2") for key in ("learning_rate", "loss") for step in (10, 20, 30)]
+    text = "run_id,key,value,step\n" + "".join(f"{run},{key},{0.5 + step},{step}\n" for run, key, step in rows)
+    first, second = read(text)
+    assert (first.run.name, second.run.name) == ("a1", "b2")
+    assert first.records[0].values == {"learning_rate": 10.5, "loss": 10.5} and len(second.records) == 3
+
+
+def test_steps_that_begin_anew_in_each_epoch_are_one_run():
+    """They are counted on, and that is said; the loss broke in the third epoch, not in the first."""
+    (log,) = load(LOGS / "plain_csv/broken_epochs.csv")
+    assert [record.step for record in log.records] == list(range(0, 240, 10))
+    assert log.run.notes == ("the steps begin anew in each epoch: they are counted on",)
+
+
+def test_epochs_that_begin_anew_are_another_run():
+    """Where there are no steps, as in a file to which each training of Keras was appended."""
+    text = "epoch,loss,val_loss\n" + "".join(f"{epoch},{2.5 - epoch / 10},2.5\n" for _ in range(2) for epoch in range(5))
+    assert [(log.run.name, len(series(log, "loss"))) for log in read(text)] == [("run 1 of 2", 5), ("run 2 of 2", 5)]
+
+
+def test_a_loss_in_parts_is_their_sum_and_that_is_said():
+    """As YOLO writes it, with blanks before each cell and no total."""
+    (log,) = load(LOGS / "plain_csv/parts.csv")
+    first = log.records[0].values
+    assert first["loss"] == first["box_loss"] + first["cls_loss"]
+    assert "there is no total: loss is the sum of box_loss, cls_loss" in log.run.notes
+
+
+def test_without_a_validation_a_test_is_the_evaluation():
+    """Loops of PyTorch say so; beside a validation it keeps its name."""
+    assert series(only("epoch,train_loss,test_loss\n0,2.5,2.6\n1,2.4,2.5\n", "plain_csv"), "eval_loss") == {1: 2.6, 2: 2.5}
+    both = only("step,loss,val_loss,test_loss\n1,2.5,2.6,2.7\n2,2.4,2.5,2.6\n", "plain_csv")
+    assert series(both, "eval_loss") == {1: 2.6, 2: 2.5} and series(both, "test_loss")[1] == 2.7
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model,loss,accuracy\ntiny,0.5,0.9\nbase,0.4,0.9\nlarge,0.3,0.9\n",
+        '"Name","State","Created","train/loss","train/global_step"\n"a","finished","2026","0.5","300"\n"b","crashed","2026","0.6","300"\n',
+        "learning_rate,epochs,eval_loss\n1e-5,3,0.5\n2e-5,3,0.4\n5e-5,3,0.6\n",
+    ],
+)
+def test_results_of_several_runs_are_no_log(text: str):
+    """A row for each run, or for each choice of settings."""
+    with pytest.raises(LossDoctorError):
+        read(text)
+
+
+def test_cells_that_are_too_many_and_broken_lines_cost_no_log():
+    """A comma at the end of each row, a note of two lines in quotes."""
+    assert series(only("step,loss\n10,2.5,\n20,2.4,\n30,2.3,\n", "plain_csv"), "loss")[30] == 2.3
+    rows = [f'{step},2.5,"two\nlines, here"\n' if step == 30 else f"{step},2.5,\n" for step in range(10, 200, 10)]
+    assert len(only("step,loss,note\n" + "".join(rows), "plain_csv").records) == 19
+
+
+def test_columns_under_a_header_of_plain_names_are_a_table_wherever_they_stand():
+    """Between single blanks, tabs, commas or semicolons, with text around; what is said of settings there is a fact."""
+    (log,) = load(LOGS / "text_table/healthy.txt")
+    assert list(series(log, "loss")) == list(range(25, 625, 25)) and series(log, "learning_rate")[600] == 0.0
+    for mark in (" ", "\t", ",", ";", "   "):
+        rows = "".join(f"{mark.join((str(step), '2.5', '1e-4'))}\n" for step in (10, 20, 30))
+        found = only(f"It says:\n{mark.join(('step', 'loss', 'lr'))}\n{rows}Why?\n", "text_table")
+        assert series(found, "loss") == {10: 2.5, 20: 2.5, 30: 2.5} and series(found, "learning_rate")[20] == 1e-4
+    ruled = only("  step    loss\n------  ------\n    10    2.5\n    20    2.4\n    30    2.3\n", "text_table")
+    assert series(ruled, "loss") == {10: 2.5, 20: 2.4, 30: 2.3}
+    fast = load(LOGS / "text_table/epochs.txt")[0]
+    assert len(series(fast, "loss")) == len(series(fast, "eval_loss")) == 16
+
+
+@pytest.mark.parametrize("line", ["step loss lr\n", "the loss of a step\n", "step,loss\n10 x\n", "step loss\n1 2\n\n", "oss "])
+def test_what_only_looks_like_a_header_is_passed_over_quickly(line: str):
+    """Two megabytes of it; the bound is some hundred times what it takes."""
+    begun = time.perf_counter()
+    assert not text_table.recognise(Source("log", None, line * (2_000_000 // len(line))))
+    assert time.perf_counter() - begun < 20
+
+
+def test_prose_with_a_loss_and_numbers_is_no_table():
+    """Words that are names of columns, and lines with numbers that are no rows."""
+    with pytest.raises(LossDoctorError):
+        read("The loss at each step is\n10 20 30 40\n5 4 3 2\n\nstep by step the loss rose\nfrom 1 to 2\n")

@@ -94,6 +94,21 @@ def test_a_name_with_a_slash_is_a_folder(tmp_path: Path) -> None:
     assert log.records == (Record(10, None, "train", {"loss": 3.5}), Record(10, None, "eval", {"eval_loss": 3.25}))
 
 
+def test_of_two_metrics_of_one_name_the_plain_one_counts(tmp_path: Path) -> None:
+    """A loop that logs `loss` beside the Trainer's `train/loss` has one row for each step, not two."""
+    plain, other = ("".join(f"{1000 + s} {v + s} {s}\n" for s in (10, 20, 30)) for v in (1, 2))
+    (log,) = read(mlflow(tmp_path / "r", {"loss": plain, "train/loss": other, "train/learning_rate": plain}))
+    assert log.records == tuple(Record(s, None, "train", {"loss": 1.0 + s, "learning_rate": 1.0 + s}) for s in (10, 20, 30))
+
+
+def test_a_file_that_is_just_going_is_one_line_of_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there when the folder was listed: MLflow removes a run file by file."""
+    run = mlflow(tmp_path / "r", {"loss": "1000 3.5 10\n"})
+    monkeypatch.setattr(mlflow_folder, "files", lambda *_: [("loss", run / "metrics" / "gone")])
+    with pytest.raises(LossDoctorError, match=r"^[^\n]*gone: no such file or directory$"):
+        read(run)
+
+
 def test_lines_of_every_age_are_read_and_half_ones_left_out(tmp_path: Path) -> None:
     """The oldest have no step, later ones more columns; garbage, and a line that is just being written, are passed over."""
     text = "1000 3.5\n2000 nan 2 data digest\nx y z\n\n3000 -inf 3\n4000 1.5 4\n5000 0.0"

@@ -238,6 +238,16 @@ def test_a_branch_is_another_run(losses: list[float], data: st.DataObject) -> No
     assert len(groups(prints)) >= 2
 
 
+def test_steps_that_are_counted_from_zero_in_one_source_are_the_same_run() -> None:
+    """Event files of Lightning do, what is read of its CSV does not; a branch is another run all the same."""
+    losses = [row["loss"] for row in history(1)]
+    one, other, branch = (
+        fingerprint(Log(Run(), tuple(Record(5 * n + first, None, "train", {"loss": v}) for n, v in enumerate(of))))
+        for first, of in ((4, losses), (5, losses), (5, [*losses[:20], *(v + 0.1 for v in losses[20:])]))
+    )
+    assert groups([one, other, branch]) == [[1, 0], [2]]
+
+
 def test_other_seeds_and_other_rates_are_other_runs() -> None:
     """A sweep in which even every loss is the same to four digits is a sweep: the learning rates differ."""
     rows = history(1)

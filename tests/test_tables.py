@@ -17,13 +17,14 @@ from tables import FORMS
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
 from lossdoctor.readers import Source, read_file
-from lossdoctor.readers.cells import blank, columns, decimal_commas, number
+from lossdoctor.readers.cells import blank, columns, decimal_commas, held, number
 from lossdoctor.readers.html_table import of_html
 from lossdoctor.readers.table_logs import measured_once
 
 LOGS = ROOT / "tests" / "logs"
 HEALTHY = (
     *("notebook_table/healthy.txt", "notebook_table/epochs.txt", "notebook_table/spaces.txt", "markdown_table/healthy.md"),
+    "markdown_table/embeddings.md",
     *("markdown_table/epochs.md", "markdown_table/drawn.txt", "html_table/healthy.html", "jupyter_notebook/healthy.ipynb"),
     *("jupyter_notebook/epochs.ipynb", "jupyter_notebook/printed.ipynb"),
 )
@@ -79,6 +80,16 @@ def test_a_broken_table_is_critical(name: str):
 def test_cells_are_numbers_as_people_write_them(cell: str, value: float | None):
     """With thousands, in bold, as shares, with a real minus; what is no number is none."""
     assert number(cell) == value
+
+
+def test_remarks_behind_a_number_cost_no_row():
+    """People mark the best row, write a step among all, and Markdown ends lines with a backslash."""
+    rows = "".join(f"| Epoch {n}/5 | 0.{9 - n} ✓ | **0.{9 - n}** (best) | ok |\n" for n in (1, 2, 3))
+    (log,) = read("| Epoch | Train Loss | Val Loss | Status |\n|---|---|---|---|\n" + rows)
+    assert [dict(record.values) for record in log.records[:2]] == [{"loss": 0.8}, {"eval_loss": 0.8}]
+    (log,) = read("``` python\nStep     Training Loss \\\n50       1.5 \\\n100      1.25\\\n150      1.0\n```\n")
+    assert [(record.step, record.values["loss"]) for record in log.records] == [(50, 1.5), (100, 1.25), (150, 1.0)]
+    assert held("loss", "3 of 10") is None and held("accuracy", "0.5 (best)") is None and held("loss", "1,5 ✓", comma=True) == 1.5
 
 
 def test_commas_stand_before_decimals_where_no_thousands_can_be_meant():
@@ -236,6 +247,16 @@ def test_the_hyper_parameters_of_a_card_are_facts():
     told = {name: fact.value for name, fact in log.run.facts.items()}
     assert told["learning_rate"] == 0.003 and told["num_train_epochs"] == 3 and told["lr_scheduler_type"] == "linear"
     assert told["transformers_version"] == "5.23.0" and told["model_name_or_path"] == "example/tiny-gpt2"
+
+
+def test_losses_beside_that_of_training_are_those_of_evaluation_sets():
+    """As Sentence Transformers has them: each with the name of its set, or none; metrics are of evaluations too."""
+    (log,) = load(LOGS / "markdown_table/embeddings.md")
+    evaluated = [record for record in log.records if record.kind == "eval"]
+    assert [record.step for record in evaluated] == [300, 600, 900, 1200]
+    assert set(evaluated[-1].values) == {"eval_pairs-dev_loss", "eval_sts-dev_spearman_cosine"}
+    assert columns(["Epoch", "Step", "Training Loss", "loss"]) == ("epoch", "step", "loss", "eval_loss")
+    assert columns(["Step", "Training Loss", "reward"]) == ("step", "loss", "reward")
 
 
 def test_a_table_over_settings_is_no_log():

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wandb_writer import START, configuration, framed, history, run, summary
 
-from lossdoctor.analysis import analyze, load
+from lossdoctor.analysis import analyze, find_runs, load
 from lossdoctor.model import LossDoctorError, NothingToAnalyse, Record
 from lossdoctor.readers import Source, read_file
+from lossdoctor.readers.column_names import column
 from lossdoctor.readers.protobuf_wire import fields
 from lossdoctor.readers.wandb_blocks import BLOCK
 
@@ -79,6 +80,17 @@ def test_the_folder_of_a_run_is_the_run(tmp_path: Path) -> None:
     assert log.run.name == "broken"
 
 
+def test_what_a_run_printed_beside_its_file_is_no_run_of_its_own(tmp_path: Path) -> None:
+    """A folder such as `wandb` has one run for each folder in it, and so has the folder of a run that is named itself."""
+    for name in ("broken", "healthy"):
+        inner = tmp_path / "wandb" / f"run-20260203_101112-{name}"
+        (inner / "files").mkdir(parents=True)
+        (inner / "files" / "output.log").write_text("".join(f"{{'loss': {3 - n / 10}, 'epoch': {n}}}\n" for n in range(9)))
+        shutil.copy(LOGS / f"{name}.wandb", inner / "run-1.wandb")
+    assert [[Path(path).name[-7:] for path in unit] for unit in find_runs(tmp_path / "wandb")] == [["-broken"], ["healthy"]]
+    assert [log.run.name for log in load(tmp_path / "wandb" / "run-20260203_101112-broken")] == ["broken"]
+
+
 @pytest.mark.parametrize("form", ["nested", "plain", "number"])
 def test_every_release_is_read(tmp_path: Path, form: str) -> None:
     """Names as one key or as several, values as JSON or as numbers."""
@@ -119,6 +131,15 @@ def test_a_summary_without_the_end_of_training_is_no_row(tmp_path: Path) -> None
     """W&B repeats every value in its summary."""
     log = read(tmp_path, framed([history(row(10)), summary({"train/loss": 2.9, "total_flos": 5.0})]))
     assert [r.kind for r in log.records] == ["train"]
+
+
+def test_a_name_is_known_by_what_stands_before_its_value(tmp_path: Path) -> None:
+    """Names of one beginning, that are the end of another, or of one item and many, are never taken for each other."""
+    names = ("a", "a/b", "b", "ab", "loss", "train/loss_2", "x\x82\x01", "é\x01", "a" * 200)
+    rows = [{name: place + step / 8 for place, name in enumerate(names)} for step in range(5)]
+    log = read(tmp_path, framed(history(row | {"_step": step, "text": "2.5x", "none": None}) for step, row in enumerate(rows)))
+    expected = [{column(name): value for name, value in row.items()} for row in rows]
+    assert [dict(r.values) for r in log.records] == expected
 
 
 @pytest.mark.parametrize("cut", [1, 6, 7, 50, 5000, BLOCK - 3, BLOCK + 3])

@@ -10,11 +10,16 @@ from lossdoctor.readers.column_names import KNOWN, column
 #: What stands in a cell without a number; the Trainer itself writes "No log".
 BLANK = frozenset({"", "-", "--", "—", "–", "…", "...", "no log", "n/a", "na", "none", "null", "<na>"})
 MOST_COLUMNS = 200
+#: The training loss in the tables of Trainers.
+TRAINED = "Training Loss"
 LOSSES = ("loss", "eval_loss", "train_loss")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,60}(?:\.\d{0,60})?|\.\d{1,60})(?:[eE][-+]?\d{1,5})?|[-+]?(?:nan|inf|infinity)", re.I)
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3}){1,6}(?:\.\d{0,60})?")
 _COMMA = re.compile(r"[-+]?(?:\d{1,3}(?:\.\d{3}){1,6}|\d{1,60}),\d{1,60}(?:[eE][-+]?\d{1,5})?")
 _DOTS = re.compile(r"[-+]?[1-9]\d{0,2}(?:\.\d{3}){1,6}")
+#: What people put behind a number: "0.41 ✓", "0.38 (best)", "0.40 ← lowest", and a step among all of them: "3/10", "Epoch 3".
+_REMARKED = re.compile(r"([-+]?\d{1,60}(?:[.,]\d{0,60})?(?:[eE][-+]?\d{1,5})?)\s{1,5}[^\d.,%/]{1,30}")
+_AMONG = re.compile(r"(?:epoch|step)?\s{0,3}(\d{1,12})(?:\s?/\s?\d{1,12})?", re.I)
 _MARKUP = str.maketrans("", "", "*`")
 _BLANKS = re.compile(r"\s+")
 
@@ -45,6 +50,17 @@ def number(cell: str, comma: bool = False) -> float | None:
     return float(plain) / 100 if share else float(plain)
 
 
+def held(name: str, cell: str, comma: bool = False) -> float | None:
+    """The number in a cell of this column, also with a remark behind it, or as a step among all."""
+    value = number(cell, comma)
+    if value is None and name in KNOWN:
+        plain = cell.translate(_MARKUP).strip()
+        remarked = _REMARKED.fullmatch(plain)
+        among = _AMONG.fullmatch(plain) if name in ("step", "epoch") else None
+        value = number(remarked[1], comma) if remarked else float(among[1]) if among else None
+    return value
+
+
 def decimal_commas(cells: Iterable[str]) -> bool:
     """Whether commas in these cells stand before decimals: in at least one of them no thousands can be meant."""
     plain = (cell.translate(_MARKUP).strip().rstrip("% ") for cell in cells if "," in cell)
@@ -54,13 +70,25 @@ def decimal_commas(cells: Iterable[str]) -> bool:
 def columns(header: Sequence[str]) -> tuple[str, ...]:
     """The Trainer's names of the columns: beside an evaluation loss, "Rouge1" and "Gen Len" are `eval_rouge1` and `eval_gen_len`.
 
-    A column that had its name before has none.
+    Beside a "Training Loss", other losses are those of evaluation sets; without an evaluation, a test is one. A column that had
+    its name before has none.
     """
     plain = [_BLANKS.sub(" ", cell.translate(_MARKUP).replace(" / ", "/")).strip() for cell in header[:MOST_COLUMNS]]
     names = [column(cell) for cell in plain]
+    if TRAINED in plain and (others := [cell for cell in plain if cell == "loss" or cell.endswith(" loss")]):
+        names = [_of_sets(name, cell, others) for name, cell in zip(names, plain, strict=True)]
+    if "test_loss" in names and not any(name.startswith("eval_") for name in names):
+        names = [f"eval_{name[5:]}" if name.startswith("test_") else name for name in names]
     if "eval_loss" in names:
         names = [_of_evaluation(name, cell) for name, cell in zip(names, plain, strict=True)]
     return tuple(name if name not in names[:place] else "" for place, name in enumerate(names))
+
+
+def _of_sets(name: str, cell: str, losses: Sequence[str]) -> str:
+    """In the tables of Sentence Transformers the loss of an evaluation set has its name before it, or none; so have metrics."""
+    if cell in losses:
+        return "eval_" + cell.replace(" ", "_")
+    return name if name in KNOWN or name.startswith("eval_") else f"eval_{name}"
 
 
 def _of_evaluation(name: str, cell: str) -> str:
@@ -83,7 +111,7 @@ def row(names: Sequence[str], cells: Sequence[str], comma: bool = False) -> dict
     """The numbers of a row; None where a column that is known holds something else, or the step or epoch is missing."""
     values: dict[str, float] = {}
     for name, cell in zip(names, cells, strict=False):
-        value = number(cell, comma) if name else None
+        value = held(name, cell, comma) if name else None
         if value is not None:
             values[name] = value
         elif name in KNOWN and not blank(cell):

@@ -29,10 +29,11 @@ DIALECTS = (
     *("event_files", "trainer_state", *STORES, "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
     *("trainer_stdout", "deepspeed", "megatron", "torchtune"),
     *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
-    *("progress_bar", "key_value", "plain_csv", "bare_columns"),
+    *("progress_bar", "key_value", "plain_csv", "text_table", "bare_columns"),
 )
-#: Those for which a folder as such is a log, whatever else is in it. Event files may lie in an output folder.
-OF_FOLDERS = ("mlflow_folder", "dvclive")
+#: Those for which a folder as such is a log, whatever else is in it: beside W&B's file lies what the same run printed.
+#: Event files may lie in an output folder.
+OF_FOLDERS = ("mlflow_folder", "dvclive", "wandb_run")
 
 
 def dialects(without: Collection[str] = ()) -> Iterator[Dialect]:
@@ -62,7 +63,11 @@ def read_file(source: Source) -> list[Log]:
     """
     for dialect in dialects():
         if dialect.recognise(source):
-            return dialect.read(source)
+            try:
+                return dialect.read(source)
+            except OSError as error:  # a store has many files, and one may just be going
+                at = error.filename or source.name
+                raise LossDoctorError(f"{at}: {(error.strerror or str(error)).lower()}") from None
     raise LossDoctorError(
         f"{source.name} is {_describe(source)}; expected a log of a training, such as a trainer_state.json, event files of "
         "TensorBoard, what a Trainer or another program printed, a table from a notebook, or CSV"

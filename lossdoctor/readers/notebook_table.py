@@ -58,10 +58,11 @@ def of_text(kind: str, name: str, text: str) -> list[Log]:
 def split(line: str) -> list[str]:
     """The cells of a line: between tabs, or between blanks where those of a header may have a single one in them."""
     plain = line[_QUOTED.match(line).end() :] if line[:1] in "> " else line  # type: ignore[union-attr]
+    plain = plain.rstrip("\\\r ")  # Markdown breaks a line there
     if "|" in plain or not plain.strip():
         return []
     if "\t" in plain:
-        return plain.rstrip("\r").split("\t")
+        return plain.split("\t")
     words = plain.replace("No log", "-").replace("No Log", "-").split()
     if plain.lstrip()[:1].isdigit():
         return words

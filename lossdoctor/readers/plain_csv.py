@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import PurePath
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import csv_lines, lightning_csv, notebook_table, table_logs, wandb_csv
+from lossdoctor.readers import csv_lines, csv_roles, csv_runs, lightning_csv, notebook_table, table_logs, wandb_csv
 from lossdoctor.readers.cells import blank, columns, decimal_commas, is_loss, number
-from lossdoctor.readers.printed_lines import Row, last_runs, runs
+from lossdoctor.readers.column_names import printable
+from lossdoctor.readers.printed_lines import MOST_RUNS, last_runs
 from lossdoctor.readers.source import Source
 
 KIND = "plain_csv"
-#: Rows from which it is told whether commas stand before decimals.
-SAMPLE = 200
+#: Rows from which it is told what the columns are, and whether commas stand before decimals; so many of them are whole.
+SAMPLE, FITTING = 1_000, 0.8
+CUT = "the last line is cut off and was left out"
 #: What TensorBoard gives to download, a file for each chart: only the file's name tells which one, by these words.
 DOWNLOADED = ["Wall time", "Step", "Value"]
 MEASURED = {"eval_loss": ("eval", "val_", "valid"), "learning_rate": ("learning", "_lr"), "grad_norm": ("grad",)}
 
 
 def recognise(source: Source) -> bool:
-    """The first line names a loss among its columns, the second has numbers in them; and no other dialect knows the header."""
+    """The first line names a loss among its columns, or a metric and its value; most of the lines below have numbers there.
+
+    No other dialect knows the header, and the rows are no results of several runs.
+    """
     found = csv_lines.header(source)
-    names = _names(source, found) if found else ()
-    if found is None or (found.cells != DOWNLOADED and not any(map(is_loss, names))):
+    if found is None:
         return False
-    sample = csv_lines.sample(source, found, 20)
-    if not sample or not all(_fits(names, cells, found.delimiter) for cells in sample[:-1] or sample):
+    names = _names(source, found)
+    sample = csv_lines.sample(source, found, SAMPLE)
+    if found.cells != DOWNLOADED and not any(map(is_loss, names)) and csv_roles.roles(found.cells, sample).metric is None:
+        return False
+    rows = sample[:-1] or sample
+    if sum(_fits(names, cells, found.delimiter) for cells in rows) < FITTING * len(rows) or not rows:
+        return False
+    if csv_roles.of_results(found.cells, [cells for cells in sample if len(cells) >= len(names)]):
         return False
     return not any(other.recognise(source) for other in (notebook_table, lightning_csv, wandb_csv))
 
 
 def read(source: Source) -> list[Log]:
-    """Every run in the file: one begins where the steps are back at the first.
+    """Every run in the file, by the columns that name it; of those without a name one begins where the steps are at the first.
 
     Raises:
         NothingToAnalyse: there is not one number in the rows.
@@ -40,28 +51,51 @@ def read(source: Source) -> list[Log]:
     found = csv_lines.header(source)
     if found is None:
         raise NothingToAnalyse(f"{source.name} has no header: nothing to analyse")
-    comma = found.delimiter != "," and decimal_commas(chain.from_iterable(csv_lines.sample(source, found, SAMPLE)))
-    names = _names(source, found)
+    sample = csv_lines.sample(source, found, SAMPLE)
+    comma = found.delimiter != "," and decimal_commas(chain.from_iterable(sample))
+    names, known = _names(source, found), csv_roles.roles(found.cells, sample)
+    parts = csv_runs.totals(found.cells, names)
     text = source.take()
-    rows: list[Row] = []
-    for place, cells in enumerate(csv_lines.rows(text, found)):
-        values = {
-            name: value for name, cell in zip(names, cells, strict=False) if name and (value := number(cell, comma)) is not None
-        }
-        if values:
-            rows.append(Row(place, values))
+    rows: dict[tuple[str, ...], list[csv_runs.Values]] = {}
+    last: tuple[str, ...] = ()
+    for cells in csv_lines.rows(text, found):
+        if values := csv_runs.with_totals(csv_roles.values(names, cells, known, comma), parts):
+            last = known.run(cells)
+            rows.setdefault(last, []).append(values)
+    notes = [f"there is no total: {name} is the sum of {', '.join(of)}" for name, of in parts.items()]
+    if found.cells == DOWNLOADED:
+        notes.append(f"the column Value is taken for {names[-1]}")
     torn = _torn(text, names, found.delimiter)
-    several, fewer = last_runs(runs(rows[:-1] if torn and len(rows) > 1 else rows))
+    if torn and (len(rows) > 1 or len(rows.get(last, ())) > 1):
+        rows[last].pop()
     made: list[Log] = []
-    for place, run in enumerate(several, 1):
-        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        notes = [*fewer, *["the last line is cut off and was left out"] * (torn and place == len(several))]
-        if found.cells == DOWNLOADED:
-            notes.append(f"the column Value is taken for {names[-1]}")
-        made += table_logs.one(KIND, [row.values for row in run], title, notes=notes)
+    named = list(rows)[-MOST_RUNS:]
+    if len(named) < len(rows):
+        notes.append(f"{len(rows):,} runs are in the file: only the last {MOST_RUNS:,} were read")
+    for run, title in _titles([found.cells[place] for place in known.runs], named):
+        of_run = csv_runs.joined(rows[run]) if known.split is not None or known.metric is not None else rows[run]
+        made += _logs(of_run, title, [*([CUT] if torn and run == last else ()), *notes])
     if not made:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return made
+
+
+def _logs(rows: Sequence[csv_runs.Values], title: str, notes: Sequence[str]) -> Iterator[Log]:
+    """The runs among the rows of one name; what is said of the end of a file is said of the last of them."""
+    several, counted_on = csv_runs.several(rows)
+    several, fewer = last_runs(several)
+    for place, run in enumerate(several, 1):
+        told = [note for note in notes if note != CUT or place == len(several)] + [csv_runs.COUNTED_ON] * counted_on + fewer
+        which = f"run {place} of {len(several)}" if len(several) > 1 else ""
+        yield from table_logs.one(KIND, run, ", ".join(filter(None, (title, which))), notes=told)
+
+
+def _titles(header: Sequence[str], runs: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The runs, and what they are called: by what is not the same in all of them; a number with the name of its column."""
+    differ = [len(set(cells)) > 1 for cells in zip(*runs, strict=True)]
+    for run in runs:
+        told = [(name, cell) for name, cell, tells in zip(header, run, differ, strict=True) if tells]
+        yield run, printable(" ".join(cell if number(cell) is None else f"{name} {cell}" for name, cell in told))
 
 
 def _names(source: Source, found: csv_lines.Header) -> tuple[str, ...]:
@@ -74,10 +108,10 @@ def _names(source: Source, found: csv_lines.Header) -> tuple[str, ...]:
 
 
 def _fits(names: tuple[str, ...], cells: list[str], delimiter: str) -> bool:
-    """Whether a line may be a row: the cells of its losses hold a number or nothing."""
-    if len(cells) != len(names):
+    """Whether a line may be a row: the cells of its losses hold a number or nothing. What is too much must be empty."""
+    if len(cells) < len(names) or any(map(str.strip, cells[len(names) :])):
         return False
-    held = [cell for name, cell in zip(names, cells, strict=True) if is_loss(name)]
+    held = [cell for name, cell in zip(names, cells, strict=False) if is_loss(name)]
     return all(blank(cell) or number(cell, delimiter != ",") is not None for cell in held)
 
 

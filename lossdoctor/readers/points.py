@@ -19,9 +19,13 @@ class Point(NamedTuple):
 
 
 def as_rows(points: Iterable[Point], shown: Callable[[float], float] = float) -> Iterator[dict[str, Any]]:
-    """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row."""
+    """Points → rows as they were logged: the points of one step are one training, one evaluation and one summary row.
+
+    Of two that come to the same name (`loss` beside `train/loss`) the one that has it already counts.
+    """
     step: int | None = None
     open_rows: dict[str, dict[str, Any]] = {}
+    tags: dict[str, str] = {}
     last: dict[str, Any] = {}
     for point in points:
         name = column(point.tag)
@@ -31,9 +35,12 @@ def as_rows(points: Iterable[Point], shown: Callable[[float], float] = float) ->
             continue
         if name == "step":  # the point has it
             continue
-        if point.step != step or name in open_rows.get(kind, ()):
+        twice = point.step == step and name in tags and tags[name] != point.tag
+        if point.step != step or (name in open_rows.get(kind, ()) and not twice):
             yield from open_rows.values()
-            open_rows, step = {}, point.step
+            open_rows, tags, step = {}, {}, point.step
+            twice = False
         last = open_rows.setdefault(kind, {"step": point.step})
-        last[name] = shown(point.value)
+        if not twice or point.tag == name:
+            last[name], tags[name] = shown(point.value), point.tag
     yield from open_rows.values()

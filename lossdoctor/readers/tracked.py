@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from lossdoctor.facts.config_file import of_mapping
@@ -88,9 +89,14 @@ def columns(values: Mapping[str, Any]) -> dict[str, Any]:
 
     Of two that come to the same name (`loss` beside `train/loss`) the one that has it already counts, in whatever order they are.
     """
-    own = [name for name in values if not name.startswith(("_", *OF_THE_MACHINE))]
-    called = sorted((column(name), column(name) == name, name) for name in own)
-    return {known: values[name] for known, _, name in called if values[name].__class__ not in (dict, list)}
+    return {known: values[name] for known, name in _called(tuple(values)) if values[name].__class__ not in (dict, list)}
+
+
+@lru_cache(maxsize=256)
+def _called(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """What columns are called, the one that counts last; most rows have the same."""
+    own = [name for name in names if not name.startswith(("_", *OF_THE_MACHINE))]
+    return tuple((known, name) for known, _, name in sorted((column(name), column(name) == name, name) for name in own))
 
 
 def with_steps(rows: list[dict[str, Any]], tracker: str) -> tuple[Iterator[Mapping[str, Any]], tuple[str, ...]]:
