@@ -34,6 +34,7 @@ HEALTHY = (
         "llama_factory/healthy.jsonl",
         "llama_factory/resumed.jsonl",
     ),
+    "json_lines/chart.json",
     *("json_lines/plain.jsonl", "json_lines/swift.jsonl", "trainer_stdout/axolotl.log", "trainer_stdout/swift.log"),
     *("trainer_stdout/trl_dpo.log", "trainer_stdout/trl_grpo.log", "trainer_stdout/deepspeed_healthy.log"),
 )
@@ -49,6 +50,7 @@ LOST = {
     "key_value/nanogpt_nan.log": "loss-not-finite",
     "key_value/llama_recipes_nan.log": "eval-loss-not-finite",
     "llama_factory/restarted.jsonl": "loss-collapse-to-zero",
+    "json_lines/updates_nan.log": "loss-not-finite",
     "json_lines/swift_nan.jsonl": "gradient-not-finite",
     "trainer_stdout/deepspeed_collapse.log": "loss-scale-collapse",
     "trainer_stdout/llama_factory_callbacks.log": "gradient-not-finite",
@@ -616,6 +618,54 @@ def test_the_columns_of_trl_are_kept(name, telling):
     """Every row has them, beside the loss."""
     log = kept(f"trainer_stdout/{name}.log")
     assert len(column(log, telling)) == len(column(log, "loss")) == 16
+
+
+# JSON among other lines, and under other names
+
+
+def test_objects_at_the_end_of_lines_of_text_are_rows():
+    """fairseq puts a date and a word before them, and its numbers into quotes; `num_updates` is the step."""
+    log = kept("json_lines/updates_nan.log")
+    assert [step for step, _ in column(log, "loss")] == list(range(50, 1250, 50)) and not log.run.notes
+    assert [step for step, _ in column(log, "eval_loss", "eval")] == [400, 800, 1200]
+    assert {"grad_norm", "learning_rate", "loss_scale"} <= log.records[0].values.keys()
+    row = '2024-01-01 00:00:00 INFO {{"step": {0}, "loss": 2.{0}, "lr": 1e-4}}\n'
+    text = 'INFO {"lr": 0.5, "model": "x"}\nhello\n' + "".join(map(row.format, range(1, 6)))
+    assert column(only(text), "loss") == [(n, 2 + n / 10) for n in range(1, 6)]
+    assert column(only(text), "learning_rate") == [(n, 1e-4) for n in range(1, 6)]  # that of the settings is no row
+
+
+def test_rows_of_json_may_begin_behind_a_line_of_settings():
+    """The first object has no measurement."""
+    text = '{"model": "x", "layers": 4}\n' + "".join(f'{{"step": {n}, "loss": 2.{n}}}\n' for n in range(1, 6))
+    assert column(only(text), "loss") == [(n, 2 + n / 10) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{{"_step": {}, "train/loss": {}, "train/learning_rate": 0.1, "val/loss": 2.5}}',
+        '{{"global_step": {}, "train": {{"loss": {}, "lr": 0.1}}, "val": {{"loss": 2.5}}}}',
+        '{{"iteration": {}, "train_loss": {}, "lr": 0.1, "val_loss": 2.5}}',
+        '{{"num_updates": "{}", "loss": "{}", "lr": "0.1", "valid_loss": "2.5"}}',
+    ],
+)
+def test_the_columns_of_json_rows_have_the_names_of_the_trainer(row):
+    """Whatever a script calls them: a validation loss is an evaluation, an iteration is a step."""
+    log = only("".join(row.format(10 * n, 3 - n / 8) + "\n" for n in range(1, 6)))
+    assert log.run.kind == "json_lines" and column(log, "loss") == [(10 * n, 3 - n / 8) for n in range(1, 6)]
+    assert column(log, "learning_rate")[0] == (10, 0.1) and column(log, "eval_loss", "eval")[0] == (10, 2.5)
+
+
+@pytest.mark.parametrize(("name", "known"), [("run-tag-train_loss.json", "loss"), ("run-tag-eval_loss.json", "eval_loss")])
+def test_a_chart_that_tensorboard_gives_to_download_is_a_run(name, known):
+    """Wall times, steps and values without a name: it is said what they are taken for, by the name of the file or as the loss."""
+    text = (LOGS / "json_lines" / "chart.json").read_text(encoding="utf-8")
+    (log,) = read_file(Source(name, None, text))
+    assert [record.step for record in log.records] == list(range(10, 410, 10))
+    assert {name for record in log.records for name in record.values} == {known}
+    assert log.run.notes == (f"the values are taken for {known}",)
+    assert recognised("[[1, 2, 3], [4, 5, 6]]") == []
 
 
 # Whatever numbers there are

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import PurePath
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import csv_lines, lightning_csv, notebook_table, table_logs, wandb_csv
+from lossdoctor.readers import charts, csv_lines, lightning_csv, notebook_table, table_logs, wandb_csv
 from lossdoctor.readers.cells import blank, columns, decimal_commas, is_loss, number
 from lossdoctor.readers.printed_lines import Row, runs
 from lossdoctor.readers.source import Source
@@ -16,7 +15,6 @@ KIND = "plain_csv"
 SAMPLE = 200
 #: What TensorBoard gives to download, a file for each chart: only the file's name tells which one, by these words.
 DOWNLOADED = ["Wall time", "Step", "Value"]
-MEASURED = {"eval_loss": ("eval", "val_", "valid"), "learning_rate": ("learning", "_lr"), "grad_norm": ("grad",)}
 
 
 def recognise(source: Source) -> bool:
@@ -67,8 +65,7 @@ def read(source: Source) -> list[Log]:
 def _names(source: Source, found: csv_lines.Header) -> tuple[str, ...]:
     """The Trainer's names of the columns; W&B's own count of log calls is the step where there is no other."""
     if found.cells == DOWNLOADED:
-        file = PurePath(source.name).name.lower()
-        return ("wall_time", "step", next((known for known, words in MEASURED.items() if any(w in file for w in words)), "loss"))
+        return ("wall_time", "step", charts.column(source.name))
     names = columns(found.cells)
     return names if "step" in names else tuple("step" if name == "_step" else name for name in names)
 
