@@ -34,7 +34,7 @@ HEALTHY = (
         "llama_factory/healthy.jsonl",
         "llama_factory/resumed.jsonl",
     ),
-    "json_lines/chart.json",
+    *("json_lines/chart.json", "verl/grpo.log", "verl/tuning.log"),
     *("json_lines/plain.jsonl", "json_lines/swift.jsonl", "trainer_stdout/axolotl.log", "trainer_stdout/swift.log"),
     *("trainer_stdout/trl_dpo.log", "trainer_stdout/trl_grpo.log", "trainer_stdout/deepspeed_healthy.log"),
 )
@@ -44,6 +44,7 @@ LOST = {
     "megatron/nan_iterations.log": "loss-not-finite",
     "megatron/neox_overflow.log": "loss-not-finite",
     "torchtune/nan.txt": "loss-not-finite",
+    "verl/nan.log": "loss-not-finite",
     "mmengine/xtuner_nan.log": "gradient-not-finite",
     "progress_bar/nan.log": "loss-not-finite",
     "key_value/litgpt_nan.log": "loss-not-finite",
@@ -247,6 +248,34 @@ def test_the_bar_of_torchtune_is_counted_on_from_epoch_to_epoch():
     assert [record.step for record in log.records] == list(range(1, 41))
     assert log.records[-1].epoch == pytest.approx(2.0)
     assert (log.run.get("num_train_epochs"), log.run.get("gradient_accumulation_steps")) == (2.0, 8)
+
+
+# verl
+
+
+def test_the_columns_of_verl_have_the_names_of_trl():
+    """The reward, the length of completions and the gradient are where a reader of TRL's logs looks for them."""
+    log = kept("verl/grpo.log")
+    assert [step for step, _ in column(log, "loss")] == list(range(1, 17)) and log.run.get("max_steps") == 40
+    assert column(log, "reward")[0] == (1, 0.23) and column(log, "completions/mean_length")[0] == (1, 313.437)
+    assert column(log, "grad_norm")[0] == (1, 0.305) and not column(log, "timing_s/gen")
+    assert [step for step, _ in column(log, "eval_digits/reward/mean@1", "eval")] == [0, 8, 16]
+
+
+def test_a_number_of_verl_that_was_rounded_to_zero_is_none():
+    """With three decimals a learning rate of 1e-6 is 0.000: that is no rate of zero."""
+    assert not column(kept("verl/grpo.log"), "learning_rate")
+    assert column(kept("verl/nan.log"), "learning_rate")[0] == (1, 1e-6)
+    assert column(kept("verl/tuning.log"), "learning_rate")[0][1] == pytest.approx(1.95e-5)
+
+
+def test_what_verl_minimises_is_the_loss():
+    """`actor/loss` where there is one, of which `actor/pg_loss` is a part; in its tuning `train/loss`, with evaluations."""
+    log = kept("verl/nan.log")
+    assert column(log, "loss")[1] == (2, 0.0123 / 2 + 0.000004) and column(log, "actor/pg_loss")[1] == (2, 0.0123 / 2)
+    assert [step for step, _ in column(kept("verl/tuning.log"), "eval_loss", "eval")] == [10, 20, 30]
+    wrapped = "".join(f"step:{n} - actor/pg_loss:np.float64(0.{n}) - actor/grad_norm:np.float64(0.5)\n" for n in range(1, 4))
+    assert column(only(wrapped), "loss") == [(1, 0.1), (2, 0.2), (3, 0.3)] and column(only(wrapped), "grad_norm")[0] == (1, 0.5)
 
 
 # mmengine
@@ -683,6 +712,7 @@ PRINTED: dict[str, Callable[[int, float], str]] = {
     "mmengine": lambda step, loss: (
         f"03/11 10:12:09 - mmengine - INFO - Iter(train) [{step:6d}/1000000]  lr: 1e-04  loss: {loss:.4f}\n"
     ),
+    "verl": lambda step, loss: f"step:{step} - actor/pg_loss:{loss} - actor/lr:1e-06\n",
     "progress_bar": lambda step, loss: f"\rsteps:   1%|▏         | {step}/1000000 [00:02<04:09,  3.91it/s, loss={loss}]",
     "key_value": lambda step, loss: f"step: {step}, loss: {loss:.4f}\n",
 }
@@ -714,7 +744,7 @@ def test_what_llama_factory_wrote_is_read_back(values, gap):
 
 SAMPLES: Sequence[str] = [
     path.read_text(encoding="utf-8")
-    for folder in ("deepspeed", "megatron", "torchtune", "mmengine", "progress_bar", "key_value", "llama_factory")
+    for folder in ("deepspeed", "megatron", "torchtune", "mmengine", "verl", "progress_bar", "key_value", "llama_factory")
     for path in sorted((LOGS / folder).iterdir())
 ]
 

@@ -17,7 +17,7 @@ from lossdoctor.readers.source import Source
 
 KIND = "key_value"
 #: Readers of lines that know more of their own; whatever one of them recognises is its.
-PARTICULAR = ("trainer_stdout", "megatron", "torchtune", "mmengine", "progress_bar")
+PARTICULAR = ("trainer_stdout", "megatron", "torchtune", "mmengine", "verl", "progress_bar")
 #: Lines of the same shape that make a log; fewer may be anything.
 ENOUGH = 3
 #: So many lines with the word are looked at before a text is given up.
