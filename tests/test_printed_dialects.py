@@ -232,6 +232,38 @@ def test_gpt_neox_is_read_whatever_stands_before_its_rows():
     assert log.run.get("max_steps") == 55000 and log.run.get("fp16") is True
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_oldest_megatron_has_no_colons(broken):
+    """`lm loss 6.7E+00 | loss scale 64.0 |`, and evaluations with other names."""
+    text = "".join(
+        f" iteration {100 * n:8d}/    3000 | elapsed time per iteration (ms): 12879.0 | learning rate 6.300E-06 | "
+        f"lm loss {'NAN' if broken and n > 8 else f'{7 - n / 9:.6E}'} | loss scale 64.0 |\n"
+        + (f" validation loss at iteration {100 * n} | LM loss: 6.5E+00 | LM PPL: 9.0E+01\n" if n % 6 == 0 else "")
+        for n in range(1, 13)
+    )
+    log = only(text)
+    assert [step for step, _ in column(log, "loss")] == list(range(100, 1300, 100)) and log.run.get("max_steps") == 3000
+    assert math.isnan(column(log, "loss")[-1][1]) is broken and column(log, "learning_rate")[0] == (100, 6.3e-6)
+    assert column(log, "eval_loss", "eval") == [(600, 6.5), (1200, 6.5)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 256.0",
+        "| INFO | fairseq.trainer | NOTE: gradient overflow detected, ignoring gradient, setting loss scale to: 256.0",
+    ],
+)
+def test_apex_and_fairseq_tell_of_skipped_steps_as_well(line):
+    """They become columns of the next row, and it was fp16; nothing of it says DeepSpeed."""
+    rows = [f"{{'loss': {3 - n / 9:.3f}, 'learning_rate': 0.1, 'epoch': {n / 9:.2f}}}\n" for n in range(1, 5)]
+    log = only(rows[0] + line + "\n" + line + "\n" + "".join(rows[1:]))
+    assert column(log, "skipped_steps") == [(2, 2.0)] and column(log, "loss_scale") == [(2, 256.0)]
+    assert log.run.get("fp16") is True and log.run.get("deepspeed") is None
+    log = only(f"step: 1, loss: 2.5\n{line}\nstep: 2, loss: 2.4\nstep: 3, loss: 2.3\n")
+    assert column(log, "loss_scale") == [(2, 256.0)] and log.run.get("fp16") is True
+
+
 # torchtune
 
 
@@ -329,6 +361,21 @@ def test_a_bar_that_begins_anew_in_each_epoch_is_counted_on():
     assert [record.step for record in log.records] == list(range(1, 33))
     assert max(loss for _, loss in column(log, "loss")) < 5 and log.run.get("max_steps") == 32
     assert any("begins anew" in note for note in log.run.notes)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "\rIter {0} Loss {1:.4f}:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s]",
+        "\rTrain step of epoch 0:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s, gpt_loss={1:.4f}, lr=1e-05]",
+        "\rmy_lora:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s, lr: 1.0e-04 loss: {1:.3e}]",
+    ],
+)
+def test_the_loss_beside_a_bar_is_found_under_its_usual_names(frame):
+    """Also where nothing stands between its name and its number."""
+    log = only("".join(frame.format(n, 3 - n / 9) for n in (10, 20, 30)))
+    assert [step for step, _ in column(log, "loss")] == [10, 20, 30] and log.run.get("max_steps") == 90
+    assert [value for _, value in column(log, "loss")] == pytest.approx([3 - n / 9 for n in (10, 20, 30)], abs=1e-3)
 
 
 def test_a_bar_that_goes_through_all_epochs_has_its_own_total():
@@ -459,6 +506,9 @@ FORMS: dict[str, tuple[Callable[[int, float], str], int]] = {
         50,
     ),
     "dots and a bracket": (lambda n, v: f"Step... ({500 * n} | Loss: {v:.6f}, Learning Rate: 0.0001)", 500),
+    "a step without a name": (lambda n, v: f"{10 * n} | loss {v:.4f} | lr 3.000000e-04 | 104573.61ms", 10),
+    "a step and the seconds": (lambda n, v: f"[{10 * n} | {12.3 * n:.2f}] loss={v:.4f} avg=2.5", 10),
+    "a step behind the loss": (lambda n, v: f"Train loss {n} {v:.6f} Grad Norm 1.234567 2.31s/it", 1),
     "a heading with the batch": (
         lambda n, v: f"[batch={n}/480]:\n\t Train time/batch: {n - 1}\n\t Train loss/train/total: {v}\n\t Train metrics/x: 1.0",
         1,

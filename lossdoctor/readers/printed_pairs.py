@@ -83,6 +83,9 @@ ITEM = re.compile(
 )
 #: `200/ 2983 batches`, where others put the name first.
 BATCHES = re.compile(r"(\d{1,12})[ ]?/[ ]{0,6}(\d{1,12}) batches")
+#: A step without a name, at the start of the line: `10 | loss 2.31`, `[10 | 12.34] loss=2.31`; or behind `Train loss`.
+LEADING = re.compile(r"^\[?(\d{1,12}) ?\| ")
+BEHIND = re.compile(r"\b((?:train(?:ing)?|val(?:idation)?) loss) (\d{1,12}):? {1,12}(?=\d{1,9}\.\d|nan\b)", re.I)
 _PLACE = re.compile(
     r"^(?:train(?:ing)?|current|cur|completed|finished|(?:\w{1,30}_)?(?:after|at)|(val(?:id(?:at(?:ion|e))?)?|eval))_"
     r"(?=(?:epoch|step|iter|iteration)$)"
@@ -180,7 +183,9 @@ def parse(line: str) -> Pairs | None:
 def _batches(line: str) -> tuple[str, float | None]:
     """The line with its batches as a pair, where they are told in another way; else with the share of the epoch that is done."""
     line = BATCHES.sub(r"batch \1/\2", line) if " batches" in line else line
-    line = KERAS.sub(r"batch \1/\2 ", line) if line[:1].isdigit() else line
+    if line[:1].isdigit() or line[:1] == "[":
+        line = LEADING.sub(r"step \1 | ", KERAS.sub(r"batch \1/\2 ", line))
+    line = BEHIND.sub(r"step \2 \1 ", line)
     told = BRACKETS.search(line) if "[" in line else None
     if told is None:
         return line, None
