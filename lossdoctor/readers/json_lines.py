@@ -62,7 +62,8 @@ def _among(text: str) -> bool:
             break
         end = text.find("\n", start)
         end = len(text) if end < 0 else end
-        if (end - start <= LONGEST and text.rfind("\n", max(0, start - BEFORE - 1), start) >= 0) or start <= BEFORE:
+        near = start <= BEFORE or text.rfind("\n", start - BEFORE - 1, start) >= 0
+        if near and end - start <= LONGEST:
             found += _placed(_named(_parse(text[start:end].strip())))
         start = text.find('{"', end)
     return found >= ENOUGH

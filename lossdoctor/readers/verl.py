@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
 from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, Row, logs, rest
+from lossdoctor.readers.printed_lines import NUMBER, Row, end_of_line, logs, rest
 from lossdoctor.readers.source import Source
 
 KIND = "verl"
 #: Whatever stands before it on the line: most often the process of Ray that printed it.
 STEP = re.compile(r"\bstep:(\d{1,12}) - (?=[a-z][\w-]{0,40}/[^\s:]{1,200}:)")
 PAIR = re.compile(rf"(?:^| - )([A-Za-z_][^\s:]{{0,200}}):(?:np\.\w{{1,12}}\()?({NUMBER})")
+#: So many rows without a loss are looked at before a text is given up.
+MOST_TRIED = 10_000
 #: Where a row has both, `actor/loss` is what is minimised, of which `actor/pg_loss` is a part.
 LOSSES = ("actor/loss", "actor/pg_loss", "train/loss")
 #: What the Trainers of TRL call the same.
@@ -42,7 +45,7 @@ BAR = re.compile(r"Training Progress: {1,4}\d{1,3}%\|[^|\r\n]{0,500}\|\s{0,4}\d{
 def recognise(source: Source) -> bool:
     """At least one row with a loss is in the text."""
     text = source.text
-    return "step:" in text and any("loss" in _values(rest(text, line.end())) for line in STEP.finditer(text))
+    return "step:" in text and any("loss" in row.values for row in islice(_rows(text), MOST_TRIED))
 
 
 def read(source: Source) -> list[Log]:
@@ -57,9 +60,12 @@ def read(source: Source) -> list[Log]:
 
 
 def _rows(text: str) -> Iterator[Row]:
-    for line in STEP.finditer(text):
+    """The rows, one for each line: what follows on it is looked at once."""
+    line = STEP.search(text)
+    while line is not None:
         if values := _values(rest(text, line.end())):
             yield Row(line.start(), {"step": int(line[1]), **values})
+        line = STEP.search(text, end_of_line(text, line.end()))
 
 
 def _values(line: str) -> dict[str, Any]:
