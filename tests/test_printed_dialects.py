@@ -34,6 +34,7 @@ HEALTHY = (
         "llama_factory/healthy.jsonl",
         "llama_factory/resumed.jsonl",
     ),
+    *("json_lines/chart.json", "verl/grpo.log", "verl/tuning.log"),
     *("json_lines/plain.jsonl", "json_lines/swift.jsonl", "trainer_stdout/axolotl.log", "trainer_stdout/swift.log"),
     *("trainer_stdout/trl_dpo.log", "trainer_stdout/trl_grpo.log", "trainer_stdout/deepspeed_healthy.log"),
 )
@@ -43,12 +44,14 @@ LOST = {
     "megatron/nan_iterations.log": "loss-not-finite",
     "megatron/neox_overflow.log": "loss-not-finite",
     "torchtune/nan.txt": "loss-not-finite",
+    "verl/nan.log": "loss-not-finite",
     "mmengine/xtuner_nan.log": "gradient-not-finite",
     "progress_bar/nan.log": "loss-not-finite",
     "key_value/litgpt_nan.log": "loss-not-finite",
     "key_value/nanogpt_nan.log": "loss-not-finite",
     "key_value/llama_recipes_nan.log": "eval-loss-not-finite",
     "llama_factory/restarted.jsonl": "loss-collapse-to-zero",
+    "json_lines/updates_nan.log": "loss-not-finite",
     "json_lines/swift_nan.jsonl": "gradient-not-finite",
     "trainer_stdout/deepspeed_collapse.log": "loss-scale-collapse",
     "trainer_stdout/llama_factory_callbacks.log": "gradient-not-finite",
@@ -229,6 +232,38 @@ def test_gpt_neox_is_read_whatever_stands_before_its_rows():
     assert log.run.get("max_steps") == 55000 and log.run.get("fp16") is True
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_oldest_megatron_has_no_colons(broken):
+    """`lm loss 6.7E+00 | loss scale 64.0 |`, and evaluations with other names."""
+    text = "".join(
+        f" iteration {100 * n:8d}/    3000 | elapsed time per iteration (ms): 12879.0 | learning rate 6.300E-06 | "
+        f"lm loss {'NAN' if broken and n > 8 else f'{7 - n / 9:.6E}'} | loss scale 64.0 |\n"
+        + (f" validation loss at iteration {100 * n} | LM loss: 6.5E+00 | LM PPL: 9.0E+01\n" if n % 6 == 0 else "")
+        for n in range(1, 13)
+    )
+    log = only(text)
+    assert [step for step, _ in column(log, "loss")] == list(range(100, 1300, 100)) and log.run.get("max_steps") == 3000
+    assert math.isnan(column(log, "loss")[-1][1]) is broken and column(log, "learning_rate")[0] == (100, 6.3e-6)
+    assert column(log, "eval_loss", "eval") == [(600, 6.5), (1200, 6.5)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Gradient overflow.  Skipping step, loss scaler 0 reducing loss scale to 256.0",
+        "| INFO | fairseq.trainer | NOTE: gradient overflow detected, ignoring gradient, setting loss scale to: 256.0",
+    ],
+)
+def test_apex_and_fairseq_tell_of_skipped_steps_as_well(line):
+    """They become columns of the next row, and it was fp16; nothing of it says DeepSpeed."""
+    rows = [f"{{'loss': {3 - n / 9:.3f}, 'learning_rate': 0.1, 'epoch': {n / 9:.2f}}}\n" for n in range(1, 5)]
+    log = only(rows[0] + line + "\n" + line + "\n" + "".join(rows[1:]))
+    assert column(log, "skipped_steps") == [(2, 2.0)] and column(log, "loss_scale") == [(2, 256.0)]
+    assert log.run.get("fp16") is True and log.run.get("deepspeed") is None
+    log = only(f"step: 1, loss: 2.5\n{line}\nstep: 2, loss: 2.4\nstep: 3, loss: 2.3\n")
+    assert column(log, "loss_scale") == [(2, 256.0)] and log.run.get("fp16") is True
+
+
 # torchtune
 
 
@@ -245,6 +280,34 @@ def test_the_bar_of_torchtune_is_counted_on_from_epoch_to_epoch():
     assert [record.step for record in log.records] == list(range(1, 41))
     assert log.records[-1].epoch == pytest.approx(2.0)
     assert (log.run.get("num_train_epochs"), log.run.get("gradient_accumulation_steps")) == (2.0, 8)
+
+
+# verl
+
+
+def test_the_columns_of_verl_have_the_names_of_trl():
+    """The reward, the length of completions and the gradient are where a reader of TRL's logs looks for them."""
+    log = kept("verl/grpo.log")
+    assert [step for step, _ in column(log, "loss")] == list(range(1, 17)) and log.run.get("max_steps") == 40
+    assert column(log, "reward")[0] == (1, 0.23) and column(log, "completions/mean_length")[0] == (1, 313.437)
+    assert column(log, "grad_norm")[0] == (1, 0.305) and not column(log, "timing_s/gen")
+    assert [step for step, _ in column(log, "eval_digits/reward/mean@1", "eval")] == [0, 8, 16]
+
+
+def test_a_number_of_verl_that_was_rounded_to_zero_is_none():
+    """With three decimals a learning rate of 1e-6 is 0.000: that is no rate of zero."""
+    assert not column(kept("verl/grpo.log"), "learning_rate")
+    assert column(kept("verl/nan.log"), "learning_rate")[0] == (1, 1e-6)
+    assert column(kept("verl/tuning.log"), "learning_rate")[0][1] == pytest.approx(1.95e-5)
+
+
+def test_what_verl_minimises_is_the_loss():
+    """`actor/loss` where there is one, of which `actor/pg_loss` is a part; in its tuning `train/loss`, with evaluations."""
+    log = kept("verl/nan.log")
+    assert column(log, "loss")[1] == (2, 0.0123 / 2 + 0.000004) and column(log, "actor/pg_loss")[1] == (2, 0.0123 / 2)
+    assert [step for step, _ in column(kept("verl/tuning.log"), "eval_loss", "eval")] == [10, 20, 30]
+    wrapped = "".join(f"step:{n} - actor/pg_loss:np.float64(0.{n}) - actor/grad_norm:np.float64(0.5)\n" for n in range(1, 4))
+    assert column(only(wrapped), "loss") == [(1, 0.1), (2, 0.2), (3, 0.3)] and column(only(wrapped), "grad_norm")[0] == (1, 0.5)
 
 
 # mmengine
@@ -298,6 +361,21 @@ def test_a_bar_that_begins_anew_in_each_epoch_is_counted_on():
     assert [record.step for record in log.records] == list(range(1, 33))
     assert max(loss for _, loss in column(log, "loss")) < 5 and log.run.get("max_steps") == 32
     assert any("begins anew" in note for note in log.run.notes)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "\rIter {0} Loss {1:.4f}:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s]",
+        "\rTrain step of epoch 0:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s, gpt_loss={1:.4f}, lr=1e-05]",
+        "\rmy_lora:  10%|█    | {0}/90 [00:01<00:09,  1.00it/s, lr: 1.0e-04 loss: {1:.3e}]",
+    ],
+)
+def test_the_loss_beside_a_bar_is_found_under_its_usual_names(frame):
+    """Also where nothing stands between its name and its number."""
+    log = only("".join(frame.format(n, 3 - n / 9) for n in (10, 20, 30)))
+    assert [step for step, _ in column(log, "loss")] == [10, 20, 30] and log.run.get("max_steps") == 90
+    assert [value for _, value in column(log, "loss")] == pytest.approx([3 - n / 9 for n in (10, 20, 30)], abs=1e-3)
 
 
 def test_a_bar_that_goes_through_all_epochs_has_its_own_total():
@@ -386,6 +464,164 @@ def test_a_second_start_is_a_second_run():
     assert [log.run.name for log in logs(text * 2)] == ["run 1 of 2", "run 2 of 2"]
 
 
+def many(line: Callable[[int, float], str], rows: int = 24, broken: bool = False) -> str:
+    """A text of lines with falling losses, or with NaN from the middle on."""
+    return "".join(line(n, math.nan if broken and n > rows // 2 else round(3 / n**0.3, 4)) + "\n" for n in range(1, rows + 1))
+
+
+FORMS: dict[str, tuple[Callable[[int, float], str], int]] = {
+    "a rank, and numbers with units": (
+        lambda n, v: (
+            f"08/10/2024 13:45:12 [INFO|DP=0|PP=0|TP=0|host]: iteration: {10 * n} / 30000 | consumed_tokens: {n}.1M | "
+            f"elapsed_time_per_iteration_ms: 1.52K | tokens_per_sec: 13.8K | lm_loss: {v:.4g} | lr: 0.0003 | grad_norm: 0.5"
+        ),
+        10,
+    ),
+    "an average in brackets": (
+        lambda n, v: (
+            f"Epoch: [0][{100 * n:4d}/5005]\tTime  0.312 ( 0.912)\tData  0.001 ( 0.312)\tLoss {v:.4e} ({v:.4e})\tAcc@1  5.1 (4.9)"
+        ),
+        100,
+    ),
+    "a logger and brackets": (
+        lambda n, v: (
+            f"[2021-08-01 12:00:00 tiny] (main.py 181): INFO Train: [0/300][{n}/1251]\teta 1:23:10 lr 0.0001\ttime 0.41 (0.40)"
+            f"\tloss {v:.4f} ({v:.4f})\tgrad_norm 1.5 (1.4)\tmem 1234MB"
+        ),
+        1,
+    ),
+    "a wide column": (lambda n, v: f"step {n:6d}/ 9000 | loss {v:9.5f} (+1.20z)| norm 0.91 (-0.3z)| lr 3.0e-05 | 123.4 ms", 1),
+    "what is reduced": (
+        lambda n, v: (
+            f"Training epoch 0, iteration {n}/149 | lr: 3e-05 | consumed_samples: {n} | global_step: {n} | "
+            f"reduced_train_loss: {v:.4g} | train_step_timing in s: 0.03146"
+        ),
+        1,
+    ),
+    "several losses and frames": (
+        lambda n, v: (
+            f"2022-05-01 12:00:00,123 INFO [train.py:700] Epoch 0, batch {50 * n}, loss[loss={v:.4g}, a_loss=3.1, over 4312.00 "
+            f"frames. ], tot_loss[loss={v:.4g}, simple_loss=3.1, over 9123.12 frames. ], batch size: 12, lr: 3.00e-03"
+        ),
+        50,
+    ),
+    "dots and a bracket": (lambda n, v: f"Step... ({500 * n} | Loss: {v:.6f}, Learning Rate: 0.0001)", 500),
+    "a step without a name": (lambda n, v: f"{10 * n} | loss {v:.4f} | lr 3.000000e-04 | 104573.61ms", 10),
+    "a step and the seconds": (lambda n, v: f"[{10 * n} | {12.3 * n:.2f}] loss={v:.4f} avg=2.5", 10),
+    "a step behind the loss": (lambda n, v: f"Train loss {n} {v:.6f} Grad Norm 1.234567 2.31s/it", 1),
+    "a heading with the batch": (
+        lambda n, v: f"[batch={n}/480]:\n\t Train time/batch: {n - 1}\n\t Train loss/train/total: {v}\n\t Train metrics/x: 1.0",
+        1,
+    ),
+    "a heading with the step": (
+        lambda n, v: f"host\tINFO\t[step={n}/480,epoch=0]\n    train/CrossEntropyLoss={v:.3f}\n    train/Perplexity=9.1",
+        1,
+    ),
+    "colours": (
+        lambda n, v: (
+            f"[rank0]: root - INFO - \x1b[31mstep: {n:2d}  \x1b[32mloss: {v:7.4f}  \x1b[33mmemory: 40.01GiB(42.1%)  tps: 3,456"
+        ),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_training_programs_print_is_read_with_its_steps(form, broken):
+    """Whatever else stands in the line: each row has its step and its loss, and a loss that is lost is critical."""
+    line, gap = FORMS[form]
+    text = many(line, broken=broken)
+    log = only(text)
+    assert log.run.kind == "key_value"
+    assert [step for step, _ in column(log, "loss")] == [gap * n for n in range(1, 25)]
+    assert math.isnan(column(log, "loss")[-1][1]) is broken
+    assert "tps" not in log.records[0].values
+
+
+@pytest.mark.parametrize(
+    ("row", "evaluation"),
+    [
+        ("step: {}  loss: {:.4f}  memory: 1GiB", "validate step: {}  loss: {:.4f}  memory: 1GiB"),
+        ("completed step: {}, seconds: 1.2, loss: {:.4f}", "eval metrics after step: {}, loss={:.4f}, total_weights=65536.0"),
+        ("Epoch 0, batch {}, loss[loss={:.4f}, a_loss=1.1]", "Epoch 0, batch {}, validation: loss={:.4f}, a_loss=1.1"),
+        ("epoch 1 - iter {} - loss {:.4f} - lr: 0.1", "epoch 1 - iter {} DEV : loss {:.4f} - f1-score 0.5"),
+        (
+            "| INFO | train_inner | epoch 001 | loss={1:.4f}, nll_loss=1.1, num_updates={0}, lr=0.1",
+            "| INFO | valid | epoch 001 | valid on 'valid' subset | loss {1:.4f} | nll_loss 1.1 | num_updates {0}",
+        ),
+    ],
+)
+def test_a_line_that_says_so_is_an_evaluation(row, evaluation):
+    """The part of the data stands before the first pair or as a heading within the line: its loss is not one of training."""
+    text = "".join(
+        row.format(n, 3 - n / 9) + "\n" + (evaluation.format(n, 3.5) + "\n" if n % 4 == 0 else "") for n in range(1, 13)
+    )
+    log = only(text)
+    assert [step for step, _ in column(log, "loss")] == list(range(1, 13)) and 3.5 not in [v for _, v in column(log, "loss")]
+    assert column(log, "eval_loss", "eval") == [(4, 3.5), (8, 3.5), (12, 3.5)]
+
+
+def test_both_parts_of_the_data_may_stand_in_one_line():
+    """`train: loss=… | valid: loss=…` is a row and an evaluation."""
+    log = only("".join(f"[epoch {n}] train: loss={3 - n / 9:.3f} acc=0.5 | valid: loss=2.{n} acc=0.4\n" for n in range(1, 6)))
+    assert column(log, "eval_loss", "eval")[0] == (1, 2.1) and column(log, "eval_acc", "eval")[0] == (1, 0.4)
+    assert [value for _, value in column(log, "loss")] == pytest.approx([3 - n / 9 for n in range(1, 6)], abs=1e-3)
+
+
+def test_a_test_is_no_row_of_training():
+    """Its batches are counted in the same way."""
+    rows = "".join(f"Train: 0 [{50 * n:4d}/1251 ({n:3d}%)]  Loss: {3 - n / 9:.3f} (2.9)  LR: 1.0e-03\n" for n in range(6))
+    log = only(
+        rows + "".join(f"Test: [{12 * n:4d}/48]  Time: 0.3 (0.3)  Loss:  {2.5:.3f} (2.5)  Acc@1: 5.0 (5.0)\n" for n in range(4))
+    )
+    assert len(column(log, "loss")) == 6 and not column(log, "eval_loss", "eval")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_the_share_of_an_epoch_is_kept_where_samples_may_be_counted(first):
+    """`Train Epoch: 1 [640/60000 (1%)]` counts samples, other programs batches: the rows are numbered, and have their epochs."""
+    text = "".join(
+        f"Train Epoch: {first + e} [{640 * n}/6400 ({10 * n}%)]\tLoss: {2 - e / 9:.6f}\n" for e in (0, 1) for n in range(10)
+    )
+    log = only(text)
+    assert [record.step for record in log.records] == list(range(1, 21)) and log.run.numbered
+    assert [record.epoch for record in log.records] == pytest.approx([n / 10 for n in range(20)])
+
+
+def test_the_bar_of_keras_has_one_row_for_each_time_it_was_drawn():
+    """Batches are counted on from epoch to epoch, and the validation at the end of each is one; colours change nothing."""
+    frame = "\r\x1b[1m{}/40\x1b[0m \x1b[32m━━━━━━━━━━\x1b[0m \x1b[1m5s\x1b[0m 3ms/step - accuracy: 0.9 - loss: {:.4f}"
+    text = "".join(
+        f"Epoch {e}/3\n" + "".join(frame.format(b, 3 - e / 4) for b in (1, 20, 40)) + f" - val_accuracy: 0.8 - val_loss: 2.{e}\n"
+        for e in (1, 2, 3)
+    )
+    log = only(text)
+    assert [step for step, _ in column(log, "loss")] == [1, 20, 40, 41, 60, 80, 81, 100, 120] and log.run.get("max_steps") == 120
+    assert column(log, "eval_loss", "eval") == [(40, 2.1), (80, 2.2), (120, 2.3)]
+    old = "".join(
+        f"Epoch {e}/9\n40/40 [==========] - 5s 3ms/step - loss: {3 - e / 9:.3f} - val_loss: 2.{e}\n" for e in range(1, 5)
+    )
+    assert [step for step, _ in column(only(old), "loss")] == [40, 80, 120, 160] and only(old).run.get("max_steps") == 360
+
+
+@pytest.mark.parametrize(
+    ("end", "last"),
+    [
+        ("loss: 2.5123, lr: 0.0010", {"loss": 2.5123, "learning_rate": 0.001}),
+        ("loss: 2.5123, lr: 0.00", {"loss": 2.5123}),
+        ("loss: 2.5123, lr: 1e-", {"loss": 2.5123}),
+        ("loss: 2.5", None),
+        ("loss: 25", None),
+        ("loss: nan, lr: 0.0010", {"loss": math.nan, "learning_rate": 0.001}),
+    ],
+)
+def test_a_number_in_which_the_text_ends_is_read_where_it_is_whole(end, last):
+    """The line before tells: more stands behind it there, or more digits."""
+    log = only("".join(f"step: {n}, loss: 2.5{n}00, lr: 0.0010\n" for n in (10, 20, 30)) + f"step: 40, {end}")
+    assert (repr(dict(log.records[-1].values)) if log.records[-1].step == 40 else None) == (last and repr(last))
+
+
 PROSE = """The loss of 3 points hurt. Step 1 was easy; the loss: 0.5 of what we had feared, it said, in step 2 of our long plan.
 After 3 epochs the loss was 0.5 and the accuracy 90 percent of what everybody in the team had hoped to see by then.
 We lost 12 games, a loss 2.5 times as bad as in the step before, and the epoch 1 winners of the league were all gone.
@@ -463,6 +699,54 @@ def test_the_columns_of_trl_are_kept(name, telling):
     assert len(column(log, telling)) == len(column(log, "loss")) == 16
 
 
+# JSON among other lines, and under other names
+
+
+def test_objects_at_the_end_of_lines_of_text_are_rows():
+    """fairseq puts a date and a word before them, and its numbers into quotes; `num_updates` is the step."""
+    log = kept("json_lines/updates_nan.log")
+    assert [step for step, _ in column(log, "loss")] == list(range(50, 1250, 50)) and not log.run.notes
+    assert [step for step, _ in column(log, "eval_loss", "eval")] == [400, 800, 1200]
+    assert {"grad_norm", "learning_rate", "loss_scale"} <= log.records[0].values.keys()
+    row = '2024-01-01 00:00:00 INFO {{"step": {0}, "loss": 2.{0}, "lr": 1e-4}}\n'
+    text = 'INFO {"lr": 0.5, "model": "x"}\nhello\n' + "".join(map(row.format, range(1, 6)))
+    assert column(only(text), "loss") == [(n, 2 + n / 10) for n in range(1, 6)]
+    assert column(only(text), "learning_rate") == [(n, 1e-4) for n in range(1, 6)]  # that of the settings is no row
+
+
+def test_rows_of_json_may_begin_behind_a_line_of_settings():
+    """The first object has no measurement."""
+    text = '{"model": "x", "layers": 4}\n' + "".join(f'{{"step": {n}, "loss": 2.{n}}}\n' for n in range(1, 6))
+    assert column(only(text), "loss") == [(n, 2 + n / 10) for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{{"_step": {}, "train/loss": {}, "train/learning_rate": 0.1, "val/loss": 2.5}}',
+        '{{"global_step": {}, "train": {{"loss": {}, "lr": 0.1}}, "val": {{"loss": 2.5}}}}',
+        '{{"iteration": {}, "train_loss": {}, "lr": 0.1, "val_loss": 2.5}}',
+        '{{"num_updates": "{}", "loss": "{}", "lr": "0.1", "valid_loss": "2.5"}}',
+    ],
+)
+def test_the_columns_of_json_rows_have_the_names_of_the_trainer(row):
+    """Whatever a script calls them: a validation loss is an evaluation, an iteration is a step."""
+    log = only("".join(row.format(10 * n, 3 - n / 8) + "\n" for n in range(1, 6)))
+    assert log.run.kind == "json_lines" and column(log, "loss") == [(10 * n, 3 - n / 8) for n in range(1, 6)]
+    assert column(log, "learning_rate")[0] == (10, 0.1) and column(log, "eval_loss", "eval")[0] == (10, 2.5)
+
+
+@pytest.mark.parametrize(("name", "known"), [("run-tag-train_loss.json", "loss"), ("run-tag-eval_loss.json", "eval_loss")])
+def test_a_chart_that_tensorboard_gives_to_download_is_a_run(name, known):
+    """Wall times, steps and values without a name: it is said what they are taken for, by the name of the file or as the loss."""
+    text = (LOGS / "json_lines" / "chart.json").read_text(encoding="utf-8")
+    (log,) = read_file(Source(name, None, text))
+    assert [record.step for record in log.records] == list(range(10, 410, 10))
+    assert {name for record in log.records for name in record.values} == {known}
+    assert log.run.notes == (f"the values are taken for {known}",)
+    assert recognised("[[1, 2, 3], [4, 5, 6]]") == []
+
+
 # Whatever numbers there are
 
 NUMBERS = st.one_of(
@@ -478,6 +762,7 @@ PRINTED: dict[str, Callable[[int, float], str]] = {
     "mmengine": lambda step, loss: (
         f"03/11 10:12:09 - mmengine - INFO - Iter(train) [{step:6d}/1000000]  lr: 1e-04  loss: {loss:.4f}\n"
     ),
+    "verl": lambda step, loss: f"step:{step} - actor/pg_loss:{loss} - actor/lr:1e-06\n",
     "progress_bar": lambda step, loss: f"\rsteps:   1%|▏         | {step}/1000000 [00:02<04:09,  3.91it/s, loss={loss}]",
     "key_value": lambda step, loss: f"step: {step}, loss: {loss:.4f}\n",
 }
@@ -509,7 +794,7 @@ def test_what_llama_factory_wrote_is_read_back(values, gap):
 
 SAMPLES: Sequence[str] = [
     path.read_text(encoding="utf-8")
-    for folder in ("deepspeed", "megatron", "torchtune", "mmengine", "progress_bar", "key_value", "llama_factory")
+    for folder in ("deepspeed", "megatron", "torchtune", "mmengine", "verl", "progress_bar", "key_value", "llama_factory")
     for path in sorted((LOGS / folder).iterdir())
 ]
 

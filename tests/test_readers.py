@@ -420,7 +420,7 @@ def test_a_git_lfs_pointer_is_named_with_the_command_that_helps(tmp_path):
 @pytest.mark.parametrize("other", [{"epoch": 3, "best_model": "x"}, {"trainer": {"state": []}}, {}])
 def test_the_state_of_another_program_is_told_apart(tmp_path, other):
     """A `trainer_state.json` without a history belongs to another program."""
-    with pytest.raises(LossDoctorError, match=r"another program's file; expected a trainer_state\.json"):
+    with pytest.raises(LossDoctorError, match=r"another program's file; expected a log of a training, such as a trainer_state\.json"):
         load(write(tmp_path, other))
 
 

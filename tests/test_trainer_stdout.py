@@ -309,3 +309,41 @@ def test_four_digits_are_enough():
         row |= {"learning_rate": 2e-4 * (1 - i / 4000), "epoch": i / 400, "step": 10 * i}
     log = only(printed(rows, 40_000))
     assert examine(log.records, log.run).verdict == diagnose(rows, max_steps=40_000).verdict == "healthy"
+
+
+# Rows as people paste them
+
+
+def wrapped(text: str, width: int = 40) -> str:
+    """What is copied from a terminal of so many columns."""
+    lines = (line[start : start + width] for line in text.splitlines() for start in range(0, len(line), width))
+    return "\n".join(lines) + "\n"
+
+
+def test_a_row_that_a_terminal_has_wrapped_is_whole():
+    """It goes on in the next line, also within a name or a number; a bar between two lines ends it."""
+    rows = [{**ROW, "loss": 2.5 + n / 1000, "epoch": n / 10} for n in range(1, 13)]
+    text = "\n".join(map(str, rows))
+    read, plain = only(wrapped(text)), only(text)
+    assert [dict(record.values) for record in read.records] == [dict(record.values) for record in plain.records]
+    torn = only(f"{text}\n{{'loss': 9.5, 'grad_norm': 1.\n  5%|▏  | 5/100 [00:01<00:09,  1.00it/s]}}\n")
+    assert len(torn.records) == 12 and any("only in part" in note for note in torn.run.notes)
+
+
+def test_the_rows_of_ppo_have_the_columns_of_the_other_trainers():
+    """TRL's PPO has no `loss`: that of the policy is meant, and its scores are the reward."""
+    row = (
+        "{{'eps': 1, 'objective/kl': 10.5, 'objective/scores': {}, 'loss/policy_avg': {}, 'loss/value_avg': 0.15, 'lr': 2e-06, "
+        "'epoch': {}}}"
+    )
+    log = only("\n".join(row.format(1 + n / 8, -n / 100, n / 10) for n in range(1, 6)))
+    assert [record.values["loss"] for record in log.records] == [-n / 100 for n in range(1, 6)]
+    first = {"loss": -0.01, "reward": 1.125, "kl": 10.5, "learning_rate": 2e-06, "loss/value_avg": 0.15}
+    assert first.items() <= dict(log.records[0].values).items()
+
+
+def test_the_seconds_so_far_in_every_row_end_no_run():
+    """Version 5 prints `train_runtime` in each of them when it counts tokens."""
+    rows = [{**ROW, "epoch": n / 10, "train_runtime": 3.5 * n, "num_input_tokens_seen": 512 * n, "step": n} for n in range(1, 6)]
+    log = only(printed(rows))
+    assert steps(log) == [1, 2, 3, 4, 5] and all(record.kind == "train" for record in log.records)

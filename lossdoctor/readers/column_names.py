@@ -18,7 +18,7 @@ USUAL = {
     **dict.fromkeys(
         (
             *("loss/train", "training_loss", "trainingloss", "tr_loss", "lm_loss", "avr_loss", "loss/total"),
-            *("loss_(train)", "loss_train", "trainloss", "tr._loss"),
+            *("loss_(train)", "loss_train", "trainloss", "tr._loss", "train/crossentropyloss", "crossentropyloss"),
         ),
         "loss",
     ),

@@ -19,6 +19,11 @@ PIPELINE = re.compile(
 OVERFLOW = re.compile(rf"(?:Rank (\d{{1,6}}) )?Skipping step\. Attempted loss scale: ({NUMBER}), (?:reducing to ({NUMBER})|but)")
 #: Optimizers without ZeRO say it in two lines; of these the second has the scale.
 REDUCED = re.compile(rf"Reducing dynamic loss scale from ({NUMBER}) to ({NUMBER})")
+#: What apex and fairseq say of the same; nothing of it is DeepSpeed's.
+OTHERS = re.compile(
+    rf"Gradient overflow\. {{1,4}}Skipping step, loss scaler \d{{1,4}} reducing loss scale to ({NUMBER})"
+    rf"|gradient overflow detected, ignoring gradient, setting loss scale to: ({NUMBER})"
+)
 EXHAUSTED = "Current loss scale already at minimum"
 EXHAUSTED_NOTE = "DeepSpeed gave up: the loss scale was at its minimum, and the step overflowed all the same"
 
@@ -39,7 +44,14 @@ def overflows(text: str) -> list[Overflow]:
                 found.append(Overflow(line.start(), float(line[3] or line[2])))
     if not found and "Reducing dynamic loss scale" in text:
         found = [Overflow(line.start(), float(line[2])) for line in REDUCED.finditer(text)]
+    if not found and "radient overflow" in text:
+        found = [Overflow(line.start(), float(line[1] or line[2])) for line in OTHERS.finditer(text)]
     return found
+
+
+def by_others(text: str) -> bool:
+    """Whether apex or fairseq told of overflows, rather than DeepSpeed."""
+    return "radient overflow" in text and OTHERS.search(text) is not None
 
 
 def columns(skipped: Sequence[Overflow]) -> dict[str, float]:

@@ -27,7 +27,7 @@ STORES = ("wandb_run", "mlflow_store", "trackio_store", "mlflow_folder", "dvcliv
 #: Modules in this folder, loaded when they are asked. Usual ones come first, and what may be anything last.
 DIALECTS = (
     *("event_files", "trainer_state", *STORES, "llama_factory", "mmengine", "json_lines", "jupyter_notebook"),
-    *("trainer_stdout", "deepspeed", "megatron", "torchtune"),
+    *("trainer_stdout", "deepspeed", "megatron", "torchtune", "verl"),
     *("html_table", "markdown_table", "notebook_table", "lightning_csv", "wandb_csv"),
     *("progress_bar", "key_value", "plain_csv", "text_table", "bare_columns"),
 )
@@ -87,7 +87,7 @@ def _describe(source: Source) -> str:
         if text[-1:] != "}":
             return "JSON that is cut off, without a log_history"
         return "JSON without a log_history: another program's file"
-    if text[:1] == "[":
+    if text[:1] == "[" and (text[-1:] == "]" or text[1:2] in '[{"'):
         return "a JSON array without loss, learning_rate or grad_norm"
     first = " ".join(text.partition("\n")[0].split())
     return f"text that begins with {first[:40]!r}"

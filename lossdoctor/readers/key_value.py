@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from importlib import import_module
-from itertools import zip_longest
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
@@ -18,7 +17,7 @@ from lossdoctor.readers.source import Source
 
 KIND = "key_value"
 #: Readers of lines that know more of their own; whatever one of them recognises is its.
-PARTICULAR = ("trainer_stdout", "megatron", "torchtune", "mmengine", "progress_bar")
+PARTICULAR = ("trainer_stdout", "megatron", "torchtune", "mmengine", "verl", "progress_bar")
 #: Lines of the same shape that make a log; fewer may be anything.
 ENOUGH = 3
 #: So many lines with the word are looked at before a text is given up.
@@ -26,6 +25,10 @@ MOST_TRIED = 10_000
 #: An epoch that is named on a line of its own, and how far before a row it is looked for.
 HEADING = re.compile(r"^[^\w\n]{0,40}(?:\w{1,20} )?epoch[ :#\[]{0,3}(\d{1,6})(?:[ ]?(?:/|of)[ ]?(\d{1,6}))?\b", re.I | re.M)
 FAR = 2_000
+#: The same for a step, with its row in the lines below: `[batch=10/4800]:`, `INFO [step=10/4800,epoch=1]`.
+STEP = re.compile(
+    r"\[(?:epoch=\d{1,6}(?:/\d{1,6})?\]\[)?(?:step|batch)=(\d{1,12})(?:/(\d{1,12}))?(?:,[^\]\n]{0,40})?\]:?[ \t\r]{0,4}$", re.M
+)
 
 
 class Shape(NamedTuple):
@@ -67,11 +70,11 @@ def read(source: Source) -> list[Log]:
     matching = (line for line in emptied(found) if line.pairs.shape in shapes)
     rows = [row for line in matching if (row := counter.row(line, main is None or line.pairs.shape == main))]
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
-    several = list(_last_of_each(rows))
-    fewer = list(changed(several))
-    stays = sum(_evaluated(row) for row in fewer) * 2 < sum(_evaluated(row) for row in several)
-    scaled, told = deepspeed_lines.scaled(text, fewer if stays else several)
-    return logs(KIND, source.name, text, scaled, {**known, **told})
+    several = list(_last_of_each(emptied(rows)))
+    stays = sum(map(_evaluated, changed(several))) * 2 < sum(map(_evaluated, several))
+    fewer = changed(emptied(several)) if stays else emptied(several)
+    scaled, told = deepspeed_lines.scaled(text, fewer)
+    return logs(KIND, source.name, text, emptied(scaled), {**known, **told})
 
 
 def _evaluated(row: Row) -> bool:
@@ -107,8 +110,10 @@ class _Counter:
     def __init__(self, text: str) -> None:
         self.text = text
         self.start = 0
+        self.headed = "[step=" in text or "[batch=" in text
         self.before = self.last = self.steps = self.epochs = 0
         self.epoch: float | None = None
+        self.first: float | None = None  # 0 where epochs are counted from 0
         self.several = False  # epochs
         self.unit = ""  # by what the rows of training count
         self.units: tuple[str, ...] = ()  # and what else stands in them
@@ -120,14 +125,30 @@ class _Counter:
         if not values:
             return None
         self.epochs = pairs.epochs or self.epochs
-        place: dict[str, float] = {} if pairs.epoch is None else {"epoch": pairs.epoch}
+        place: dict[str, float] = {} if pairs.epoch is None else {"epoch": self._within(pairs.epoch, pairs.share)}
         if main:
             self.unit, self.units = pairs.unit, pairs.shape
+        if pairs.step is None and main and self.headed:
+            place |= self._heading(line)
         if pairs.step is not None and (pairs.unit == self.unit or pairs.unit not in self.units):
             place["step"] = self._step(pairs.step, self._epoch(line), pairs.steps)
         elif pairs.step is not None:  # of batches, where the rows count optimizer steps
             place["step"] = self.before + self.last
         return Row(line.start, {**place, **values})
+
+    def _within(self, epoch: float, share: float | None) -> float:
+        """The epoch of a row; with the share of it that is done, those that are counted from 1 are one less."""
+        if share is None:
+            return epoch
+        if self.first is None:
+            self.first = min(epoch, 1.0)
+        return epoch - self.first + share
+
+    def _heading(self, line: Line) -> dict[str, float]:
+        """The step in a heading between the row before and this one."""
+        begin, self.start = max(self.start, line.start - FAR), line.start
+        headings = list(STEP.finditer(self.text, begin, line.start))
+        return {"step": self._step(int(headings[-1][1]), None, int(headings[-1][2] or 0) or None)} if headings else {}
 
     def _epoch(self, line: Line) -> float | None:
         """The epoch in a line, or in a heading between the row before and this one."""
@@ -159,9 +180,23 @@ class _Counter:
         return self.steps or None if self.several or self.epoch is None else None
 
 
-def _last_of_each(rows: list[Row]) -> Iterator[Row]:
-    """One row of training for each step: those before the last are of single batches."""
-    for row, following in zip_longest(rows, rows[1:]):
-        same = following is not None and row.values.keys() == following.values.keys()
-        if not (same and "step" in row.values and row.values["step"] == following.values["step"]):
-            yield row
+def _last_of_each(rows: Iterable[Row]) -> Iterator[Row]:
+    """One row for each step: those before the last are of batches, or of other ranks; one that has less sums up an epoch."""
+    waiting: Row | None = None
+    trained: object = None  # the step of the last row of training
+    for row in rows:
+        same = waiting is not None and _place(row) == _place(waiting)
+        if waiting is not None and same and row.values.keys() >= waiting.values.keys():
+            waiting = row
+        elif "loss" not in row.values or _place(row) != trained:
+            if waiting is not None:
+                yield waiting
+            waiting = row
+        trained = _place(row) if "loss" in row.values else trained
+    if waiting is not None:
+        yield waiting
+
+
+def _place(row: Row) -> object:
+    """The step of a row; itself where it has none, since nothing tells that another is of the same."""
+    return row.values.get("step", (row.start,))

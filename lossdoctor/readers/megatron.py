@@ -77,6 +77,8 @@ def _columns(text: str, line: re.Match[str], until: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in (text[begin : line.start()] + rest(text, line.end(), until)).split("|"):
         name, _, value = part.rpartition(":")
+        if not name:  # the oldest releases
+            name, _, value = part.strip().rpartition(" ")
         if name and (known := _name(name)) and (measured := number(value)) is not None:
             found[known] = measured
     return found

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import PurePath
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import csv_lines, csv_roles, csv_runs, lightning_csv, notebook_table, table_logs, wandb_csv
+from lossdoctor.readers import charts, csv_lines, csv_roles, csv_runs, lightning_csv, notebook_table, table_logs, wandb_csv
 from lossdoctor.readers.cells import blank, columns, decimal_commas, is_loss, number
 from lossdoctor.readers.column_names import printable
 from lossdoctor.readers.printed_lines import MOST_RUNS, last_runs
@@ -19,7 +18,6 @@ SAMPLE, FITTING = 1_000, 0.8
 CUT = "the last line is cut off and was left out"
 #: What TensorBoard gives to download, a file for each chart: only the file's name tells which one, by these words.
 DOWNLOADED = ["Wall time", "Step", "Value"]
-MEASURED = {"eval_loss": ("eval", "val_", "valid"), "learning_rate": ("learning", "_lr"), "grad_norm": ("grad",)}
 
 
 def recognise(source: Source) -> bool:
@@ -101,8 +99,7 @@ def _titles(header: Sequence[str], runs: Sequence[tuple[str, ...]]) -> Iterator[
 def _names(source: Source, found: csv_lines.Header) -> tuple[str, ...]:
     """The Trainer's names of the columns; W&B's own count of log calls is the step where there is no other."""
     if found.cells == DOWNLOADED:
-        file = PurePath(source.name).name.lower()
-        return ("wall_time", "step", next((known for known, words in MEASURED.items() if any(w in file for w in words)), "loss"))
+        return ("wall_time", "step", charts.column(source.name))
     names = columns(found.cells)
     return names if "step" in names else tuple("step" if name == "_step" else name for name in names)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
 from lossdoctor.readers import stated
-from lossdoctor.readers.rows import number, records
+from lossdoctor.readers.rows import emptied, number, records
 
 #: A longer line is no row of a log: somebody printed a tensor, or a whole data set.
 LONGEST = 20_000
@@ -112,7 +112,7 @@ def logs(
     for place, (run, settings) in enumerate(zip(several, said, strict=True), 1):
         facts = {**settings, **(known or {})}
         title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(kind, (row.values for row in run), facts, (*notes, *fewer), title)
+        found += log(kind, (row.values for row in emptied(run)), facts, (*notes, *fewer), title)
     if not found:
         raise NothingToAnalyse(f"{name} has rows without a number: nothing to analyse")
     return found

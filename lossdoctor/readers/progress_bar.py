@@ -26,6 +26,8 @@ MOST_TRIED = 10_000
 #: A longer description is none.
 DESCRIPTION = 200
 LOSS = re.compile(rf"loss[\w/@]{{0,40}}(?:[:=] {{0,2}}|=tensor\()({NUMBER})", re.I)
+#: In a description, with nothing between: `Iter 10 Loss 2.31:  1%|`.
+BARE = re.compile(rf"(?<![\w./-])(loss|lr|acc) {{1,4}}(?={NUMBER})", re.I)
 TENSOR = re.compile(rf"tensor\(({NUMBER})[^)\r\n]{{0,60}}\)?")
 #: Bars over other data than those that are learned from.
 OTHER = re.compile(r"\b(?:val|valid|validat\w*|eval\w*|test\w*|dev|infer\w*|predict\w*|sampl\w*|generat\w*|sanity)\b", re.I)
@@ -38,6 +40,8 @@ LOSSES = (
     "train_loss",
     "reduced_train_loss",
     "step_loss",
+    "gpt_loss",
+    "policy_loss",
     "avg_loss",
     "average_loss",
     "running_loss",
@@ -103,7 +107,7 @@ def _frames(text: str, most: int | None = None) -> Iterator[Frame]:
         beside = bar[3] or ""
         if not bar[4]:  # a narrow terminal has cut it off, maybe within a number
             beside = beside.rpartition(",")[0]
-        shown = f"{described} {beside}"
+        shown = BARE.sub(r"\1: ", f"{described} {beside}")
         if "loss" not in shown.lower() or OTHER.search(described) or not LOSS.search(shown):
             continue
         if values := _measured(shown):

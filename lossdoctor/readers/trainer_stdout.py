@@ -17,8 +17,9 @@ from lossdoctor.readers.rows import emptied, number
 from lossdoctor.readers.source import Source
 
 KIND = "trainer_stdout"
-#: A flat dictionary in single quotes, on one line; a configuration that somebody printed is longer, or nested.
-ROW = re.compile(r"\{(?:\x1b\[[0-9;]{0,20}m){0,4}'[^{}\r\n]{1,4000}\}")
+#: A flat dictionary in single quotes, on one line, or on several where a terminal has wrapped it; a configuration that somebody
+#: printed is longer, or nested.
+ROW = re.compile(r"\{(?:\x1b\[[0-9;]{0,20}m){0,4}'[^{}\r\n]{1,4000}(?:\n(?! {0,4}\d{1,3}%\|)[^{}\r\n]{1,400}){0,8}\}")
 PAIR = re.compile(r"'([^'\n]{1,200})':\s{0,8}('[^']{0,200}'|[^,}']{1,200})")
 #: `np.float64(0.5)` and `tensor(0.5)`, as metrics are printed that were never made plain numbers.
 WRAPPED = re.compile(r"(?:np\.|numpy\.|torch\.)?(?:float\d+|int\d+|tensor)\((.*)")
@@ -29,6 +30,9 @@ COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}m")
 #: What moves up again after a bar that stands below another: the one of an evaluation.
 BELOW = "\x1b[A"
 TELLING = ("loss", "grad_norm", "reward", "train_loss", "train_runtime", "eval_runtime")
+#: What TRL's PPO calls the columns that its other trainers have.
+PPO = "loss/policy_avg"
+POLICY = {PPO: "loss", "objective/scores": "reward", "objective/kl": "kl", "policy/entropy_avg": "entropy", "lr": "learning_rate"}
 #: The bars looked at after a row, before the next: that of training is among the first.
 BARS = 4
 #: Before a row that LLaMA-Factory prints for the second time, with fewer digits and no gradient norm.
@@ -54,6 +58,7 @@ def read(source: Source) -> list[Log]:
     runs, fewer = last_runs(_runs(_rows(text, again)))
     torn = sum(1 for row in BEGUN.finditer(text) if row.start() not in again) - sum(row.whole for run in runs for row in run)
     beside = list(_beside(text, runs))
+    others = deepspeed_lines.by_others(text)
     del text  # before there are records beside the rows
     found: list[Log] = []
     several = len(runs)
@@ -62,7 +67,7 @@ def read(source: Source) -> list[Log]:
             notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
         notes += fewer
         title = f"run {place} of {several}" if several > 1 else ""
-        found += _log(_scaled(printed, overflowed), _in_fp16(said) if overflowed else said, notes, title)
+        found += _log(_scaled(printed, overflowed), _in_fp16(said, others) if overflowed else said, notes, title)
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found
@@ -117,9 +122,9 @@ def _scaled(printed: list[Printed], overflowed: list[deepspeed_lines.Overflow]) 
     return [row._replace(values=scaled) for row, scaled in zip(printed, values, strict=True)]
 
 
-def _in_fp16(said: dict[str, Fact]) -> dict[str, Fact]:
-    """What is said, and that it is fp16 with DeepSpeed: nothing else prints such lines beside the rows of a Trainer."""
-    return {"fp16": Fact(True, KIND), "deepspeed": Fact(True, KIND), **said}
+def _in_fp16(said: dict[str, Fact], others: bool) -> dict[str, Fact]:
+    """What is said, and that it is fp16; with DeepSpeed, unless apex printed these lines beside the rows of a Trainer."""
+    return {"fp16": Fact(True, KIND), **({} if others else {"deepspeed": Fact(True, KIND)}), **said}
 
 
 def _log(printed: list[Printed], said: dict[str, Fact], notes: list[str], title: str) -> list[Log]:
@@ -166,12 +171,15 @@ def _bars(text: str, begin: int, end: int) -> Iterator[Bar]:
 
 def _values(row: str) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, value in PAIR.findall(COLOURS.sub("", row) if "\x1b" in row else row):
+    row = COLOURS.sub("", row) if "\x1b" in row else row
+    for name, value in PAIR.findall(row.replace("\n", "") if "\n" in row else row):
         plain = value.strip().strip("'")
         if wrapped := WRAPPED.match(plain):
             plain = wrapped[1].rstrip(")")
         value = number(plain)
         values[sys.intern(name)] = plain if value is None else value  # a huge log has a million rows: their names are shared
+    if PPO in values:
+        values = {POLICY.get(name, name): value for name, value in values.items()}
     done, _, total = str(values.get("global_step/max_steps", "")).partition("/")
     if done.isdecimal() and total.isdecimal():  # ms-swift
         values |= {"step": done, "max_steps": total}
