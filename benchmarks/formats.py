@@ -93,6 +93,11 @@ TEXTS: Mapping[str, Lines] = {
         '"{step}","{loss}","{loss}","{loss}"\n', '"Step","a - train/loss","a - train/loss__MIN","a - train/loss__MAX"\n'
     ),
     "plain_csv": Lines("{step},{loss},{rate},{norm}\n", "step,loss,lr,grad_norm\n"),
+    "text_table": Lines("{step} {loss} {rate}\n", "step loss lr\n"),
+    "verl": Lines(
+        "step:{step} - actor/entropy:0.4 - actor/pg_loss:{loss} - actor/grad_norm:{norm} - actor/lr:{rate} - "
+        "training/global_step:{step} - training/epoch:{epoch:.3f} - critic/rewards/mean:0.4\n"
+    ),
     "bare_columns": Lines("{step} {loss}\n"),
 }  # fmt: skip
 

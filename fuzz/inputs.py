@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.wandb_blocks import BLOCK, FILE_HEADER, LAST, PART_HEADER
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.wandb_blocks import BLOCK, FILE_HEADER, LAST, PART_HEADER
 
 LOGS = Path(__file__).parent.parent / "tests" / "logs"
 #: Longer inputs say nothing new and take longer.

@@ -14,10 +14,10 @@ from time import process_time
 
 import atheris
 
-with atheris.instrument_imports(include=["lossdoctor.readers", "lossdoctor.facts"]):
+with atheris.instrument_imports(include=["lossdoctor.readers", "lossdoctor.parsing", "lossdoctor.facts"]):
     from lossdoctor.model import Log, LossDoctorError
+    from lossdoctor.parsing.source import Source
     from lossdoctor.readers.dialects import DIALECTS, dialects
-    from lossdoctor.readers.source import Source
 
     READERS = dict(zip(DIALECTS, dialects(), strict=True))
 

@@ -17,13 +17,13 @@ from lossdoctor.engine import Engine, Event, Sink
 from lossdoctor.facts import live
 from lossdoctor.facts.canonical import fact
 from lossdoctor.model import Checkpoint, LossDoctorError, Record, Report, Run, Symptom
+from lossdoctor.parsing.rows import records
 from lossdoctor.probe_columns import NONFINITE_WEIGHTS, NOT_SAVED
 from lossdoctor.probes import trainer as trainers
 from lossdoctor.probes.instruments import Instruments
 from lossdoctor.probes.ranks import Ranks
 from lossdoctor.probes.votes import NO_SAVING, STOP, Votes
 from lossdoctor.readers.folder import checkpoints
-from lossdoctor.readers.rows import records
 from lossdoctor.rotation import doomed, put_aside
 from lossdoctor.sinks.console import Console, write
 from lossdoctor.sinks.trackers import reporting

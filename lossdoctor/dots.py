@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 
 from lossdoctor.model import Report, Symptom
-from lossdoctor.readers.column_names import column
+from lossdoctor.parsing.column_names import column
 from lossdoctor.readers.event_files import Point
 from lossdoctor.reports import words
 from lossdoctor.stats import median, usual_range

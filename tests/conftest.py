@@ -13,7 +13,7 @@ import pytest
 
 from lossdoctor.engine import examine
 from lossdoctor.model import Fact, Report, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"

@@ -16,8 +16,8 @@ from lossdoctor.engine import Engine
 from lossdoctor.explain import pages
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Report, Run
+from lossdoctor.parsing.rows import records
 from lossdoctor.probe_columns import LABELS, LOSSES, SCALE
-from lossdoctor.readers.rows import records
 from lossdoctor.registry import all_detectors
 from lossdoctor.reports.text import render
 

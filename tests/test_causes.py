@@ -17,7 +17,7 @@ from lossdoctor.engine import examine
 from lossdoctor.facts.canonical import translate
 from lossdoctor.learning_rates import band_of, change, higher, lower, rounded, short
 from lossdoctor.model import Chart, Ends, Fact, Outline, Report, Run, Symptom
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 from lossdoctor.vitals import Vitals
 
 #: Causes that speak of how well a sound run learns.
@@ -322,7 +322,7 @@ def test_the_evaluation_is_kept_as_often_as_it_was() -> None:
 
 def test_a_climb_at_a_resume_is_laid_to_the_resume() -> None:
     """Steps that go back, and a loss that is high from there on: the adapter was not loaded; the rate is not to blame."""
-    from lossdoctor.readers.rows import records as read
+    from lossdoctor.parsing.rows import records as read
 
     before = [{"step": s, "loss": 0.85, "learning_rate": 1e-4} for s in range(10, 210, 10)]
     after = [{"step": s, "loss": 2.4 - s / 1000, "learning_rate": 1e-4} for s in range(160, 300, 10)]

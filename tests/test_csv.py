@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.parsing.column_names import column
 from lossdoctor.readers import Source, read_file, text_table
-from lossdoctor.readers.column_names import column
 
 LOGS = ROOT / "tests" / "logs"
 HEALTHY = (

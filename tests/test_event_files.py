@@ -21,7 +21,7 @@ from tensorboard.util import tensor_util
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import LossDoctorError, NothingToAnalyse
-from lossdoctor.readers.column_names import column
+from lossdoctor.parsing.column_names import column
 from lossdoctor.readers.event_files import EventFile, Point
 
 

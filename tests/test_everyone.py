@@ -19,7 +19,7 @@ from lossdoctor.base import Cause, Detector, Page, slug_of
 from lossdoctor.engine import Engine, Event, examine
 from lossdoctor.explain import CAUSE_HEADINGS, DETECTOR_HEADINGS, pages
 from lossdoctor.model import RANK, Record, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 from lossdoctor.registry import all_causes, all_detectors, thresholds
 from lossdoctor.reports.json import render as as_json
 from lossdoctor.reports.text import render as as_text

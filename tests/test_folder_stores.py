@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from lossdoctor.engine import examine
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Record
-from lossdoctor.readers import Source, dvclive, mlflow_folder, read_file, tracked
+from lossdoctor.parsing import tracked
+from lossdoctor.readers import Source, dvclive, mlflow_folder, read_file
 from lossdoctor.readers.dialects import reads_folder
 
 LOGS = ROOT / "tests" / "logs"

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lossdoctor.model import Log, LossDoctorError
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers.dialects import DIALECTS, dialects
-from lossdoctor.readers.source import Source
 
 LOGS = ROOT / "tests" / "logs"
 READERS = dict(zip(DIALECTS, dialects(), strict=True))

@@ -13,7 +13,7 @@ pytest.importorskip("ipykernel")
 CELL = """
 import math
 from lossdoctor.engine import Engine
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 from lossdoctor.sinks.console import Console
 
 engine = Engine(sinks=[Console()])

@@ -16,7 +16,7 @@ from conftest import ROOT, slugs, write_state
 
 import lossdoctor
 from lossdoctor import Cause, Chart, Detector, Engine, LossDoctorError, Opinion, Record, Remedy, Symptom, Vitals, plugins
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 
 ROWS = [{"loss": 2.0 - s / 50, "mean_token_accuracy": 0.7 if s < 12 else 0.5, "epoch": s / 40, "step": s} for s in range(1, 31)]
 

@@ -65,7 +65,7 @@ def test_the_recipe_in_contributing_works() -> None:
     sys.modules["recipe"] = sys.modules[__name__]  # dataclasses look their module up
     exec(compile(code, "CONTRIBUTING.md", "exec", dont_inherit=True), scope)
     from lossdoctor.engine import Engine
-    from lossdoctor.readers.rows import records
+    from lossdoctor.parsing.rows import records
 
     for rate, wanted in ((1e-15, {"learning-rate-tiny"}), (1e-5, set())):
         engine = Engine(detectors=[scope["LearningRateTiny"]()], strict=True)  # type: ignore[operator]

@@ -18,7 +18,7 @@ import pytest
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Record
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 
 ROW = {"epoch": 0.1, "grad_norm": 1.5, "learning_rate": 5e-05, "loss": 2.5, "step": 10}
 SUMMARY = {"epoch": 1.0, "step": 20, "total_flos": 1e15, "train_loss": 2.1, "train_runtime": 12.5}
@@ -420,7 +420,9 @@ def test_a_git_lfs_pointer_is_named_with_the_command_that_helps(tmp_path):
 @pytest.mark.parametrize("other", [{"epoch": 3, "best_model": "x"}, {"trainer": {"state": []}}, {}])
 def test_the_state_of_another_program_is_told_apart(tmp_path, other):
     """A `trainer_state.json` without a history belongs to another program."""
-    with pytest.raises(LossDoctorError, match=r"another program's file; expected a log of a training, such as a trainer_state\.json"):
+    with pytest.raises(
+        LossDoctorError, match=r"another program's file; expected a log of a training, such as a trainer_state\.json"
+    ):
         load(write(tmp_path, other))
 
 

@@ -18,7 +18,7 @@ from conftest import CASES, rows_of
 from lossdoctor.engine import Engine
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Chart, Checkpoint, Fact, Remedy, Rule, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 from lossdoctor.registry import all_causes
 from lossdoctor.settings import ARGUMENTS, OBJECTS, SUCCESSORS, owner
 

@@ -27,7 +27,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from lossdoctor.analysis import analyze, expand, load
 from lossdoctor.model import LossDoctorError
-from lossdoctor.readers import source
+from lossdoctor.parsing import source
 from lossdoctor.remote import place
 from lossdoctor.remote.address import parse
 from lossdoctor.reports import FORMATS, Look

@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 
 from lossdoctor.model import LossDoctorError
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers.dialects import DIALECTS, dialects
-from lossdoctor.readers.source import Source
 
 LOGS = ROOT / "tests" / "logs"
 READERS = dict(zip(DIALECTS, dialects(), strict=True))

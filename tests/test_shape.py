@@ -22,7 +22,7 @@ from lossdoctor.engine import Engine, examine
 from lossdoctor.facts.canonical import translate
 from lossdoctor.history import CAPACITY, History
 from lossdoctor.model import Fact, Record, Report, Run, Symptom
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 from lossdoctor.reports.json import render
 from lossdoctor.tasks import PREFERENCE, SUPERVISED
 from lossdoctor.trend import _Shape, _slope, bend, smooth

@@ -13,7 +13,7 @@ from lossdoctor.analysis import analyze
 from lossdoctor.engine import examine
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import LossDoctorError, Report, Run
-from lossdoctor.readers.rows import records
+from lossdoctor.parsing.rows import records
 
 pytestmark = needs_shared
 NUMERICAL = {"loss-collapse-to-zero", "eval-loss-not-finite", "gradient-zero"}

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse, Record
-from lossdoctor.readers import Source, mlflow_store, sqlite, tracked, trackio_store
+from lossdoctor.parsing import sqlite, tracked
+from lossdoctor.readers import Source, mlflow_store, trackio_store
 
 LOGS = ROOT / "tests" / "logs"
 TRAINER, OWN, PROJECT = (

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import LossDoctorError, NotALog
-from lossdoctor.readers import source
+from lossdoctor.parsing import source
 
 ROWS = [{"step": s, "loss": 3 - s / 100, "grad_norm": 1 + s % 3 / 7, "learning_rate": 1e-4} for s in range(1, 31)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()

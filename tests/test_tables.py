@@ -16,10 +16,10 @@ from tables import FORMS
 
 from lossdoctor.analysis import analyze, load
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
+from lossdoctor.parsing.cells import blank, columns, decimal_commas, held, number
+from lossdoctor.parsing.table_logs import measured_once
 from lossdoctor.readers import Source, read_file
-from lossdoctor.readers.cells import blank, columns, decimal_commas, held, number
 from lossdoctor.readers.html_table import of_html
-from lossdoctor.readers.table_logs import measured_once
 
 LOGS = ROOT / "tests" / "logs"
 HEALTHY = (

@@ -15,10 +15,10 @@ from wandb_writer import START, configuration, framed, history, run, summary
 
 from lossdoctor.analysis import analyze, find_runs, load
 from lossdoctor.model import LossDoctorError, NothingToAnalyse, Record
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.protobuf_wire import fields
+from lossdoctor.parsing.wandb_blocks import BLOCK
 from lossdoctor.readers import Source, read_file
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.protobuf_wire import fields
-from lossdoctor.readers.wandb_blocks import BLOCK
 
 LOGS = ROOT / "tests" / "logs" / "wandb_run"
 LOOP = LOGS / "a_loop_of_its_own.wandb"

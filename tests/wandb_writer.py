@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lossdoctor.readers.wandb_blocks import BLOCK, FIRST, LAST, MIDDLE, PART_HEADER, WHOLE
+from lossdoctor.parsing.wandb_blocks import BLOCK, FIRST, LAST, MIDDLE, PART_HEADER, WHOLE
 from lossdoctor.readers.wandb_run import CONFIGURATION, HISTORY, KEY, NESTED_KEY, NUMBER, RUN, RUN_NAME, SUMMARY, VALUE_JSON
 
 START = b":W&B\xe1\xbe\x00"

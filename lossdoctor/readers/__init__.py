@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers import folder
 from lossdoctor.readers.dialects import read_file
-from lossdoctor.readers.source import Source
 
 __all__ = ["Source", "folder", "read_file"]

@@ -6,9 +6,9 @@ import re
 from itertools import islice
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import table_logs
-from lossdoctor.readers.printed_lines import lines
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import table_logs
+from lossdoctor.parsing.printed_lines import lines
+from lossdoctor.parsing.source import Source
 
 KIND = "bare_columns"
 _LOSS = r"[-+]?(?:\d{1,12}\.\d{0,30}(?:[eE][-+]?\d{1,4})?|\d{1,12}(?:[eE][-+]?\d{1,4})?|nan|inf(?:inity)?)"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.model import Fact, Log
-from lossdoctor.readers import key_value, megatron, progress_bar, trainer_stdout
-from lossdoctor.readers.deepspeed_lines import (
+from lossdoctor.parsing.deepspeed_lines import (
     EXHAUSTED,
     EXHAUSTED_NOTE,
     OVERFLOW,
@@ -17,8 +16,9 @@ from lossdoctor.readers.deepspeed_lines import (
     columns,
     overflows,
 )
-from lossdoctor.readers.printed_lines import PAIR, Row, followed, logs, rest
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing.printed_lines import PAIR, Row, followed, logs, rest
+from lossdoctor.parsing.source import Source
+from lossdoctor.readers import key_value, megatron, progress_bar, trainer_stdout
 
 KIND = "deepspeed"
 #: What stands in each kind of line: to look for it costs next to nothing in a text without it.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from lossdoctor.model import Log, LossDoctorError
-from lossdoctor.readers import sqlite
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import sqlite
+from lossdoctor.parsing.source import Source
 
 
 class Dialect(Protocol):

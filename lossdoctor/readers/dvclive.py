@@ -11,11 +11,11 @@ from typing import Any
 
 from lossdoctor.facts.files import mapping
 from lossdoctor.model import Log, LossDoctorError, NotALog
-from lossdoctor.readers.below import files
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import LARGEST, Source
-from lossdoctor.readers.tracked import OF_THE_MACHINE, Kept, logs, settings, with_steps
+from lossdoctor.parsing.below import files
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import LARGEST, Source
+from lossdoctor.parsing.tracked import OF_THE_MACHINE, Kept, logs, settings, with_steps
 from lossdoctor.stats import median
 
 KIND = "dvclive"

@@ -10,11 +10,11 @@ from typing import Any
 
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.parsing.points import Point as Point  # whoever imports EventFile wants what it gives
+from lossdoctor.parsing.points import as_rows as joined
+from lossdoctor.parsing.rows import records
+from lossdoctor.parsing.source import EVENT_FILE, Source
 from lossdoctor.readers.folder import event_files
-from lossdoctor.readers.points import Point as Point  # whoever imports EventFile wants what it gives
-from lossdoctor.readers.points import as_rows as joined
-from lossdoctor.readers.rows import records
-from lossdoctor.readers.source import EVENT_FILE, Source
 
 KIND = "event_files"
 #: A record is framed by its length, a checksum of that, and a checksum of its data.

@@ -9,10 +9,10 @@ from io import StringIO
 from itertools import islice
 
 from lossdoctor.model import Log
+from lossdoctor.parsing.printed_lines import lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.table import tables
 from lossdoctor.readers import notebook_table
-from lossdoctor.readers.printed_lines import lines
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.table import tables
 
 KIND = "html_table"
 #: A tag, whole and of a sane size; attributes may hold ">" in quotes. What it does not match is text. The standard library's

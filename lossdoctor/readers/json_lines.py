@@ -10,11 +10,11 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
-from lossdoctor.readers import charts
-from lossdoctor.readers.column_names import PREFIXES, column
-from lossdoctor.readers.printed_lines import LONGEST, log
-from lossdoctor.readers.rows import emptied
-from lossdoctor.readers.source import HEAD, Source
+from lossdoctor.parsing import charts
+from lossdoctor.parsing.column_names import PREFIXES, column
+from lossdoctor.parsing.printed_lines import LONGEST, log
+from lossdoctor.parsing.rows import emptied
+from lossdoctor.parsing.source import HEAD, Source
 
 KIND = "json_lines"
 #: Columns of which a training log has at least one.

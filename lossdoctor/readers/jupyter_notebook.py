@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse
-from lossdoctor.readers import notebook_table, stated
+from lossdoctor.parsing import stated
+from lossdoctor.parsing.printed_lines import lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.table import tables
+from lossdoctor.parsing.table_logs import PROGRESS
+from lossdoctor.readers import notebook_table
 from lossdoctor.readers.dialects import dialects
 from lossdoctor.readers.html_table import of_html
-from lossdoctor.readers.printed_lines import lines
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.table import tables
-from lossdoctor.readers.table_logs import PROGRESS
 
 KIND = "jupyter_notebook"
 #: What no cell prints, or what may be anything there.

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers import deepspeed_lines
-from lossdoctor.readers.printed_lines import Row, changed, logs
-from lossdoctor.readers.printed_pairs import Line, Pairs, lines
-from lossdoctor.readers.rows import emptied
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import deepspeed_lines
+from lossdoctor.parsing.printed_lines import Row, changed, logs
+from lossdoctor.parsing.printed_pairs import Line, Pairs, lines
+from lossdoctor.parsing.rows import emptied
+from lossdoctor.parsing.source import Source
 
 KIND = "key_value"
 #: Readers of lines that know more of their own; whatever one of them recognises is its.

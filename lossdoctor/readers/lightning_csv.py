@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import csv_lines
-from lossdoctor.readers.cells import LOSSES, number
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import log
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import csv_lines
+from lossdoctor.parsing.cells import LOSSES, number
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import log
+from lossdoctor.parsing.source import Source
 
 KIND = "lightning_csv"
 #: Columns that a Trainer's own rows have; a table of those is no work of Lightning.

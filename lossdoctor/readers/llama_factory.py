@@ -6,10 +6,10 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
+from lossdoctor.parsing.printed_lines import Row, last_runs, log, runs
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
-from lossdoctor.readers.printed_lines import Row, last_runs, log, runs
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import Source
 
 KIND = "llama_factory"
 #: Columns that say how far and how fast rather than what was measured.

@@ -8,11 +8,11 @@ from itertools import islice
 
 from lossdoctor.facts import config_file, model_card
 from lossdoctor.model import Log
-from lossdoctor.readers import stated, table_logs
-from lossdoctor.readers.cells import columns, of_log
-from lossdoctor.readers.printed_lines import LONGEST, Line, lines
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.table import Table, tables
+from lossdoctor.parsing import stated, table_logs
+from lossdoctor.parsing.cells import columns, of_log
+from lossdoctor.parsing.printed_lines import LONGEST, Line, lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.table import Table, tables
 
 KIND = "markdown_table"
 #: Under the header of a Markdown table, or between the lines of one that was drawn.

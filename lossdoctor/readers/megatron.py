@@ -9,10 +9,10 @@ from functools import lru_cache
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import Row, followed, logs, rest
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import Row, followed, logs, rest
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import Source
 
 KIND = "megatron"
 #: Whatever stands before it on the line: a rank, a host, a date; GPT-NeoX has a column there already.

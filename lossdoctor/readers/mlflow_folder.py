@@ -10,12 +10,12 @@ from typing import Any
 
 from lossdoctor.facts.files import mapping, text
 from lossdoctor.model import Log, LossDoctorError, NotALog
-from lossdoctor.readers.below import files, folders
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.points import Point, as_rows
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import LARGEST, Source
-from lossdoctor.readers.tracked import OF_THE_MACHINE, Kept, logs, newest, settings, without_standing_steps
+from lossdoctor.parsing.below import files, folders
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.points import Point, as_rows
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import LARGEST, Source
+from lossdoctor.parsing.tracked import OF_THE_MACHINE, Kept, logs, newest, settings, without_standing_steps
 
 KIND = "mlflow_folder"
 META, METRICS, PARAMS = "meta.yaml", "metrics", "params"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossdoctor.model import Fact, Log, LossDoctorError
-from lossdoctor.readers.points import Point, as_rows
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.sqlite import MAGIC, Database, opened
-from lossdoctor.readers.tracked import OF_THE_MACHINE, Kept, logs, newest, settings, without_standing_steps
+from lossdoctor.parsing.points import Point, as_rows
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.sqlite import MAGIC, Database, opened
+from lossdoctor.parsing.tracked import OF_THE_MACHINE, Kept, logs, newest, settings, without_standing_steps
 
 KIND = "mlflow_store"
 METRICS = frozenset({"key", "value", "timestamp", "run_uuid", "step"})

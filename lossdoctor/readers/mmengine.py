@@ -10,11 +10,11 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs
+from lossdoctor.parsing.rows import number
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs
-from lossdoctor.readers.rows import number
-from lossdoctor.readers.source import Source
 
 KIND = "mmengine"
 #: `Epoch(train) [1][240/735]`, `Iter(train) [ 10/1000]`, `Epoch(val) [1][100/100]`; mmcv had no mode, and no blank.

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 from lossdoctor.model import Log
-from lossdoctor.readers import table_logs
-from lossdoctor.readers.cells import columns, number, of_log
-from lossdoctor.readers.column_names import KNOWN, column
-from lossdoctor.readers.printed_lines import lines
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.table import tables
+from lossdoctor.parsing import table_logs
+from lossdoctor.parsing.cells import columns, number, of_log
+from lossdoctor.parsing.column_names import KNOWN, column
+from lossdoctor.parsing.printed_lines import lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.table import tables
 
 KIND = "notebook_table"
 #: One of them is in every table of a Trainer.

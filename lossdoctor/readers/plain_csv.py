@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import charts, csv_lines, csv_roles, csv_runs, lightning_csv, notebook_table, table_logs, wandb_csv
-from lossdoctor.readers.cells import blank, columns, decimal_commas, is_loss, number
-from lossdoctor.readers.column_names import printable
-from lossdoctor.readers.printed_lines import MOST_RUNS, last_runs
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import charts, csv_lines, csv_roles, csv_runs, table_logs
+from lossdoctor.parsing.cells import blank, columns, decimal_commas, is_loss, number
+from lossdoctor.parsing.column_names import printable
+from lossdoctor.parsing.printed_lines import MOST_RUNS, last_runs
+from lossdoctor.parsing.source import Source
+from lossdoctor.readers import lightning_csv, notebook_table, wandb_csv
 
 KIND = "plain_csv"
 #: Rows from which it is told what the columns are, and whether commas stand before decimals; so many of them are whole.

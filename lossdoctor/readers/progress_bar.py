@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers import deepspeed_lines, mmengine, torchtune, trainer_stdout
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import COLOURS, NUMBER, PAIR, Row, changed, logs
-from lossdoctor.readers.printed_pairs import lines
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import deepspeed_lines
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import COLOURS, NUMBER, PAIR, Row, changed, logs
+from lossdoctor.parsing.printed_pairs import lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.readers import mmengine, torchtune, trainer_stdout
 
 KIND = "progress_bar"
 #: One frame: how far of how many, and what stands behind the pace. Its description stands before, on the same line.

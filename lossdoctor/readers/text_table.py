@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from itertools import islice
 
 from lossdoctor.model import Log
-from lossdoctor.readers import lightning_csv, notebook_table, plain_csv, table_logs, wandb_csv
-from lossdoctor.readers.cells import columns, number, of_log
-from lossdoctor.readers.printed_lines import Line, lines
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.table import Table, tables
+from lossdoctor.parsing import table_logs
+from lossdoctor.parsing.cells import columns, number, of_log
+from lossdoctor.parsing.printed_lines import Line, lines
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.table import Table, tables
+from lossdoctor.readers import lightning_csv, notebook_table, plain_csv, wandb_csv
 
 KIND = "text_table"
 #: So many places with a loss are looked at, and so many headers tried, each with so much of what follows; fewer rows may be

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from lossdoctor.model import Log
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, PAIR, Row, followed, logs, rest
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, logs, rest
+from lossdoctor.parsing.source import Source
 
 KIND = "torchtune"
 STEP = re.compile(rf"\bStep (\d{{1,12}}) \| (?=[A-Za-z_][\w./@-]{{0,80}}:{NUMBER})")

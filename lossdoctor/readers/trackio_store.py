@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from lossdoctor.model import Fact, Log, LossDoctorError
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.sqlite import MAGIC, Database, opened
-from lossdoctor.readers.tracked import Kept, columns, logs, newest, settings, with_steps
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.sqlite import MAGIC, Database, opened
+from lossdoctor.parsing.tracked import Kept, columns, logs, newest, settings, with_steps
 
 KIND = "trackio_store"
 METRICS = frozenset({"run_name", "step", "metrics"})

@@ -7,9 +7,9 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.parsing.rows import emptied, records
+from lossdoctor.parsing.source import Source
 from lossdoctor.readers.json_lines import PROGRESS
-from lossdoctor.readers.rows import emptied, records
-from lossdoctor.readers.source import Source
 
 KIND = "trainer_state"
 #: An iterable data set leaves the largest integer here.

@@ -10,11 +10,12 @@ from itertools import islice
 from typing import Any
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers import deepspeed_lines, notebook_table, stated
-from lossdoctor.readers.printed_lines import last_runs, log
-from lossdoctor.readers.printed_steps import Bar, Printed, number_steps
-from lossdoctor.readers.rows import emptied, number
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import deepspeed_lines, stated
+from lossdoctor.parsing.printed_lines import last_runs, log
+from lossdoctor.parsing.printed_steps import Bar, Printed, number_steps
+from lossdoctor.parsing.rows import emptied, number
+from lossdoctor.parsing.source import Source
+from lossdoctor.readers import notebook_table
 
 KIND = "trainer_stdout"
 #: A flat dictionary in single quotes, on one line, or on several where a terminal has wrapped it; a configuration that somebody

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from lossdoctor.facts import SOURCES
 from lossdoctor.model import LossDoctorError
+from lossdoctor.parsing.source import EVENT_FILE, HEAD, LARGEST, OPENED_BY_READERS, Source
 from lossdoctor.readers import dialects, folder
-from lossdoctor.readers.source import EVENT_FILE, HEAD, LARGEST, OPENED_BY_READERS, Source
 
 #: Folders below each other, files and folders looked at, and sources of one run that are read together.
 DEEPEST, MOST_ENTRIES, MOST_TOGETHER = 16, 1_000_000, 32

@@ -9,9 +9,9 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, Row, end_of_line, logs, rest
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import NUMBER, Row, end_of_line, logs, rest
+from lossdoctor.parsing.source import Source
 
 KIND = "verl"
 #: Whatever stands before it on the line: most often the process of Ray that printed it.

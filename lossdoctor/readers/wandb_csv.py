@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.readers import csv_lines, table_logs
-from lossdoctor.readers.cells import number
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing import csv_lines, table_logs
+from lossdoctor.parsing.cells import number
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.source import Source
 from lossdoctor.stats import median
 
 KIND = "wandb_csv"

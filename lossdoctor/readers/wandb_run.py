@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.model import Log
-from lossdoctor.readers.protobuf_wire import fields
-from lossdoctor.readers.source import Source
-from lossdoctor.readers.tracked import Kept, columns, logs, settings, with_steps
-from lossdoctor.readers.wandb_blocks import MAGIC, RunFile
+from lossdoctor.parsing.protobuf_wire import fields
+from lossdoctor.parsing.source import Source
+from lossdoctor.parsing.tracked import Kept, columns, logs, settings, with_steps
+from lossdoctor.parsing.wandb_blocks import MAGIC, RunFile
 
 KIND = "wandb_run"
 #: Numbers of fields in W&B's messages: of a record, of the run in it, and of an item of a history, a summary or a configuration.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lossdoctor.model import LossDoctorError
-from lossdoctor.readers import source
+from lossdoctor.parsing import source
 from lossdoctor.remote.address import Address
 from lossdoctor.remote.errors import complaint, missing
 

@@ -80,8 +80,8 @@ class Pages:
 
         from lossdoctor.engine import examine
         from lossdoctor.model import Run
+        from lossdoctor.parsing.rows import records
         from lossdoctor.readers.event_files import KIND, Point, as_rows
-        from lossdoctor.readers.rows import records
 
         wanted = RunTagFilter(runs=[run])
         read = self._provider.read_scalars(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from lossdoctor.readers.rows import number
+from lossdoctor.parsing.rows import number
 
 #: By these words in the file's name it is told which column it is; any other is taken for the loss.
 MEASURED = {"eval_loss": ("eval", "val_", "valid"), "learning_rate": ("learning", "_lr"), "grad_norm": ("grad",)}

@@ -8,8 +8,8 @@ from functools import lru_cache
 from math import isfinite
 from typing import NamedTuple
 
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.printed_lines import NUMBER, end_of_line, rest
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import NUMBER, end_of_line, rest
 
 #: A longer line is prose or data.
 LONGEST = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from lossdoctor.readers.column_names import KNOWN, column
+from lossdoctor.parsing.column_names import KNOWN, column
 
 #: What stands in a cell without a number; the Trainer itself writes "No log".
 BLANK = frozenset({"", "-", "--", "—", "–", "…", "...", "no log", "n/a", "na", "none", "null", "<na>"})

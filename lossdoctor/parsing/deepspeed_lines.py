@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lossdoctor.model import Fact
-from lossdoctor.readers.printed_lines import NUMBER, Row
+from lossdoctor.parsing.printed_lines import NUMBER, Row
 
 #: `[Rank 0] step=10, skipped=0, lr=[0.001, 0.001], mom=[…]`; one rate for each group of parameters.
 STEP = re.compile(rf"\] step=(\d{{1,12}}), skipped=(\d{{1,12}}), lr=\[({NUMBER})?")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
-from lossdoctor.readers import stated
-from lossdoctor.readers.rows import emptied, number, records
+from lossdoctor.parsing import stated
+from lossdoctor.parsing.rows import emptied, number, records
 
 #: A longer line is no row of a log: somebody printed a tensor, or a whole data set.
 LONGEST = 20_000

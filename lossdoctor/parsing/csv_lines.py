@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import NamedTuple
 
-from lossdoctor.readers.cells import number
-from lossdoctor.readers.printed_lines import lines
-from lossdoctor.readers.source import Source
+from lossdoctor.parsing.cells import number
+from lossdoctor.parsing.printed_lines import lines
+from lossdoctor.parsing.source import Source
 
 DELIMITERS = ("\t", ";", ",")
 #: Lines with `#` above the header.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lossdoctor.readers.cells import blank, columns, decimal_commas, number, of_log, position, row
-from lossdoctor.readers.printed_lines import Line
+from lossdoctor.parsing.cells import blank, columns, decimal_commas, number, of_log, position, row
+from lossdoctor.parsing.printed_lines import Line
 
 #: Of neighbouring rows so few may fall, and so many have to rise, for their numbers to be steps: a table over settings has them
 #: in any order, or all the same. What was logged and evaluated in one step may stand in two rows.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from lossdoctor.readers.column_names import column
-from lossdoctor.readers.rows import SUMMARY
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.rows import SUMMARY
 
 
 class Point(NamedTuple):

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.facts.literals import literal
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers.column_names import column, printable
-from lossdoctor.readers.printed_lines import MOST_RUNS, log
-from lossdoctor.readers.rows import emptied
+from lossdoctor.parsing.column_names import column, printable
+from lossdoctor.parsing.printed_lines import MOST_RUNS, log
+from lossdoctor.parsing.rows import emptied
 
 #: So many values are read of one store: a run with ten columns and 500,000 rows, or a thousand shorter ones.
 MOST_VALUES = 5_000_000

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from lossdoctor.readers.rows import number
+from lossdoctor.parsing.rows import number
 from lossdoctor.stats import median
 
 #: How far the steps in an epoch may differ between bars that are right: epochs are printed with 2 decimals, or 4 digits.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from lossdoctor.readers.cells import blank, columns, is_loss, number
-from lossdoctor.readers.column_names import KNOWN, column
+from lossdoctor.parsing.cells import blank, columns, is_loss, number
+from lossdoctor.parsing.column_names import KNOWN, column
 
 #: Names of columns that tell runs apart, those of the run itself first.
 OF_RUNS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from lossdoctor.readers.cells import position
-from lossdoctor.readers.printed_lines import Row, runs
+from lossdoctor.parsing.cells import position
+from lossdoctor.parsing.printed_lines import Row, runs
 
 Values = Mapping[str, float]
 COUNTED_ON = "the steps begin anew in each epoch: they are counted on"

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.readers import rows, stated
-from lossdoctor.readers.printed_lines import last_runs, log
-from lossdoctor.readers.table import Table, runs
+from lossdoctor.parsing import rows, stated
+from lossdoctor.parsing.printed_lines import last_runs, log
+from lossdoctor.parsing.table import Table, runs
 from lossdoctor.stats import median
 
 #: What the Trainer's bar in a notebook says: the step, the last one, the epoch, the last one.
