@@ -85,6 +85,8 @@ BEGINNINGS = {
     "markdown_table": "| Step | Training Loss |\n|---|---|\n| 1 | 2.0 |\n| 2 | 1.0 |\n",
     "html_table": "<table><tr><th>Step</th><th>Training Loss</th></tr><tr><td>1</td><td>2</td></tr><tr><td>2</td><td>1</td></tr>",
     "plain_csv": "step,loss\n1,2.0\n",
+    "text_table": "step loss lr\n1 2.0 0.1\n2 1.0 0.1\n3 1.5 0.1\n",
+    "verl": "step:1 - actor/pg_loss:0.1 - actor/grad_norm:1.0 - actor/lr:0.1 - critic/rewards/mean:0.1\n",
     "lightning_csv": "epoch,step,train_loss,val_loss\n0,1,2,\n",
     "wandb_csv": '"Step","a - loss"\n1,2\n',
     "json_lines": '{"loss": 1}\n',

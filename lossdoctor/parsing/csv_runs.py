@@ -37,7 +37,7 @@ def joined(rows: Iterable[Mapping[str, float]]) -> list[Values]:
 
 def totals(header: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Of which columns a total is the sum: `train/box_loss` and `train/cls_loss` where there is no loss as such."""
-    trained = (name for name, cell in zip(names, header, strict=True) if cell.strip().lower().startswith(("train/", "train_")))
+    trained = (name for name, cell in zip(names, header, strict=False) if cell.strip().lower().startswith(("train/", "train_")))
     parts = tuple(name for name in trained if name.endswith("_loss"))
     if len(parts) < 2 or {"loss", "train_loss"} & set(names):
         return {}
