@@ -146,7 +146,8 @@ class Engine:
         vitals = self.vitals
         vitals.observe(record)
         changed: list[tuple[Transition, Symptom]] = []
-        for detector in self._audience() if record.kind == "train" else self._listeners[record.kind]:
+        kind = record.kind
+        for detector in self._audience() if kind == "train" else self._listeners[kind]:
             try:
                 symptom = detector.update(record, vitals)
                 if symptom is None or not (transition := self._note(_sound(symptom))):
@@ -155,7 +156,7 @@ class Engine:
                 self._switch_off(detector, record.step, error)
                 continue
             changed.append((transition, symptom))
-        if record.kind == "train" and record.step >= self._look_at:
+        if kind == "train" and record.step >= self._look_at:
             changed += self._look()
         for transition, symptom in changed:  # only now, so that a sink which asks for the report gets the whole row
             self.tell(Event(transition, symptom, self.report))

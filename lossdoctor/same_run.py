@@ -89,8 +89,12 @@ def _kept(rows: Sequence[Record]) -> list[Record]:
 
     Of two logs of one run the shorter one keeps every row that the longer one keeps of it.
     """
-    rest = sorted(rows[OPENING:], key=lambda record: record.step * 0x9E3779B1 % 2**32)[:CHOSEN]
-    return [*rows[:OPENING], *sorted(rest, key=lambda record: record.step)]
+    rest = rows[OPENING:]
+    below = 2**32
+    while len(rest) > CHOSEN:
+        below //= 2
+        rest = [record for record in rest if record.step * 0x9E3779B1 % 2**32 < below]
+    return [*rows[:OPENING], *rest]
 
 
 def _single(value: float) -> float:

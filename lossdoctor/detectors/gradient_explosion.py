@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import exp, log
+from math import exp, inf, log
 from typing import Any
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector
@@ -58,7 +58,7 @@ class GradientExplosion(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
-        if norm is None or not 0 < norm < float("inf"):
+        if norm is None or not 0 < norm < inf:
             return None
         self._many.append(norm)
         self._seen += 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector
 from lossdoctor.model import Record, Symptom
@@ -51,7 +52,7 @@ class GradientVanishing(Detector):
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         norm = vitals.grad_norm
-        if norm is None or not 0 < norm < float("inf"):
+        if norm is None or not 0 < norm < inf:
             return None
         five = self._five
         five.append(norm)

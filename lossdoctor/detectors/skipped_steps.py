@@ -71,6 +71,8 @@ class SkippedSteps(Detector):
         rate = vitals.learning_rate
         if rate is None or self._foreign or self._live or vitals.watches(SCALE):
             return None
+        if self._as_before(rate, vitals):
+            return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
         if rate == 0.0 and vitals.rates.highest == 0.0:
@@ -91,6 +93,17 @@ class SkippedSteps(Detector):
             return None
         skipped = vitals.window - (behind - before)
         return None if -self.fraction <= skipped <= self.fraction else self._count(skipped, vitals)
+
+    def _as_before(self, rate: float, vitals: Vitals) -> bool:
+        """Whether the rate fell by what its slope asks for, as in nearly every row: then nothing was skipped."""
+        previous, behind = self._rate, self._behind
+        if behind is None or previous is None or not self._slope or self._schedule is not None:
+            return False
+        if not abs(previous - rate + self._slope * vitals.window) <= 1e-6 * (previous - rate):
+            return False
+        self._rate, self._behind, self._slope_before = rate, behind + vitals.window, vitals.rates.slope
+        self._straight += 1
+        return True
 
     def _see(self, first: int, last: int, skipped: float) -> Symptom | None:
         """The steps that the scaler threw away, as an instrument saw it or the log says."""
