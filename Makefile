@@ -24,7 +24,7 @@ demo: $(VENV)/.hf
 	@$(BIN)/lossdoctor analyze $(RUN) --set gpu="RTX 3090" --fail-on never
 
 test: check $(TENSORBOARD)/.ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 # What needs no training: style, types, layers.
@@ -35,7 +35,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 fast: check
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc --benchmark-columns=median,iqr,rounds
