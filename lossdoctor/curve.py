@@ -30,6 +30,8 @@ class Curve:
         #: Levels up to here are within 15 % of the best and need no second look.
         self.calm_below = float("-inf")
         self.first: list[float] = []
+        #: Median of the first three losses; 0.0 before the first.
+        self.start = 0.0
         self.last = self.last_before = 0.0
         self._five: deque[float] = deque(maxlen=5)
         self._many: deque[float] = deque(maxlen=BEST_MOST)
@@ -38,11 +40,6 @@ class Curve:
         self._above = RunningMedian(32)
         #: The residuals of the last 256 rows that no later one exceeds, largest first.
         self._largest: deque[tuple[int, float]] = deque()
-
-    @property
-    def start(self) -> float:
-        """Median of the first three losses; 0.0 before the first."""
-        return median(self.first) if self.first else 0.0
 
     @property
     def changes(self) -> int:
@@ -104,6 +101,7 @@ class Curve:
         self.rows += 1
         if self.rows <= 3:
             self.first.append(loss)
+            self.start = median(self.first)
         five = self._five
         base = self.recent_before = self.recent
         if self.rows > 2:

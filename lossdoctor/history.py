@@ -23,9 +23,10 @@ class History:
         self._entries: list[Row] = []
         self._pending: list[Row] = []
         self._cache: tuple[int, dict[str, list[float]]] = (-1, {})
+        self._turned: list[list[float]] = [[] for _ in self.COLUMNS]  # the entries so far as columns
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": (-1, {})}
+        return {**self.__dict__, "_cache": (-1, {}), "_turned": [[] for _ in self.COLUMNS]}
 
     def push(self, row: Row) -> None:
         """Takes the next row: step, epoch, loss, learning rate and gradient norm."""
@@ -41,12 +42,14 @@ class History:
         if len(self._entries) >= CAPACITY:
             self._entries = [_merge(self._entries[place : place + 2]) for place in range(0, CAPACITY, 2)]
             self.every *= 2
+            self._turned = [[] for _ in self.COLUMNS]
 
     def columns(self) -> dict[str, list[float]]:
-        """The columns by name."""
+        """The columns by name: lists that stay as they are when rows are added."""
         if self._cache[0] != self.rows:
-            columns = map(list, zip(*self._entries, strict=True)) if self._entries else ([] for _ in self.COLUMNS)
-            self._cache = (self.rows, dict(zip(self.COLUMNS, columns, strict=True)))
+            for column, values in zip(self._turned, zip(*self._entries[len(self._turned[0]) :], strict=True), strict=False):
+                column.extend(values)
+            self._cache = (self.rows, {name: column.copy() for name, column in zip(self.COLUMNS, self._turned, strict=True)})
         return self._cache[1]
 
 

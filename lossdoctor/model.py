@@ -37,11 +37,12 @@ class NotALog(LossDoctorError):
     """The input is something else than a log, and no waiting will make it one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes four times as long to make, and a log has a million of them
 class Record:
     """One logged row: `step` counts optimizer steps from 1, `values` holds every number of the row by its own name.
 
-    A `probe` record is not from the log: it is what an instrument inside the training saw in that very step.
+    A `probe` record is not from the log: it is what an instrument inside the training saw in that very step. Nobody changes
+    one: detectors, the report and the fingerprint of a run share it.
     """
 
     step: int

@@ -40,6 +40,8 @@ class LossOscillation(Detector):
     says_zigzag = "the loss goes up and down from row to row, by ±{amplitude:.0%}: the steps jump across the valley"
     rows: int = 32
     window: int = 512
+    #: While the run goes on, the first look is at so many rows.
+    recent_rows: int = 128
     amplitude: float = 0.04
     #: Share of what is left without the trend that the period and its harmonics must hold.
     share: float = 0.4
@@ -57,9 +59,9 @@ class LossOscillation(Detector):
     first_look: float = -0.25
 
     def so_far(self, vitals: Vitals) -> Iterable[Symptom]:
-        return self.finish(vitals, distances=4)  # longer periods are notes, for the end
+        return self.finish(vitals, distances=4, recent=self.recent_rows)  # longer periods are notes, for the end
 
-    def finish(self, vitals: Vitals, distances: int = 512) -> Iterable[Symptom]:
+    def finish(self, vitals: Vitals, distances: int = 512, recent: int = 512) -> Iterable[Symptom]:
         if not vitals.loss_tells or vitals.history.rows < self.rows:
             clear = self._clear_period(vitals)
             if clear is not None:
@@ -68,7 +70,7 @@ class LossOscillation(Detector):
             return
         columns = vitals.history.columns()
         steps, rows = columns["step"][-self.window :], columns["loss"][-self.window :]
-        if min(rows) <= 0 or vitals.curve.recent < 0.02 * vitals.curve.start or not self._repeats(rows, distances):
+        if min(rows) <= 0 or vitals.curve.recent < 0.02 * vitals.curve.start or not self._repeats(rows[-recent:], distances):
             return
         import numpy as np
 

@@ -69,9 +69,7 @@ class SkippedSteps(Detector):
         if logged := record.values.get("skipped_steps", 0.0):
             return self._see(vitals.step - vitals.window + 1, vitals.step, logged) if 0 < logged < inf else None
         rate = vitals.learning_rate
-        if rate is None or self._foreign or self._live or vitals.watches(SCALE):
-            return None
-        if self._as_before(rate, vitals):
+        if rate is None or self._foreign or self._live or self._as_before(rate, vitals) or vitals.watches(SCALE):
             return None
         if not self._ready:
             self._ready, self._schedule = True, Schedule.of(vitals.run)
