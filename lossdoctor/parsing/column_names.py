@@ -51,8 +51,6 @@ USUAL = {
     "train/epoch": "epoch",
 }
 KNOWN = ("loss", "eval_loss", "train_loss", "learning_rate", "grad_norm", "step", "epoch")
-#: What a store calls a run, or says of itself, is cut here.
-LONGEST = 80
 _WORDS = re.compile(r"[\s_]+")
 
 
@@ -70,9 +68,3 @@ def column(name: str) -> str:
             rest = plain[len(prefix) :]
             return known + USUAL.get(rest, rest if rest in KNOWN else name.strip()[len(prefix) :])
     return name
-
-
-def printable(name: object) -> str:
-    """Somebody's words on one line, without what would steer a terminal."""
-    words = " ".join(str("" if name is None else name).split())
-    return "".join(letter for letter in words[:LONGEST] if letter.isprintable())

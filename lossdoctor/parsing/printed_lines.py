@@ -46,8 +46,7 @@ def lines(text: str) -> Iterator[Line]:
     """The lines that are not blank, one at a time: never all lines of a huge text at once."""
     start = 0
     while start < len(text):
-        match = _END.search(text, start)
-        end = match.start() if match else len(text)
+        end = end_of_line(text, start)
         if start < end <= start + LONGEST:
             line = text[start:end]
             yield Line(start, COLOURS.sub("", line) if "\x1b" in line else line)
@@ -111,8 +110,8 @@ def logs(
     said = stated.of_runs(text, [(run[0].start, run[-1].start) for run in several])
     for place, (run, settings) in enumerate(zip(several, said, strict=True), 1):
         facts = {**settings, **(known or {})}
-        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(kind, (row.values for row in emptied(run)), facts, (*notes, *fewer), title)
+        values = (row.values for row in emptied(run))
+        found += log(kind, values, facts, (*notes, *fewer), which(place, len(several)))
     if not found:
         raise NothingToAnalyse(f"{name} has rows without a number: nothing to analyse")
     return found
@@ -138,6 +137,11 @@ def log(
         numbered=made.numbered,
     )
     return [Log(run, tuple(made.records))]
+
+
+def which(place: int, several: int) -> str:
+    """What tells a run from the others of its source, the first of which has place 1; nothing where it is alone."""
+    return f"run {place} of {several}" if several > 1 else ""
 
 
 def last_runs(several: list[Run_]) -> tuple[list[Run_], list[str]]:

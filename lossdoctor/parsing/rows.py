@@ -10,11 +10,13 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from lossdoctor.model import Kind, Record
+from lossdoctor.parsing.column_names import USUAL
 from lossdoctor.probe_columns import PREFIX
 
 #: Columns that say where a row belongs rather than what was measured.
 POSITION = frozenset({"step", "epoch", "global_step", "current_steps", "_step"})
-RENAMED = {"lr": "learning_rate", "gnorm": "grad_norm", "gradient_norm": "grad_norm"}
+#: What frameworks with a log like the Trainer's call its columns; no other name is taken for one of them.
+RENAMED = {name: USUAL[name] for name in ("lr", "gnorm", "gradient_norm")}
 #: What makes a row one of training.
 TRAINING = ("loss", "grad_norm", "learning_rate", "reward")
 #: What only a summary row holds.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.model import LossDoctorError
-from lossdoctor.parsing.column_names import printable
+from lossdoctor.parsing.printable import printable
 
 if TYPE_CHECKING:
     import sqlite3

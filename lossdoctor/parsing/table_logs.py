@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.parsing import rows, stated
-from lossdoctor.parsing.printed_lines import last_runs, log
+from lossdoctor.parsing.printed_lines import last_runs, log, which
 from lossdoctor.parsing.table import Table, runs
 from lossdoctor.stats import median
 
@@ -50,8 +50,7 @@ def logs(kind: str, name: str, text: str, found: Iterable[Table], known: Mapping
         after = several[place].start if place < len(several) else len(text)
         around = _around(kind, text, before, table, after)
         before = table.end
-        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        made += one(kind, table.rows, title, {**around.facts, **settings, **(known or {})}, around, fewer)
+        made += one(kind, table.rows, which(place, len(several)), {**around.facts, **settings, **(known or {})}, around, fewer)
     if not made:
         raise NothingToAnalyse(f"{name} has a table without a number: nothing to analyse")
     return made

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.facts.literals import literal
 from lossdoctor.model import Fact, Log, NothingToAnalyse
-from lossdoctor.parsing.column_names import column, printable
+from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printable import printable
 from lossdoctor.parsing.printed_lines import MOST_RUNS, log
 from lossdoctor.parsing.rows import emptied
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.parsing.printed_lines import Row, last_runs, log, runs
+from lossdoctor.parsing.printed_lines import Row, last_runs, log, runs, which
 from lossdoctor.parsing.rows import number
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
@@ -33,9 +33,8 @@ def read(source: Source) -> list[Log]:
     for place, run in enumerate(several, 1):
         totals = [row.values["total_steps"] for row in run if "total_steps" in row.values]
         known = translate({"max_steps": totals[-1]}, KIND) if totals else {}
-        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
         rows = ({name: value for name, value in row.values.items() if name != "total_steps"} for row in run)
-        found += log(KIND, rows, known, (*lines.notes(), *fewer), title)
+        found += log(KIND, rows, known, (*lines.notes(), *fewer), which(place, len(several)))
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found

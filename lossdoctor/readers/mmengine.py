@@ -11,7 +11,7 @@ from typing import Any
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing.column_names import column
-from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs
+from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs, which
 from lossdoctor.parsing.rows import number
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
@@ -104,8 +104,8 @@ def _of_json(source: Source) -> list[Log]:
     several, fewer = last_runs(runs(Row(place, row) for place, row in enumerate(_scalars(lines))))
     found: list[Log] = []
     for place, run in enumerate(several, 1):
-        title = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        found += log(KIND, (row.values for row in run), {}, (*lines.notes(), *fewer), title)
+        values = (row.values for row in run)
+        found += log(KIND, values, {}, (*lines.notes(), *fewer), which(place, len(several)))
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return [replace(one, run=replace(one.run, kind=KIND)) for one in found]

@@ -8,8 +8,8 @@ from itertools import chain
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing import charts, csv_lines, csv_roles, csv_runs, table_logs
 from lossdoctor.parsing.cells import blank, columns, decimal_commas, is_loss, number
-from lossdoctor.parsing.column_names import printable
-from lossdoctor.parsing.printed_lines import MOST_RUNS, last_runs
+from lossdoctor.parsing.printable import printable
+from lossdoctor.parsing.printed_lines import MOST_RUNS, last_runs, which
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import lightning_csv, notebook_table, wandb_csv
 
@@ -85,8 +85,8 @@ def _logs(rows: Sequence[csv_runs.Values], title: str, notes: Sequence[str]) -> 
     several, fewer = last_runs(several)
     for place, run in enumerate(several, 1):
         told = [note for note in notes if note != CUT or place == len(several)] + [csv_runs.COUNTED_ON] * counted_on + fewer
-        which = f"run {place} of {len(several)}" if len(several) > 1 else ""
-        yield from table_logs.one(KIND, run, ", ".join(filter(None, (title, which))), notes=told)
+        titles = filter(None, (title, which(place, len(several))))
+        yield from table_logs.one(KIND, run, ", ".join(titles), notes=told)
 
 
 def _titles(header: Sequence[str], runs: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], str]]:

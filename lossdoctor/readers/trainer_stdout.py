@@ -11,7 +11,7 @@ from typing import Any
 
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.parsing import deepspeed_lines, stated
-from lossdoctor.parsing.printed_lines import last_runs, log
+from lossdoctor.parsing.printed_lines import last_runs, log, which
 from lossdoctor.parsing.printed_steps import Bar, Printed, number_steps
 from lossdoctor.parsing.rows import emptied, number
 from lossdoctor.parsing.source import Source
@@ -67,8 +67,7 @@ def read(source: Source) -> list[Log]:
         if torn > 0 and place == several:
             notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
         notes += fewer
-        title = f"run {place} of {several}" if several > 1 else ""
-        found += _log(_scaled(printed, overflowed), _in_fp16(said, others) if overflowed else said, notes, title)
+        found += _log(_scaled(printed, overflowed), _in_fp16(said, others) if overflowed else said, notes, which(place, several))
     if not found:
         raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
     return found
