@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lossdoctor.model import Chart, Confidence, Kind, Record, Remedy, Severity, Symptom
+from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
+from lossdoctor.plan import Plan
 from lossdoctor.vitals import Vitals
 
 #: Why a symptom cannot be judged, where several detectors have the same reason.
@@ -141,6 +142,24 @@ class Cause(Page, ABC):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         """What to change, for this run, cheapest and best supported first."""
         return ()
+
+
+class Check(Page, ABC):
+    """Looks at a configuration, before the first step, for one thing that is going to go wrong."""
+
+    title: ClassVar[str]
+
+    @abstractmethod
+    def look(self, plan: Plan) -> Finding | None:
+        """The finding; None where all is well, or where the facts do not say."""
+
+    def blind(self, plan: Plan) -> str | None:
+        """Which fact would let this be judged, if it is missing; None where it was judged, or does not apply."""
+        return None
+
+    def finding(self, severity: Severity, message: str, *because: str, remedies: tuple[Remedy, ...] = ()) -> Finding:
+        """A finding of this check."""
+        return Finding(self.slug, severity, message, because, remedies)
 
 
 class Streak:

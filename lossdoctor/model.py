@@ -205,6 +205,20 @@ class Diagnosis:
     mechanism: bool = False  # explains why the log looks as it does rather than why the run failed
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found in a configuration: one sentence, the numbers it rests on, and what to change.
+
+    `because` has the lines of evidence, each with where its number is from or how it was worked out.
+    """
+
+    slug: str
+    severity: Severity
+    message: str
+    because: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+
+
 def surely_expected(diagnoses: Iterable[Diagnosis]) -> set[tuple[str, str, int]]:
     """The identities of the symptoms that a confident diagnosis explains as normal: they alarm nobody."""
     return {s.identity for d in diagnoses if d.normal and d.confidence == "high" for s in d.because}

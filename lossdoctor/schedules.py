@@ -32,12 +32,7 @@ class Schedule:
         name, peak, total = run.get("lr_scheduler_type"), run.get("learning_rate"), run.get("max_steps")
         if name not in INVERTIBLE or not _positive(peak) or not _positive(total):
             return None
-        warmup = run.get("warmup_steps")
-        ratio = run.get("warmup_ratio")
-        if isinstance(warmup, float) and 0 < warmup < 1:  # transformers 5 takes a share here as well
-            warmup, ratio = 0, warmup
-        if not _positive(warmup) and _positive(ratio):
-            warmup = math.ceil(total * ratio)
+        warmup = warmup_steps(run, total)
         more = run.get("lr_scheduler_kwargs")
         more = more if isinstance(more, dict) else {}
         return cls(
@@ -65,6 +60,16 @@ class Schedule:
             left = max(0.0, (rate - self.end) / (self.peak - self.end))
             return float(self.total - decay * left ** (1 / self.power))
         return None
+
+
+def warmup_steps(run: Run, total: float) -> int | None:
+    """The steps of the warm-up of a run with so many; None where nothing is said of it. A number of steps wins over a share."""
+    steps, share = run.get("warmup_steps"), run.get("warmup_ratio")
+    if isinstance(steps, float) and 0 < steps < 1:  # transformers 5 takes a share here as well
+        steps, share = 0, steps
+    if not _positive(steps) and isinstance(share, (int, float)) and 0 < share < math.inf:
+        return math.ceil(total * share)
+    return None if steps is None else int(steps)
 
 
 def _number(value: object, default: float) -> float:

@@ -29,6 +29,7 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "lora_alpha": values.get("lora_alpha"),
         "lora_dropout": values.get("lora_dropout"),
         "lora_target_modules": values.get("target_modules"),
+        "lora_layers": values.get("layers_to_transform"),
         "lora_modules_to_save": values.get("modules_to_save") or None,
         "use_rslora": values.get("use_rslora"),
         "use_dora": values.get("use_dora"),

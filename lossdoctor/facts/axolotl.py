@@ -45,6 +45,7 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     if found["use_lora"]:
         linear = on(values.get("lora_target_linear"))
         found["lora_target_modules"] = values.get("lora_target_modules") or ("all-linear" if linear else None)
+        found["lora_layers"] = values.get("peft_layers_to_transform")
         found["use_rslora"], found["use_dora"] = values.get("peft_use_rslora"), values.get("peft_use_dora")
     else:
         found = {name: value for name, value in found.items() if not name.startswith("lora_")}

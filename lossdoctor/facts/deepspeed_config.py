@@ -11,7 +11,7 @@ from lossdoctor.confinement import is_file_of
 
 _OWN = ("zero_optimization", "train_micro_batch_size_per_gpu", "zero_allow_untested_optimizer", "wall_clock_breakdown")
 #: Its schedulers by what transformers calls them.
-_SCHEDULERS = {"WarmupLR": "constant_with_warmup", "WarmupDecayLR": "linear", "WarmupCosineLR": "cosine"}
+SCHEDULERS = {"WarmupLR": "constant_with_warmup", "WarmupDecayLR": "linear", "WarmupCosineLR": "cosine"}
 
 
 def recognise(values: Mapping[str, Any]) -> bool:
@@ -36,7 +36,8 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "contiguous_gradients": zero.get("contiguous_gradients"),
         "learning_rate": _first(optimizer.get("lr"), scheduler.get("warmup_max_lr")),
         "weight_decay": optimizer.get("weight_decay"),
-        "lr_scheduler_type": _SCHEDULERS.get(str(_section(values, "scheduler").get("type"))),
+        "lr_scheduler_type": SCHEDULERS.get(str(_section(values, "scheduler").get("type"))),
+        "lr_scheduler_kwargs": _kept(scheduler, "cos_min_ratio", "warmup_min_ratio"),
         "warmup_steps": scheduler.get("warmup_num_steps"),
         "max_steps": scheduler.get("total_num_steps"),
         "gradient_accumulation_steps": values.get("gradient_accumulation_steps"),
@@ -50,6 +51,10 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = values.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _kept(values: Mapping[str, Any], *names: str) -> dict[str, Any] | None:
+    return {name: values[name] for name in names if name in values} or None
 
 
 def _first(*values: Any) -> Any:

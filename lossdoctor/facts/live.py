@@ -68,6 +68,8 @@ def _adapter(model: Any) -> Iterator[tuple[str, Any]]:
         yield "model_name_or_path", getattr(config, "base_model_name_or_path", None)
         yield "lora_r", getattr(config, "r", None)
         yield "lora_alpha", getattr(config, "lora_alpha", None)
+        yield "lora_layers", getattr(config, "layers_to_transform", None)
+        yield "use_rslora", getattr(config, "use_rslora", None)
         yield "lora_target_modules", list(getattr(config, "target_modules", None) or []) or None
 
 
@@ -88,6 +90,7 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     yield "model_name_or_path", getattr(config, "_name_or_path", None) or None
     yield "model_type", getattr(config, "model_type", None)
     yield "vocab_size", getattr(config, "vocab_size", None)
+    yield "num_hidden_layers", getattr(config, "num_hidden_layers", None)
     yield "attn_implementation", getattr(config, "_attn_implementation", None)
     if "Classification" in type(model).__name__:
         yield "num_labels", getattr(config, "num_labels", None)

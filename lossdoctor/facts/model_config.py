@@ -34,6 +34,7 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "model_name_or_path": values.get("_name_or_path") or None,
         "model_type": values.get("model_type"),
         "vocab_size": values.get("vocab_size", inner.get("vocab_size")),
+        "num_hidden_layers": values.get("num_hidden_layers", inner.get("num_hidden_layers", values.get("n_layer"))),
         "num_labels": len(labels) if isinstance(labels, dict) and classifies else None,
         "problem_type": values.get("problem_type"),
         "torch_dtype": values.get("dtype") or values.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype"),

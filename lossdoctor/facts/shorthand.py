@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lossdoctor.facts.deepspeed_config import SCHEDULERS
+
 _PRECISION = {"bf16": (True, False), "fp16": (False, True), "no": (False, False), "false": (False, False)}
 _ATTENTION = {
     "fa2": "flash_attention_2",
@@ -28,6 +30,8 @@ def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in (*_precision(found), *_method(found), *_machine(found)):
         if found.get(name) is None:
             found[name] = value
+    if (schedule := found.get("lr_scheduler_type")) in SCHEDULERS:
+        found["lr_scheduler_type"] = SCHEDULERS[str(schedule)]
     for name in ("flash_attn", "attn_impl", "attn_implementation"):
         word = _word(found.get(name))
         if word == "auto":

@@ -1,0 +1,1 @@
+"""Every check on one configuration."""

@@ -1,0 +1,1 @@
+"""What differs between runs or configurations, what of it matters, and whether the curves differ beyond their noise."""

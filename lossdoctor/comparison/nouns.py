@@ -1,0 +1,103 @@
+"""The nouns of a comparison: sides, differences with their impact, and what the curves say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lossdoctor.model import Log, Report
+from lossdoctor.plan import Plan
+
+Impact = Literal["high", "medium", "low", "none"]
+#: How two curves end: `same` is no difference beyond noise, `unknown` too few rows, or no level to compare.
+Ending = Literal["better", "worse", "same", "unknown"]
+
+#: Greater is more, so that impacts can be compared and sorted.
+WEIGHT: dict[Impact, int] = {"none": 0, "low": 1, "medium": 2, "high": 3}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the things compared: a run with its log and its report, or a configuration alone."""
+
+    name: str
+    plan: Plan
+    log: Log | None = None
+    report: Report | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting or derived quantity: what it is on each of two sides, what that does, and how much of it matters.
+
+    `values` are as people write them, None where a side does not say. `change` tells direction and factor ("lowered 2 times:
+    2e-5 is 0.00002, 1e-5 is 0.00001"), `slip` what is easily read the wrong way round. With impact "none" both sides come to
+    the same, and `reason` says why. `settings` names the settings behind a derived quantity.
+    """
+
+    name: str
+    values: tuple[Any, Any]
+    impact: Impact
+    reason: str
+    change: str = ""
+    slip: str = ""
+    sources: tuple[str, ...] = ()
+    derived: bool = False
+    settings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EndDifference:
+    """How two curves end: `one` and `other` are levels, `share` the difference as a share of the first, between `low` and
+    `high` (95 %). `effect` is the difference in standard deviations of the paired windows, `windows` their number. Each window
+    is the mean of `rows` rows.
+    """
+
+    one: float
+    other: float
+    share: float
+    low: float
+    high: float
+    effect: float
+    windows: int
+    rows: int
+    ending: Ending
+
+
+@dataclass(frozen=True)
+class CurveDifference:
+    """What two curves of one `series` say: `same_until` is the last step of an identical beginning (same seed and data order),
+    `parted_at` the first step from which on they differ beyond noise, `end` how they end. None where that cannot be told.
+
+    `axis` tells what was laid beside what: "step", or "examples" where a step of one side takes more examples than one of the
+    other. `told` has one sentence for each claim, with its figure.
+    """
+
+    series: str
+    axis: str
+    rows: int
+    same_until: int | None = None
+    parted_at: int | None = None
+    end: EndDifference | None = None
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two sides against each other: the first is the one that the other is measured by."""
+
+    one: Side
+    other: Side
+    differences: tuple[Difference, ...] = ()
+    curves: tuple[CurveDifference, ...] = ()
+    explained: tuple[str, ...] = ()  # what explains best how the curves differ, the likeliest first
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole outcome: every side, each side after the first against it, and what shows only in several tries together."""
+
+    sides: tuple[Side, ...]
+    pairs: tuple[Pair, ...]
+    tries: tuple[str, ...] = ()
+    not_judged: tuple[tuple[str, str], ...] = field(default=())
