@@ -181,6 +181,54 @@ def analyze(
 
 
 @main.command()
+@click.argument("paths", nargs=-1, required=True)
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One fact that holds for all, such as dataset_rows=5000."
+)
+@click.option("--baseline", is_flag=True, help="The first is the baseline: exit with 1 if another one is worse beyond noise.")
+@click.option(
+    "--output-format",
+    type=click.Choice(["text", "json", "markdown", "html"]),
+    help="How to write the comparison; text, unless the name of the file with -o says otherwise.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write the comparison to this file: .html, .md, .json, .svg (the curves alone), or text.",
+)
+@NO_COLOR
+def compare(
+    paths: tuple[str, ...],
+    pairs: tuple[str, ...],
+    baseline: bool,
+    output_format: str | None,
+    output: str | None,
+    no_color: bool,
+) -> int:
+    """Compare runs or configurations, each with the first: what differs, what of it matters, and whether the curves differ
+    beyond their noise.
+
+    A path is a run, in any way that analyze reads one, or a configuration: TrainingArguments as JSON or YAML, LLaMA-Factory,
+    axolotl, DeepSpeed, kedro parameters, a script with flags. With --baseline exits with 1 if a run ends worse than the first
+    one beyond noise, or breaks where the first one did not.
+    """
+    from lossdoctor import analysis, comparing
+    from lossdoctor.comparison.baseline import worse
+    from lossdoctor.config import settings
+    from lossdoctor.facts import config_file
+    from lossdoctor.reports import comparison as reports
+
+    found = comparing.compare(*analysis.expand(paths), known=config_file.settings(pairs), settings=settings())
+    if output:
+        reports.save(found, output, output_format)
+    else:
+        _print(reports.FORMATS[output_format or "text"](found, Look(color=False if no_color else None)))
+    return FINDINGS if baseline and any(worse(pair) for pair in found.pairs) else OK
+
+
+@main.command()
 @click.argument("rundir", type=click.Path())
 @click.option("--state", type=click.Path(), metavar="FILE", help="Judge by this trainer_state.json of the same run.")
 @click.option("--undo", is_flag=True, help="Take the marks away again.")

@@ -99,18 +99,23 @@ def save(reports: Sequence[Report], file: str | Path, output_format: str | None 
     path, look = Path(file), look or Look(color=False)
     wanted = output_format or ENDINGS.get(path.suffix.lower(), "text")
     if wanted == "svg":
-        _write(path, _only_chart(reports, path))
+        write(path, _only_chart(reports, path))
         return
     if wanted == "markdown":
         figures = _figures(reports, path)
         for name, picture in figures:
             if picture:
-                _write(path.with_name(name), picture)
+                write(path.with_name(name), picture)
         look = replace(look, figures=tuple([name if picture else None for name, picture in figures]))
-    _write(path, FORMATS[wanted](reports, look))
+    write(path, FORMATS[wanted](reports, look))
 
 
-def _write(path: Path, content: str) -> None:
+def write(path: Path, content: str) -> None:
+    """Writes a file.
+
+    Raises:
+        LossDoctorError: it cannot be written.
+    """
     try:
         path.write_text(content, encoding="utf-8", errors="backslashreplace")
     except OSError as error:

@@ -5,7 +5,7 @@ No script, no reference to anything outside, and no identifier that could clash 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from lossdoctor.model import Report
@@ -14,7 +14,7 @@ from lossdoctor.reports.axes import LEFT, RIGHT, WIDTH, Axes
 from lossdoctor.reports.colours import fill, of_chart, stroke
 from lossdoctor.reports.marks import bands, marks
 from lossdoctor.reports.markup import element, text
-from lossdoctor.reports.panels import Line, Point, panels, round_values, steps, thinned
+from lossdoctor.reports.panels import Line, Panel, Point, panels, round_values, steps, thinned
 
 #: The second curve of a panel, and those after it, are told apart without colours too.
 DASHES = (None, "6 3", "2 3", "8 3 2 3")
@@ -25,17 +25,37 @@ FEW = 40
 
 def render(report: Report, *, style: bool = True) -> str:
     """The chart of a run; nothing where there are fewer than two points. `style` False leaves its colours to the page around."""
-    shown = panels(report)
+
+    def under(axes: Axes, place: int) -> Iterator[str]:
+        return iter(bands(report, axes, place))
+
+    def over(axes: Axes, place: int) -> Iterator[str]:
+        return iter(marks(report, axes, place))
+
+    return draw(panels(report), f"Curves of {words.name(report)}. {words.verdict(report)}", under, over, style=style)
+
+
+Layer = Callable[[Axes, int], Iterator[str]]
+
+
+def _nothing(axes: Axes, place: int) -> Iterator[str]:
+    return iter(())
+
+
+def draw(
+    shown: Sequence[Panel], label: str, under: Layer = _nothing, over: Layer = _nothing, *, axis: str = "step", style: bool = True
+) -> str:
+    """Panels over one axis, with what lies under and over the curves of each; nothing where there are fewer than two points."""
     span = steps(shown)
     if span is None:
         return ""
     axes = Axes(shown, span)
     parts = [element("style", of_chart())] if style else []
-    parts += _steps(axes)
+    parts += _steps(axes, axis)
     for place in range(len(shown)):
-        parts += [*bands(report, axes, place), _panel(axes, place)]
+        parts += [*under(axes, place), _panel(axes, place)]
     for place in range(len(shown)):
-        parts += marks(report, axes, place)
+        parts += over(axes, place)
     return element(
         "svg",
         *parts,
@@ -44,7 +64,7 @@ def render(report: Report, *, style: bool = True) -> str:
         viewBox=f"0 0 {WIDTH} {axes.height}",
         width="100%",
         role="img",
-        aria_label=f"Curves of {words.name(report)}. {words.verdict(report)}",
+        aria_label=label,
         font_family="system-ui,sans-serif",
         font_size=12,
         data_steps=f"{axes.first} {axes.last}",
@@ -52,12 +72,12 @@ def render(report: Report, *, style: bool = True) -> str:
     )
 
 
-def _steps(axes: Axes) -> Iterator[str]:
+def _steps(axes: Axes, axis: str) -> Iterator[str]:
     """The common axis, written under the last panel."""
     wanted = [int(step) for step in round_values(axes.first, axes.last, 7) if step == int(step)]
     foot = axes.height - 12
     labels = [element("text", f"{step:,}", x=axes.x(step), y=foot) for step in wanted]
-    labels.append(element("text", "step", x=LEFT - 8, y=foot, text_anchor="end"))
+    labels.append(element("text", text(axis), x=LEFT - 8, y=foot, text_anchor="end"))
     yield element("g", *labels, **fill("ink"), text_anchor="middle")
     lines = "".join(
         f"M{axes.x(step):.0f} {top}v{tall}" for step in wanted for top, tall in zip(axes.tops, axes.heights, strict=True)
@@ -82,7 +102,7 @@ def _panel(axes: Axes, place: int) -> str:
 
 
 def _line(axes: Axes, place: int, line: Line, number: int) -> Iterator[str]:
-    colour = CLASSES.get(line.of, "evaluation" if number else "other")
+    colour = _colour(line, number)
     drawn, lost = [], []
     for finite, stretch in line.stretches():
         if not finite:
@@ -100,6 +120,10 @@ def _line(axes: Axes, place: int, line: Line, number: int) -> Iterator[str]:
         yield element("g", *lost, **fill("critical"))
 
 
+def _colour(line: Line, number: int) -> str:
+    return line.colour or CLASSES.get(line.of, "evaluation" if number else "other")
+
+
 def _lost(axes: Axes, place: int, line: Line, stretch: Sequence[Point]) -> str:
     """A bar at the top of the panel over rows that were NaN or infinite."""
     (begin, value), (end, _) = stretch[0], stretch[-1]
@@ -112,7 +136,7 @@ def _lost(axes: Axes, place: int, line: Line, stretch: Sequence[Point]) -> str:
 
 def _legend(axes: Axes, place: int, line: Line, number: int) -> str:
     x, y = WIDTH - RIGHT - 110 * (len(axes.panels[place].lines) - number), axes.tops[place] - 12
-    colour = CLASSES.get(line.of, "evaluation" if number else "other")
+    colour = _colour(line, number)
     dash = DASHES[number % len(DASHES)]
     sample = element("path", d=f"M{x} {y}h22", stroke_width=2, stroke_dasharray=dash, **stroke(colour))
     return sample + element("text", text(line.name), x=x + 28, y=y + 4, **fill("ink"))

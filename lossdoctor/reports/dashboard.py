@@ -13,8 +13,9 @@ from lossdoctor.model import RANK, Report, Symptom
 from lossdoctor.pace import Progress, clock
 from lossdoctor.reports import panels
 from lossdoctor.reports.spark import sparkline
+from lossdoctor.reports.terminal import STYLES
 from lossdoctor.reports.terminal_chart import Series, chart, short
-from lossdoctor.reports.text import STYLES, brief
+from lossdoctor.reports.text import brief
 from lossdoctor.reports.words import MARKS
 
 #: Column, whose series it is, its name here, and whether its scale may be logarithmic.

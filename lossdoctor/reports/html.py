@@ -7,7 +7,7 @@ lets nothing else run or load, whatever a run is called.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -31,7 +31,11 @@ def render(reports: Sequence[Report]) -> str:
     body = [_contents(reports, seen)] if len(reports) > 1 else []
     for place, report in enumerate(seen.full):
         body += sections(report, place)
-    title = words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs"
+    return page(words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs", *body)
+
+
+def page(title: str, *body: str) -> str:
+    """A whole page with our styles and our script, and a policy that lets nothing else run or load."""
     head = [
         '<meta charset="utf-8"/><meta name="viewport" content="width=device-width,initial-scale=1"/>',
         f'<meta http-equiv="Content-Security-Policy" content="{policy()}"/>',
@@ -39,8 +43,8 @@ def render(reports: Sequence[Report]) -> str:
         element("style", styles()),
     ]
     main = element("main", *body, element("footer", f"lossdoctor {__version__}"))
-    page = element("html", element("head", *head), element("body", main, element("script", script())), lang="en")
-    return f"<!doctype html>\n{page}\n"
+    whole = element("html", element("head", *head), element("body", main, element("script", script())), lang="en")
+    return f"<!doctype html>\n{whole}\n"
 
 
 @lru_cache(maxsize=1)
@@ -75,21 +79,21 @@ def sections(report: Report, place: int = 0) -> Iterator[str]:
     if curves := chart.render(report, style=False):
         yield element("section", curves, element("p", "", kind="readout"))
     if lines := [words.change(name, suggestion) for name, suggestion in report.suggestions.items()]:
-        yield _section("What to change first", _code(lines))
+        yield section("What to change first", _code(lines))
     if report.symptoms:
-        yield _section("Seen", _findings(report))
+        yield section("Seen", _findings(report))
     causes = [_cause(candidate, report.run) for candidate in words.candidates(report)]
     causes += [_note(diagnosis) for diagnosis in words.mechanisms(report)]
     if causes:
-        yield _section(words.why(report), *causes)
+        yield section(words.why(report), *causes)
     if normal := words.expected(report):
-        yield _section("Looks alarming, is expected", *(_note(diagnosis) for diagnosis in normal))
+        yield section("Looks alarming, is expected", *(_note(diagnosis) for diagnosis in normal))
     if told := disagreements.told(report.run):
-        yield _section("Sources that disagree", _list(told))
+        yield section("Sources that disagree", listed(told))
     if report.not_judged:
-        yield _section("Not judged", _list(f"{item.what}: {item.why}" for item in report.not_judged))
+        yield section("Not judged", listed(f"{item.what}: {item.why}" for item in report.not_judged))
     if report.run.facts:
-        yield _section("What is known of the run", _facts(report.run))
+        yield section("What is known of the run", _facts(report.run))
 
 
 def _header(report: Report, place: int) -> str:
@@ -119,7 +123,7 @@ def _contents(reports: Sequence[Report], seen: Overview) -> str:
     where = element("p", "in ", text(folder), kind="soft") if folder else ""
     counts = seen.counts or (tally(reports) if len(seen.full) < len(reports) else "")
     said = element("p", text(counts), kind="soft") if counts else ""
-    return _section(f"{len(reports):,} runs", where, said, _table(("verdict", "run", "rows", "finding"), rows))
+    return section(f"{len(reports):,} runs", where, said, _table(("verdict", "run", "rows", "finding"), rows))
 
 
 def _findings(report: Report) -> str:
@@ -155,12 +159,13 @@ def _cause(candidate: words.Candidate, run: Run) -> str:
 def _remedy(remedy: Remedy, run: Run) -> str:
     lead = "or: " if remedy.alternative else ""
     said = element("p", element("strong", text(lead + remedy.do)), text(f": {remedy.why}" if remedy.why else ""))
-    sources = element("p", "Sources: ", ", ".join(map(_source, remedy.sources)), kind="soft") if remedy.sources else ""
+    sources = element("p", "Sources: ", ", ".join(map(address, remedy.sources)), kind="soft") if remedy.sources else ""
     lines = words.to_paste(remedy, run)
     return element("div", said, _code(lines) if lines else "", sources, kind="remedy")
 
 
-def _source(source: str) -> str:
+def address(source: str) -> str:
+    """A source as a link, if it is an address."""
     return element("a", text(source), href=source, rel="noreferrer") if source.startswith("https://") else text(source)
 
 
@@ -188,14 +193,21 @@ def _fact(name: str, fact: Fact) -> str:
     return element("tr", *(element("td", cell) for cell in cells))
 
 
+def tabled(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are markup already."""
+    return _table(heads, [element("tr", *(element("td", cell) for cell in cells)) for cells in rows])
+
+
 def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
     head = element("tr", *(element("th", text(head)) for head in heads))
     return element("table", element("thead", head), element("tbody", *rows))
 
 
-def _list(lines: Iterator[str] | Sequence[str]) -> str:
+def listed(lines: Iterable[str]) -> str:
+    """A list of lines."""
     return element("ul", *(element("li", text(line)) for line in lines), kind="plain")
 
 
-def _section(heading: str, *inside: str) -> str:
+def section(heading: str, *inside: str) -> str:
+    """A part of the page under a heading."""
     return element("section", element("h2", text(heading)), *inside)

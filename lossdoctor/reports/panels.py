@@ -48,11 +48,12 @@ class Scale:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: `points` are (step, value) in the order of their steps; `of` names its column."""
+    """One curve: `points` are (step, value) in the order of their steps; `of` names its column, `colour` one of our colours."""
 
     name: str
     of: str
     points: tuple[Point, ...]
+    colour: str = ""
 
     def stretches(self) -> Iterator[tuple[bool, list[Point]]]:
         """Points that stand together: (whether they are finite, those points)."""
@@ -125,13 +126,16 @@ def _short(name: str) -> str:
 
 
 def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Panel | None:
-    lines = [Line(name, column, points(report, column)) for name, column in wanted]
+    return joined(title, [Line(name, column, points(report, column)) for name, column in wanted])
+
+
+def joined(title: str, lines: Sequence[Line]) -> Panel | None:
+    """Curves on one scale; those of fewer than two points are left out, and there is none where nothing is finite."""
     drawn = tuple(line for line in lines if len(line.points) >= FEWEST_POINTS)
     finite = sorted(min(HUGE, max(-HUGE, value)) for line in drawn for _, value in line.points if isfinite(value))
     if not drawn or not finite:
         return None
-    columns = frozenset(column for _, column in wanted)
-    return Panel(title, drawn, _scale(finite, LOG_FROM.get(title)), columns)
+    return Panel(title, drawn, _scale(finite, LOG_FROM.get(title)), frozenset(line.of for line in lines))
 
 
 def points(report: Report, column: str) -> tuple[Point, ...]:

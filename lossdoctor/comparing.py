@@ -1,0 +1,141 @@
+"""From paths to a comparison: each is a run, in any way that `analyze` reads one, or a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from lossdoctor import analysis, comparison, facts
+from lossdoctor.comparison.nouns import Comparison, Side
+from lossdoctor.engine import examine
+from lossdoctor.facts import config_file, files
+from lossdoctor.model import Fact, LossDoctorError, NothingToAnalyse, Run
+from lossdoctor.plan import plan_of
+from lossdoctor.readers import folder
+
+#: Sides that are compared with the first one; more are a table of another kind.
+MOST = 12
+#: A larger file is no configuration.
+LARGEST = 1024 * 1024
+#: Columns that only the row of a log has, whatever else stands in it.
+LOGGED = ("loss", "log_history", "step", "grad_norm", "eval_loss", "train_loss", "global_step")
+
+
+def compare(
+    *paths: str | PathLike[str],
+    known: Mapping[str, Fact] | None = None,
+    settings: dict[str, dict[str, Any]] | None = None,
+) -> Comparison:
+    """Compares runs or configurations: each one after the first with the first. `known` holds for all of them.
+
+    Raises:
+        LossDoctorError: there are fewer than two to compare, or too many, or one of them is neither a run nor a configuration.
+        NothingToAnalyse: one of them is a log without a row.
+    """
+    sides = _named([side for path in paths for side in _sides(fspath(path), known or {}, settings)])
+    if len(sides) < 2:
+        told = f"{paths[0]} holds one run" if len(paths) == 1 and sides else "nothing was named"
+        raise LossDoctorError(f"a comparison takes two or more runs or configurations; {told}")
+    if len(sides) > MOST:
+        raise LossDoctorError(f"a comparison takes {MOST} runs or configurations at most, found {len(sides)}")
+    return comparison.of(sides)
+
+
+def _sides(path: str, known: Mapping[str, Fact], settings: dict[str, dict[str, Any]] | None) -> Iterator[Side]:
+    """The configuration at a path, or every run there."""
+    if (stated := configuration(path)) is not None:
+        yield _planned(path, stated, known)
+        return
+    try:
+        logs = analysis.load(path)
+    except LossDoctorError as error:
+        stated = _beside(path) if not isinstance(error, NothingToAnalyse) else {}
+        if not stated:
+            raise
+        yield _planned(path, stated, known)
+        return
+    for log in logs:
+        run = log.run.knowing(known, first=True)
+        report = examine(log.records, run, settings)
+        yield Side(report.run.title, plan_of(report.run), log, report)
+
+
+def _planned(path: str, stated: Mapping[str, Fact], known: Mapping[str, Fact]) -> Side:
+    run = Run(path=path, kind="configuration", facts=stated).knowing(known, first=True)
+    return Side(path, plan_of(run))
+
+
+def configuration(path: str) -> dict[str, Fact] | None:
+    """The facts of a file of settings; None where the path is something else, such as a log.
+
+    A mapping is one unless it has a column of a log in it; any other text, such as a script or a model card, is read as a log
+    first: what it says of the settings is then found as well.
+    """
+    place = Path(path)
+    try:
+        if not place.is_file() or place.stat().st_size > LARGEST:
+            return None
+        content = files.text(place)
+        values = files.parsed(place, content)
+    except OSError:  # such as a name that is too long: whoever reads it says so
+        return None
+    except LossDoctorError:
+        return _of_text(place)
+    if not isinstance(values, dict):
+        return _of_text(place)
+    if any(name in values for name in LOGGED) or not all(isinstance(name, str) for name in values):
+        return None
+    return config_file.read(place)
+
+
+def _of_text(path: Path) -> dict[str, Fact] | None:
+    """The settings in a text that is no log."""
+    try:
+        analysis.load(path)
+    except LossDoctorError:
+        try:
+            return config_file.read(path)
+        except LossDoctorError:
+            return None
+    return None
+
+
+def _beside(path: str) -> dict[str, Fact]:
+    """What lies in a folder without a log: the arguments that a Trainer saved, the settings of an adapter or of DeepSpeed."""
+    place = Path(path)
+    if not place.is_dir():
+        return {}
+    saved = folder.checkpoints(place)
+    near = [place, *(Path(checkpoint.path) for checkpoint in saved[-1:])]
+    found: dict[str, Fact] = {}
+    for source in facts.beside(near, within=(place,))[0]:
+        found = {**source, **found}
+    return found
+
+
+def _named(sides: Sequence[Side]) -> list[Side]:
+    """Each side under the end of its path that tells it from the others."""
+    names = _ends([side.name for side in sides])
+    return [Side(name, side.plan, side.log, side.report) for name, side in zip(names, sides, strict=True)]
+
+
+def _ends(paths: Sequence[str]) -> list[str]:
+    """The paths without the folders that all of them share at the front, and the parts that all share at the end."""
+    parts = [path.replace("\\", "/").rstrip("/").split("/") for path in paths]
+    shared = _common(parts)
+    ends = [part[shared:] or part[-1:] for part in parts]
+    last = _common([part[::-1] for part in ends]) if len(set(paths)) == len(paths) else 0
+    kept = [part[: len(part) - last] or part for part in ends]
+    return ["/".join(part) for part in (kept if len({tuple(part) for part in kept}) == len(paths) else ends)]
+
+
+def _common(parts: Iterable[Sequence[str]]) -> int:
+    """How many leading parts all have in common."""
+    count = 0
+    for together in zip(*parts, strict=False):
+        if len(set(together)) > 1:
+            break
+        count += 1
+    return count

@@ -1,0 +1,72 @@
+"""A comparison as one HTML file that needs nothing else: how the sides stand, curves laid over each other, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
+from lossdoctor.reports.comparison import overlay, words
+from lossdoctor.reports.html import address, listed, page, section, tabled
+from lossdoctor.reports.markup import element, text
+
+#: The colour of a chip by impact.
+CHIPS: dict[Impact, str] = {"high": "critical", "medium": "warning", "low": "train", "none": "ink"}
+
+
+def render(comparison: Comparison) -> str:
+    """The whole comparison on one page."""
+    names = " and ".join(side.name for side in comparison.sides)
+    return page(names, *_body(comparison))
+
+
+def _body(comparison: Comparison) -> Iterator[str]:
+    yield _header(comparison)
+    if curves := overlay.render(comparison, style=False):
+        yield element("section", curves, element("p", "", kind="readout"))
+    if rows := words.table(comparison):
+        letters = [letter for letter, _, _ in words.sides(comparison)]
+        cells = [[row.name, *row.values, "equal" if row.equal else ""] for row in rows]
+        assumed = words.assumed(comparison)
+        note = element("p", text(f"Not stated, taken as usual: {'; '.join(assumed)}."), kind="soft") if assumed else ""
+        yield section("What it comes to", tabled(["", *letters, ""], [[text(cell) for cell in row] for row in cells]), note)
+    for pair in comparison.pairs:
+        yield from _pair(comparison, pair)
+    if comparison.tries:
+        yield section("Several tries", listed(comparison.tries))
+    if comparison.not_judged:
+        yield section("Not judged", listed([f"{what}: {why}" for what, why in comparison.not_judged]))
+
+
+def _header(comparison: Comparison) -> str:
+    button = element("button", "Light or dark", type="button", data_ground="", hidden="")
+    top = element("div", element("h1", text("Comparison")), button, kind="top")
+    told = [element("p", text(words.verdict(comparison, pair)), kind="sentence") for pair in comparison.pairs]
+    named = [
+        element("p", element("strong", letter), " ", text(name), " ", element("span", text(kind), kind="soft"))
+        for letter, name, kind in words.sides(comparison)
+    ]
+    return element("header", top, *told, *named)
+
+
+def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
+    several = len(comparison.pairs) > 1
+    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    if told := [sentence for curve in pair.curves for sentence in curve.told]:
+        yield section(f"Curves{which}", listed(told))
+    if pair.explained:
+        yield section(f"What explains it best{which}", element("ol", *(element("li", text(said)) for said in pair.explained)))
+    for heading, different in (("Differences", words.matters(pair)), ("Comes to the same", words.equal(pair))):
+        if different:
+            yield section(f"{heading}{which}", _differences(different))
+
+
+def _differences(different: Sequence[Difference]) -> str:
+    return tabled(["impact", "what", "change", "reason"], [_cells(difference) for difference in different])
+
+
+def _cells(difference: Difference) -> list[str]:
+    chip = element("span", "=" if difference.impact == "none" else difference.impact, kind=f"chip {CHIPS[difference.impact]}")
+    sources = ", ".join(map(address, difference.sources))
+    told = text(" ".join(words.said(difference)))
+    reason = told + (element("p", "Sources: ", sources, kind="soft") if sources else "")
+    return [chip, element("code", text(difference.name)), text(words.values(difference)), reason]

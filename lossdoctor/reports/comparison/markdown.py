@@ -1,0 +1,66 @@
+"""A comparison as Markdown: for pull requests and issues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lossdoctor.comparison.nouns import Comparison, Difference, Pair
+from lossdoctor.reports.comparison import words
+from lossdoctor.reports.markdown import code, plain
+
+
+def render(comparison: Comparison, *, figure: str | None = None) -> str:
+    """The whole comparison; `figure` is the address of its chart, if there is one."""
+    return "\n".join(_lines(comparison, figure)).rstrip() + "\n"
+
+
+def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
+    yield "## " + " and ".join(code(side.name) for side in comparison.sides)
+    for pair in comparison.pairs:
+        yield from ("", f"**{plain(words.verdict(comparison, pair))}**")
+    yield ""
+    for letter, name, kind in words.sides(comparison):
+        yield f"- {letter}: {code(name)}, {plain(kind)}"
+    yield ""
+    if figure:
+        yield from (f"![Curves laid over each other]({figure})", "")
+    if rows := words.table(comparison):
+        letters = [letter for letter, _, _ in words.sides(comparison)]
+        yield from (f"| | {' | '.join(letters)} |", "|---" * (len(letters) + 1) + "|")
+        for row in rows:
+            yield f"| {plain(row.name)}{' (equal)' if row.equal else ''} | {' | '.join(map(plain, row.values))} |"
+        yield ""
+    if assumed := words.assumed(comparison):
+        yield from (f"Not stated, taken as usual: {plain('; '.join(assumed))}.", "")
+    for pair in comparison.pairs:
+        yield from _pair(comparison, pair)
+    yield from _section("Several tries", comparison.tries)
+    yield from _section("Not judged", [f"{what}: {why}" for what, why in comparison.not_judged])
+
+
+def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
+    several = len(comparison.pairs) > 1
+    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
+    yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
+    if different := [*words.matters(pair), *words.equal(pair)]:
+        yield from (f"### Differences{which}", "", "| impact | what | change | reason |", "|---|---|---|---|")
+        yield from map(_difference, different)
+        yield ""
+
+
+def _difference(difference: Difference) -> str:
+    impact = f"**{difference.impact}**" if difference.impact in ("high", "medium") else difference.impact
+    sources = "".join(f" [{place}]({source})" for place, source in enumerate(difference.sources, 1) if _address(source))
+    told = plain(" ".join(words.said(difference)))
+    return f"| {impact} | {code(difference.name)} | {plain(words.values(difference))} | {told}{sources} |"
+
+
+def _address(source: str) -> bool:
+    return source.startswith("https://") and not any(sign in source for sign in " ()|<>")
+
+
+def _section(heading: str, told: tuple[str, ...] | list[str], numbered: bool = False) -> Iterator[str]:
+    if told:
+        marks = (f"{place}." if numbered else "-" for place in range(1, len(told) + 1))
+        yield from (f"### {heading}", "", *(f"{mark} {plain(words)}" for mark, words in zip(marks, told, strict=True)), "")

@@ -1,0 +1,85 @@
+"""A comparison for people at a terminal: how the sides stand, what they come to, what differs and why it matters."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
+from lossdoctor.reports.comparison import words
+from lossdoctor.reports.terminal import bullet, console_of, heading
+
+STYLES: dict[Impact, str] = {"high": "bold red", "medium": "bold yellow", "low": "cyan", "none": "dim"}
+
+
+def render(comparison: Comparison, *, color: bool | None = None, width: int | None = None) -> str:
+    """The comparison as text. `color` None leaves it to the terminal and NO_COLOR."""
+    console = console_of(color, width)
+    with console.capture() as captured:
+        for letter, name, kind in words.sides(comparison):
+            console.print(Text.assemble((f"{letter}  ", "bold"), (name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
+        for pair in comparison.pairs:
+            console.print()
+            console.print(Text(words.verdict(comparison, pair), "bold"))
+        _table(console, comparison)
+        for pair in comparison.pairs:
+            _pair(console, comparison, pair)
+        if comparison.tries:
+            heading(console, "Several tries")
+            for told in comparison.tries:
+                bullet(console, "·", "cyan", Text(told))
+        if comparison.not_judged:
+            heading(console, "Not judged")
+            for what, why in comparison.not_judged:
+                bullet(console, "-", "dim", Text(f"{what}: {why}", "dim"))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _table(console: Console, comparison: Comparison) -> None:
+    rows = words.table(comparison)
+    if not rows:
+        return
+    heading(console, "What it comes to")
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("", overflow="fold")
+    for letter, _, _ in words.sides(comparison):
+        table.add_column(letter, overflow="fold")
+    table.add_column("")
+    for row in rows:
+        style = "dim" if row.equal else ""
+        table.add_row(Text(row.name, style), *(Text(value, style) for value in row.values), Text("=" if row.equal else "", style))
+    console.print(table)
+    if assumed := words.assumed(comparison):
+        console.print(Text(f"Not stated, taken as usual: {'; '.join(assumed)}.", "dim"))
+
+
+def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
+    """What differs between two sides, and what their curves say."""
+    several = len(comparison.pairs) > 1
+    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    told = [sentence for curve in pair.curves for sentence in curve.told]
+    if told:
+        heading(console, f"Curves{which}")
+        for sentence in told:
+            bullet(console, "·", "cyan", Text(sentence))
+    if pair.explained:
+        heading(console, f"What explains it best{which}")
+        for place, sentence in enumerate(pair.explained, 1):
+            bullet(console, f"{place}.", "bold", Text(sentence))
+    if different := words.matters(pair):
+        heading(console, f"Differences, the greatest impact first{which}")
+        for difference in different:
+            _difference(console, difference)
+    if equal := words.equal(pair):
+        heading(console, f"Comes to the same{which}")
+        for difference in equal:
+            _difference(console, difference)
+
+
+def _difference(console: Console, difference: Difference) -> None:
+    mark = difference.impact.upper() if difference.impact != "none" else "="
+    told = Text.assemble((difference.name, "bold"), f"  {words.values(difference)}")
+    for sentence in words.said(difference):
+        told.append(f"\n{sentence}")
+    bullet(console, f"{mark:6}" if mark != "=" else mark, STYLES[difference.impact], told)

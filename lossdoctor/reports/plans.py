@@ -1,0 +1,47 @@
+"""What a plan says, a line for each quantity, in plain strings: each format only arranges them."""
+
+from __future__ import annotations
+
+from lossdoctor import slips
+from lossdoctor.plan import Plan, Quantity
+
+
+def lines(plan: Plan) -> dict[str, str]:
+    """Each quantity by its name: "effective batch size" → "128"; nothing for one that is not known."""
+    rates = plan.rates
+    return {
+        "effective batch size": _count(plan.effective_batch),
+        "steps per epoch": _count(plan.steps_per_epoch),
+        "epochs": f"{plan.epochs.value:.3g}" if plan.epochs else "",
+        "optimizer steps": _count(plan.total_steps),
+        "warm-up steps": _count(plan.warmup),
+        "examples seen": _count(plan.examples_seen),
+        "tokens seen, at most": _large(plan.tokens_seen),
+        "learning rate": slips.plain(plan.get("learning_rate")) if plan.get("learning_rate") else "",
+        "schedule": str(plan.get("lr_scheduler_type") or ""),
+        "mean learning rate": slips.short(float(f"{rates.mean():.3g}")) if rates else "",
+        "last learning rate": slips.short(float(f"{rates.last:.3g}")) if rates else "",
+        "adapter scale (alpha / rank)": f"{plan.adapter_scale.value:.4g}" if plan.adapter_scale else "",
+        "trained layers": plan.trained_layers.words if plan.trained_layers else "",
+        "precision": plan.precision or "",
+    }
+
+
+def assumed(plan: Plan) -> list[str]:
+    """What nobody stated and was taken as usual, each once."""
+    known = (plan.effective_batch, plan.epochs, plan.total_steps)
+    return list(dict.fromkeys(words for quantity in known if quantity for words in quantity.assumed))
+
+
+def _count(quantity: Quantity | None) -> str:
+    return f"{quantity.value:,.0f}" if quantity else ""
+
+
+def _large(quantity: Quantity | None) -> str:
+    if quantity is None:
+        return ""
+    value = quantity.value
+    for unit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:,.0f}"
