@@ -33,6 +33,7 @@ __all__ = [
     "analyze",
     "analyze_many",
     "attach",
+    "compare",
     "find_runs",
 ]
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lossdoctor.analysis import analyze, find_runs
     from lossdoctor.base import Cause, Detector, Opinion, Streak
     from lossdoctor.callback import LossDoctorCallback, attach
+    from lossdoctor.comparing import compare
     from lossdoctor.engine import Engine
     from lossdoctor.many import Outcome, analyze_many
     from lossdoctor.model import (
@@ -62,6 +64,7 @@ _HOMES = {
     **dict.fromkeys(("analyze", "find_runs"), "lossdoctor.analysis"),
     **dict.fromkeys(("Outcome", "analyze_many"), "lossdoctor.many"),
     **dict.fromkeys(("LossDoctorCallback", "attach"), "lossdoctor.callback"),
+    "compare": "lossdoctor.comparing",
     "Engine": "lossdoctor.engine",
     "Vitals": "lossdoctor.vitals",
     **dict.fromkeys(("Cause", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
