@@ -1,4 +1,4 @@
-"""How two training losses end: the mean of paired windows over the last part, with what chance leaves open.
+"""How two training losses end: the means of paired windows over the last part, spikes apart, with what chance leaves open.
 
 Two seeds of one run do not end at the same level: ten of one tiny GPT-2 had evaluation losses 0.11 to 0.15 % apart (standard
 deviation) and training losses less than their rows scatter. Larger differences are known of small data sets, so more is
@@ -15,12 +15,19 @@ from lossdoctor.comparison.alignment import Beside
 from lossdoctor.comparison.noise import WINDOWS, error_of_mean, quantile, window_length, windows
 from lossdoctor.comparison.nouns import EndDifference, Ending
 from lossdoctor.comparison.series import Array, Series
+from lossdoctor.comparison.spikes import calmed
 
 #: The last part of both curves: this share of the rows, and where they scatter so much that it is known no better than this,
 #: twice as much of them.
 LAST, KNOWN = 0.25, 0.005
 #: Fewer rows than this in both have no level.
 LEAST_ROWS = 12
+#: With fewer rows in common a quarter of them is too few to know how they scatter.
+ROWS_FOR_A_QUARTER = 100
+#: How sure it has to be that a difference is more than noise; its interval is that of 95 %.
+SURE = 0.97
+#: The differences of both quarters are one difference up to so many standard errors.
+ONE_DIFFERENCE = 3.0
 #: How far the end of a run with another seed may lie from that of its like (standard deviation, as a share of the loss).
 SEED_SPREAD = 0.005
 #: A smaller difference is not called one: with the same data in the same order, and without.
@@ -33,13 +40,15 @@ def end_of(laid: Beside, in_order: bool) -> EndDifference | None:
     """The end of what both have; `in_order` if both saw the same examples in the same order. None with fewer than 3 rows."""
     if laid.rows < 3 or not laid.one[-LEAST_ROWS:].any():
         return None
-    rows = _last_rows(laid)
-    share, rest = _difference(laid.one[-rows:], laid.other[-rows:])
+    one, other = calmed(laid.one), calmed(laid.other)
+    rows = _last_rows(one, other)
+    one, other = one[-rows:], other[-rows:]
+    share, rest = _difference(one, other)
     error, freedom = error_of_mean(rest)
     length = window_length(rest)
     of_windows = windows(rest, length)
     scatter = float(of_windows.std(ddof=1)) if len(of_windows) > 1 else inf
-    level, there = float(laid.one[-rows:].mean()), float(laid.other[-rows:].mean())
+    level, there = float(one.mean()), float(other.mean())
     start = float(np.median(np.append(laid.one[:3], laid.other[:3])))
     spread, worth = (0.0, WORTH_IN_ORDER) if in_order else (SEED_SPREAD, WORTH)
     low, high, ending = judged(share, error, freedom, scale_of(start, level, there), spread, worth)
@@ -53,7 +62,7 @@ def own_ends(first: Series, second: Series) -> EndDifference | None:
     """How each ends where it ends: the last quarter of its own rows, which are not the same rows. None with too few of them."""
     if min(first.rows, second.rows) < LEAST_ROWS:
         return None
-    last = [rows.values[-max(WINDOWS, -(-rows.rows // 4)) :] for rows in (first, second)]
+    last = [calmed(rows.values)[-max(WINDOWS, -(-rows.rows // 4)) :] for rows in (first, second)]
     levels = [float(values.mean()) for values in last]
     known = [error_of_mean(_without_slope(values)) for values in last]
     if not levels[0] or not all(isfinite(error) for error, _ in known):
@@ -80,7 +89,7 @@ def judged(
         return -inf, inf, "unknown"
     freedom = min(1e6, freedom * (whole / error) ** 4) if error > 0 else 1e6
     reach = whole * quantile(freedom)
-    beyond = abs(share) > reach and abs(share) >= worth * scale
+    beyond = abs(share) > whole * quantile(freedom, SURE) and abs(share) >= worth * scale
     return share - reach, share + reach, ("better" if share < 0 else "worse") if beyond else "same"
 
 
@@ -89,16 +98,18 @@ def scale_of(start: float, level: float, there: float) -> float:
     return max(abs(level), abs(there), OF_DESCENT * (start - min(level, there))) / abs(level)
 
 
-def _last_rows(laid: Beside) -> int:
+def _last_rows(one: Array, other: Array) -> int:
     """A quarter of the rows; half of them where those scatter much and the difference has been the same for so long."""
-    quarter = max(min(laid.rows, WINDOWS), -(-laid.rows // 4))
-    half = max(quarter, laid.rows // 2)
-    late = _difference(laid.one[-quarter:], laid.other[-quarter:])
+    quarter = max(min(len(one), WINDOWS), -(-len(one) // 4))
+    half = max(quarter, len(one) // 2)
+    if len(one) < ROWS_FOR_A_QUARTER:
+        return half
+    late = _difference(one[-quarter:], other[-quarter:])
     error = error_of_mean(late[1])[0]
-    if error <= KNOWN or half - quarter < WINDOWS:
-        return half if laid.rows < 4 * WINDOWS else quarter
-    early = _difference(laid.one[-half:-quarter], laid.other[-half:-quarter])
-    return half if abs(late[0] - early[0]) <= 2 * hypot(error, error_of_mean(early[1])[0]) else quarter
+    if error <= KNOWN:
+        return quarter
+    early = _difference(one[-half:-quarter], other[-half:-quarter])
+    return half if abs(late[0] - early[0]) <= ONE_DIFFERENCE * hypot(error, error_of_mean(early[1])[0]) else quarter
 
 
 def _difference(one: Array, other: Array) -> tuple[float, Array]:

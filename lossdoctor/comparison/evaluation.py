@@ -13,7 +13,7 @@ from lossdoctor.comparison.nouns import EndDifference, Side
 from lossdoctor.comparison.series import Array, Series
 
 #: The least difference that is called one.
-WORTH = 0.01
+WORTH = 0.02
 #: Evaluations lie at the same place where they are so near, as a share of the gap between two.
 NEAR = 0.02
 

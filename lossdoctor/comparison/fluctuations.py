@@ -31,7 +31,8 @@ class Together:
 
 def together(one: Array, other: Array) -> Together | None:
     """How the fluctuations of two losses go together; None where there are too few rows, or nothing fluctuates."""
-    one, other = one[-MOST:], other[-MOST:]
+    fresh = np.append(True, (np.diff(one) != 0) & (np.diff(other) != 0))  # a table repeats a loss until it is logged again
+    one, other = one[fresh][-MOST:], other[fresh][-MOST:]
     if len(one) < LEAST:
         return None
     rests = [_fluctuation(values) for values in (one, other)]

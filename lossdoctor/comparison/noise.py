@@ -56,7 +56,7 @@ def error_of_mean(rest: Array) -> tuple[float, float]:
     by_rows = sqrt(float(rest @ rest) / (n - 1) / real)
     means = windows(rest, window_length(rest))
     by_windows = float(means.std(ddof=1)) / sqrt(len(means)) if len(means) > 2 else 0.0
-    return max(by_rows, by_windows), max(2.0, real - 1)
+    return max(by_rows, by_windows), max(2.0, (real - 1) / (2 if real < n else 1))  # how alike rows are is a guess as well
 
 
 def quantile(freedom: float, share: float = 0.95) -> float:

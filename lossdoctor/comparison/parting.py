@@ -9,6 +9,7 @@ import numpy as np
 from lossdoctor.comparison.alignment import Beside
 from lossdoctor.comparison.noise import effective
 from lossdoctor.comparison.series import Array
+from lossdoctor.comparison.spikes import calmed, rolling_median
 
 #: Curves are looked at in at most so many cells of rows.
 CELLS = 400
@@ -16,7 +17,7 @@ CELLS = 400
 STANDS_OUT, OUT = 7.0, 2.5
 #: A window is out only where it shows at least this share of the difference at the end.
 OF_END = 0.25
-#: Rows count at most so many typical deviations, so that a spike is one row and not a parting.
+#: Typical deviations that a row counts for when it is asked how much rows tell of their own.
 WINSOR = 4.0
 
 
@@ -27,13 +28,12 @@ def parted(laid: Beside, share: float) -> int | None:
     if count < 8 or not share:
         return None
     skip = laid.rows - count * size
-    one, other = (values[skip:].reshape(count, size).mean(axis=1) for values in (laid.one, laid.other))
-    levels = _rolling((one + other) / 2, max(5, count // 20))
+    one, other = (values[skip:].reshape(count, size).mean(axis=1) for values in (calmed(laid.one), calmed(laid.other)))
+    levels = rolling_median((one + other) / 2, max(5, count // 20))
     gap = (other - one) / np.abs(levels) * np.sign(share)
     noise, alone = _noise(gap)
     width = max(3, min(count // 4, ceil((STANDS_OUT * noise / abs(share)) ** 2 * count / alone)))
-    gap = _calmed(gap, noise)
-    smooth = _rolling(gap, width)
+    smooth = rolling_median(gap, width)
     out = smooth > max(OUT * noise / (width * alone / count) ** 0.5, OF_END * abs(share))
     inside = np.flatnonzero(~out)
     first = int(inside[-1]) + 1 if len(inside) else 0
@@ -44,22 +44,9 @@ def parted(laid: Beside, share: float) -> int | None:
 
 def _noise(gap: Array) -> tuple[float, float]:
     """How much the difference scatters around its course, and how many of the cells tell something of their own."""
-    rest = gap - _rolling(gap, max(5, len(gap) // 12))
+    rest = gap - rolling_median(gap, max(5, len(gap) // 12))
     noise = 1.4826 * float(np.median(np.abs(rest)))
     return max(noise, 1e-9), effective(np.clip(rest, -WINSOR * noise, WINSOR * noise) if noise > 0 else rest)
-
-
-def _calmed(gap: Array, noise: float) -> Array:
-    """Without single spikes."""
-    course = _rolling(gap, 5)
-    return np.asarray(np.clip(gap, course - WINSOR * noise, course + WINSOR * noise))
-
-
-def _rolling(values: Array, width: int) -> Array:
-    """The median of the window around each value; shorter at both ends."""
-    half = width // 2
-    padded = np.concatenate([np.full(half, np.nan), values, np.full(half, np.nan)])
-    return np.asarray(np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1))
 
 
 def _sharpened(gap: Array, first: int, width: int) -> int:
