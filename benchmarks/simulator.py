@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
 
@@ -76,6 +76,7 @@ class Draft:
     rate: Steps | None = None  # where the learning rate does not follow the schedule
     held: NDArray[np.intp] | None = None  # the row whose loss each row repeats
     nan_from: int | None = None
+    gap: float | None = None  # of the evaluation loss above the training loss; drawn where it is not given
     onset: int | None = None
     end: int | None = None
 
@@ -142,6 +143,50 @@ def simulate(kind: str, rows: int, seed: int) -> Curve:
     for name in ("num_labels", "vocab_size"):  # a kind that set another level has another number of answers
         if kind in HEALTHY and name in draft.facts and float(draft.level[0]) > 1.1 * math.log(draft.facts[name]):
             del draft.facts[name]
+    return _logged(draft, kind, seed)
+
+
+def pair(
+    kind: str,
+    rows: int,
+    seed: int,
+    *,
+    spread: float = 0.005,
+    other: Callable[[Draft], None] | None = None,
+    both: Callable[[Draft], None] | None = None,
+) -> tuple[Curve, Curve]:
+    """Two seeds of one run of that kind: the same course, with other rows and evaluations, and ends that lie `spread` apart.
+
+    `spread` is the standard deviation of the end of each, as a share. `both` and `other` change both drafts or the second.
+    """
+    first, second = (_one_of_pair(kind, rows, seed, number, spread, both, other if number else None) for number in (0, 1))
+    return first, replace(second, run=first.run)
+
+
+def _one_of_pair(
+    kind: str,
+    rows: int,
+    seed: int,
+    number: int,
+    spread: float,
+    *changes: Callable[[Draft], None] | None,
+) -> Curve:
+    rng = np.random.default_rng([crc32(kind.encode()), rows, seed])
+    if kind == "model_card":
+        rows = min(max(rows, CARD_ROWS[0]), CARD_ROWS[1])
+    draft = _draw(rng, rows)
+    _KINDS[kind](draft)
+    draft.gap = draft.uniform(1.0, 1.15)
+    draft.rng = np.random.default_rng([crc32(b"pair"), seed, number])
+    blocks = draft.factor.reshape(draft.rows, draft.every)  # which rows are hard, or from which data, is chance
+    draft.factor = draft.rng.permutation(blocks).reshape(-1)
+    apart = np.exp(spread * float(draft.rng.standard_normal()) * (1 - np.exp(-5 * draft.time)))
+    for change in changes:
+        if change is not None:
+            change(draft)
+    draft.level = draft.level * apart
+    if draft.eval_level is not None:
+        draft.eval_level = draft.eval_level * apart
     return _logged(draft, kind, seed)
 
 
@@ -541,7 +586,8 @@ def _mask(draft: Draft, losses: Steps, norms: Steps) -> None:
 def _evaluations(draft: Draft) -> dict[int, float]:
     """The evaluation loss by step: a little above the training loss, and much less noisy."""
     level = draft.level if draft.eval_level is None else draft.eval_level
-    gap, noise = draft.uniform(1.0, 1.15), draft.uniform(0.001, 0.004)
+    drawn, noise = draft.uniform(1.0, 1.15), draft.uniform(0.001, 0.004)
+    gap = draft.gap or drawn
     found: dict[int, float] = {}
     for step in _eval_steps(draft):
         value = float(level[step - 1]) * gap * math.exp(noise * float(draft.rng.standard_normal()))

@@ -50,7 +50,8 @@ class Difference:
 class EndDifference:
     """How two curves end: `one` and `other` are levels, `share` the difference as a share of the first, between `low` and
     `high` (95 %). `effect` is the difference in standard deviations of the paired windows, `windows` their number. Each window
-    is the mean of `rows` rows.
+    is the mean of `rows` rows, and the first of them begins at step `since` of the first side. `ending` tells of the other one.
+    Of an evaluation loss each window is one evaluation.
     """
 
     one: float
@@ -62,6 +63,7 @@ class EndDifference:
     windows: int
     rows: int
     ending: Ending
+    since: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,11 @@ class CurveDifference:
     """What two curves of one `series` say: `same_until` is the last step of an identical beginning (same seed and data order),
     `parted_at` the first step from which on they differ beyond noise, `end` how they end. None where that cannot be told.
 
-    `axis` tells what was laid beside what: "step", or "examples" where a step of one side takes more examples than one of the
-    other. `told` has one sentence for each claim, with its figure.
+    `axis` tells what was laid beside what: "step", "examples" where a step of one side takes more examples than one of the
+    other, "epoch", or "row" where a log has no steps; all steps here are those of the first side. `together` is how far the
+    rows of both go up and down together (rank correlation): `in_order` is True where the same examples surely came in the
+    same order. `own_ends` is how each ends where it ends, if that is not at the same place; `best` is for evaluation losses.
+    `told` has one sentence for each claim, with its figure.
     """
 
     series: str
@@ -79,6 +84,10 @@ class CurveDifference:
     same_until: int | None = None
     parted_at: int | None = None
     end: EndDifference | None = None
+    own_ends: EndDifference | None = None
+    best: EndDifference | None = None
+    together: float | None = None
+    in_order: bool = False
     told: tuple[str, ...] = ()
 
 
