@@ -49,8 +49,8 @@ class Layers:
 def chosen(value: Any, total: int | None = None) -> Layers | None:
     """The layers that a setting names, of a model with so many; None where it names none.
 
-    Takes `[-1, -2]`, `[20, 21]`, `"28-31"`, `"0,1,30-31"`, `"-4:"`, `"last 4"`, a single index, or "all". An index that the model does not
-    have is left out.
+    Takes `[-1, -2]`, `[20, 21]`, `"28-31"`, `"0,1,30-31"`, `"-4:"`, `"last 4"`, a single index, or "all". An index that
+    the model does not have is left out.
     """
     if value is None or isinstance(value, bool):
         return None
