@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 from lossdoctor import analysis, comparison, facts
+from lossdoctor.comparison import sides
 from lossdoctor.comparison.nouns import Comparison, Side
 from lossdoctor.engine import examine
-from lossdoctor.facts import config_file, files
-from lossdoctor.model import Fact, LossDoctorError, NothingToAnalyse, Run
-from lossdoctor.plan import plan_of
+from lossdoctor.facts import config_file, files, training_args
+from lossdoctor.facts.canonical import canonical
+from lossdoctor.model import Fact, LossDoctorError, NothingToAnalyse
 from lossdoctor.readers import folder
 
 #: Sides that are compared with the first one; more are a table of another kind.
@@ -21,6 +23,9 @@ MOST = 12
 LARGEST = 1024 * 1024
 #: Columns that only the row of a log has, whatever else stands in it.
 LOGGED = ("loss", "log_history", "step", "grad_norm", "eval_loss", "train_loss", "global_step")
+
+#: A number with an exponent that YAML 1.1 reads as text: without a point before the e, or without a sign behind it.
+TEXT_NUMBER = re.compile(r"^[ \t-]*([\w-]{1,60})[ \t]*:[ \t]*([+-]?(?:\d+[eE][+-]?\d+|\d+\.\d*[eE]\d+))[ \t]*(?:#.*)?$", re.M)
 
 
 def compare(
@@ -34,19 +39,19 @@ def compare(
         LossDoctorError: there are fewer than two to compare, or too many, or one of them is neither a run nor a configuration.
         NothingToAnalyse: one of them is a log without a row.
     """
-    sides = _named([side for path in paths for side in _sides(fspath(path), known or {}, settings)])
-    if len(sides) < 2:
-        told = f"{paths[0]} holds one run" if len(paths) == 1 and sides else "nothing was named"
+    named = _named([side for path in paths for side in _sides(fspath(path), known or {}, settings)])
+    if len(named) < 2:
+        told = f"{paths[0]} holds one run" if len(paths) == 1 and named else "nothing was named"
         raise LossDoctorError(f"a comparison takes two or more runs or configurations; {told}")
-    if len(sides) > MOST:
-        raise LossDoctorError(f"a comparison takes {MOST} runs or configurations at most, found {len(sides)}")
-    return comparison.of(sides)
+    if len(named) > MOST:
+        raise LossDoctorError(f"a comparison takes {MOST} runs or configurations at most, found {len(named)}")
+    return comparison.of(named)
 
 
 def _sides(path: str, known: Mapping[str, Fact], settings: dict[str, dict[str, Any]] | None) -> Iterator[Side]:
     """The configuration at a path, or every run there."""
     if (stated := configuration(path)) is not None:
-        yield _planned(path, stated, known)
+        yield sides.of_facts(path, {**stated, **known}, tuple(_texts(Path(path))))
         return
     try:
         logs = analysis.load(path)
@@ -54,17 +59,11 @@ def _sides(path: str, known: Mapping[str, Fact], settings: dict[str, dict[str, A
         stated = _beside(path) if not isinstance(error, NothingToAnalyse) else {}
         if not stated:
             raise
-        yield _planned(path, stated, known)
+        yield sides.of_facts(path, {**stated, **known})
         return
     for log in logs:
         run = log.run.knowing(known, first=True)
-        report = examine(log.records, run, settings)
-        yield Side(report.run.title, plan_of(report.run), log, report)
-
-
-def _planned(path: str, stated: Mapping[str, Fact], known: Mapping[str, Fact]) -> Side:
-    run = Run(path=path, kind="configuration", facts=stated).knowing(known, first=True)
-    return Side(path, plan_of(run))
+        yield sides.of_report(log, examine(log.records, run, settings))
 
 
 def configuration(path: str) -> dict[str, Fact] | None:
@@ -74,6 +73,8 @@ def configuration(path: str) -> dict[str, Fact] | None:
     first: what it says of the settings is then found as well.
     """
     place = Path(path)
+    if place.name == "training_args.bin":
+        return training_args.read(place)
     try:
         if not place.is_file() or place.stat().st_size > LARGEST:
             return None
@@ -88,6 +89,18 @@ def configuration(path: str) -> dict[str, Fact] | None:
     if any(name in values for name in LOGGED) or not all(isinstance(name, str) for name in values):
         return None
     return config_file.read(place)
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Numbers of a YAML file that PyYAML, which most tools read it with, takes for text."""
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        return
+    for name, value in TEXT_NUMBER.findall(files.text(path)):
+        if canonical(name) is not None:
+            mantissa, _, exponent = value.lower().partition("e")
+            sign = "" if exponent[:1] in "+-" else "+"
+            right = f"{mantissa}{'' if '.' in mantissa else '.0'}e{sign}{exponent}"
+            yield f"{path.name}: {name}: {value} is text to PyYAML, which wants {right}; it is read as a number here"
 
 
 def _of_text(path: Path) -> dict[str, Fact] | None:
@@ -115,10 +128,10 @@ def _beside(path: str) -> dict[str, Fact]:
     return found
 
 
-def _named(sides: Sequence[Side]) -> list[Side]:
+def _named(found: Sequence[Side]) -> list[Side]:
     """Each side under the end of its path that tells it from the others."""
-    names = _ends([side.name for side in sides])
-    return [Side(name, side.plan, side.log, side.report) for name, side in zip(names, sides, strict=True)]
+    names = _ends([side.name for side in found])
+    return [Side(name, side.plan, side.log, side.report) for name, side in zip(names, found, strict=True)]
 
 
 def _ends(paths: Sequence[str]) -> list[str]:

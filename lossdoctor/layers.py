@@ -10,6 +10,7 @@ from typing import Any
 #: More layers than any model has: a range that is longer is a slip or a trick.
 MOST = 10_000
 _RANGE = re.compile(r"(-?\d{1,5})\s*(?:-|\.\.|to)\s*(-?\d{1,5})")
+_ENDS = re.compile(r"(first|last|top)[\s_-]*(\d{1,5})(?:[\s_-]*layers?)?")
 _SLICE = re.compile(r"(-?\d{1,5})?\s*:\s*(-?\d{1,5})?")
 
 
@@ -17,7 +18,7 @@ _SLICE = re.compile(r"(-?\d{1,5})?\s*:\s*(-?\d{1,5})?")
 class Layers:
     """Layers by their indexes, sorted; of `total` layers none is below zero, and where `total` is None those may be.
 
-    `rest` is the index from which on all are meant where nobody knows how many there are, as in `-4:` or `20:`.
+    `rest` is the index from which on all are meant where nobody knows how many there are, as in `20:`.
     """
 
     indexes: tuple[int, ...]
@@ -27,9 +28,7 @@ class Layers:
     @property
     def count(self) -> int | None:
         """How many layers these are; None where that depends on how many there are."""
-        if self.rest is None:
-            return len(self.indexes)
-        return len(self.indexes) - self.rest if self.rest < 0 else None
+        return len(self.indexes) if self.rest is None else None
 
     @property
     def words(self) -> str:
@@ -38,7 +37,7 @@ class Layers:
             return f"all {self.total} layers"
         of = f" of {self.total}" if self.total is not None else ""
         if self.rest is not None:
-            return f"the last {-self.rest} layers" if self.rest < 0 else f"layers from {self.rest} on"
+            return f"layers from {self.rest} on" if self.rest else "all layers"
         if not self.indexes:
             return "no layer"
         if all(index < 0 for index in self.indexes) and self.indexes == tuple(range(-len(self.indexes), 0)):
@@ -50,14 +49,16 @@ class Layers:
 def chosen(value: Any, total: int | None = None) -> Layers | None:
     """The layers that a setting names, of a model with so many; None where it names none.
 
-    Takes `[-1, -2]`, `[20, 21]`, `"28-31"`, `"0,1,30-31"`, `"-4:"`, a single index, or "all". An index that the model does not
-    have is left out.
+    Takes `[-1, -2]`, `[20, 21]`, `"28-31"`, `"0,1,30-31"`, `"-4:"`, `"last 4"`, a single index, or "all". An index that
+    the model does not have is left out.
     """
     if value is None or isinstance(value, bool):
         return None
     if isinstance(value, str) and value.strip().lower() in ("all", "none"):
         every = tuple(range(total)) if total is not None else ()
         return Layers(every, total, None if total is not None else 0) if value.strip().lower() == "all" else Layers((), total)
+    if isinstance(value, str) and (named := _ENDS.fullmatch(value.strip().lower())):
+        return last(int(named[2]) * (-1 if named[1] == "first" else 1), total)
     parts = [value] if isinstance(value, int) else _parts(value)
     if not parts:
         return None
@@ -83,7 +84,8 @@ def last(count: int, total: int | None = None) -> Layers:
 
 def _parts(value: Any) -> list[Any]:
     if isinstance(value, str):
-        return [part for part in re.split(r"[,\s]+(?=[-\d:])", value.strip().strip("[]()")) if part]
+        joined = re.sub(r"\s*(\.\.|to|:)\s*|(?<=\d)\s+-\s+(?=-?\d)", lambda found: found[1] or "..", value.strip("[]() \t\n"))
+        return [part for part in re.split(r"[,\s]+", joined) if part]
     return list(value) if isinstance(value, Iterable) else []
 
 
@@ -101,13 +103,15 @@ def _read(part: Any, total: int | None) -> tuple[Iterable[int] | None, int | Non
     return None, None
 
 
-def _slice(first: str | None, end: str | None, total: int | None) -> tuple[Iterable[int], int | None]:
-    """As Python slices: the end is not meant."""
+def _slice(first: str | None, end: str | None, total: int | None) -> tuple[Iterable[int] | None, int | None]:
+    """As Python slices: the end is not meant. One that counts from both ends is not known without the number of layers."""
     begin = int(first) if first else 0
     if total is not None:
         return range(total)[slice(begin, int(end) if end else None)], None
     if end is None:
-        return (), begin
+        return ((), begin) if begin >= 0 else (range(max(begin, -MOST), 0), None)
+    if (begin < 0) != (int(end) < 0):
+        return None, None
     return range(begin, min(int(end), begin + MOST)), None
 
 

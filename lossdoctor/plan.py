@@ -12,13 +12,11 @@ from typing import Any
 
 from lossdoctor import hardware, layers
 from lossdoctor.model import Run
-from lossdoctor.planned_rates import PlannedRate, planned
+from lossdoctor.planned_rates import PlannedRate, planned, trainers_defaults
 from lossdoctor.schedules import warmup_steps
 
 #: The Trainer's own defaults, for what a configuration leaves open.
 PER_DEVICE, EPOCHS = 8, 3.0
-#: The defaults of `LoraConfig`.
-RANK, ALPHA = 8, 8.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def _effective_batch(run: Run) -> Quantity | None:
     processes, total = hardware.gpus(run), _count(run.get("total_train_batch_size"))
     if total and not (each and accumulation and processes):
         return Quantity(total, f"{total:,}, as stated")
-    if each is None and accumulation is None:
+    if (each is None and accumulation is None) or (each is None and not trainers_defaults(run)):
         return None
     usual = (
         (each, f"{PER_DEVICE} per device, the Trainer's default"),
@@ -106,6 +104,8 @@ def _effective_batch(run: Run) -> Quantity | None:
         (processes, "one process"),
     )
     assumed = [words for known, words in usual if known is None]
+    if hardware.cards(run) is None and run.get("world_size") is None and processes:
+        assumed.append(f"{processes} processes, as it is not said how many GPUs there are")
     each, accumulation, processes = each or PER_DEVICE, accumulation or 1, processes or 1
     how = f"{each} per device × {accumulation} accumulated × {processes} process" + "es" * (processes != 1)
     return Quantity(each * accumulation * processes, how, tuple(assumed))
@@ -134,6 +134,8 @@ def _length(run: Run, each: Quantity | None) -> tuple[Quantity | None, Quantity 
         known = Quantity(float(epochs), f"{epochs:g}, as stated")
     if each is None:
         return known, None
+    if known is None and not trainers_defaults(run):
+        return None, None
     known = known or Quantity(EPOCHS, f"{EPOCHS:g}", (f"{EPOCHS:g} epochs, the Trainer's default",))
     total = ceil(known.value * each.value)
     return known, Quantity(total, f"{known.value:g} epochs × {each.whole:,} steps", (*known.assumed, *each.assumed))
@@ -158,11 +160,14 @@ def _tokens_seen(run: Run, seen: Quantity | None) -> Quantity | None:
 def _adapter_scale(run: Run) -> Quantity | None:
     """What the update of an adapter is multiplied by: alpha / rank, with rsLoRA alpha / √rank (arxiv.org/abs/2312.03732)."""
     rank, alpha = _count(run.get("lora_r")), run.get("lora_alpha")
+    assumed: tuple[str, ...] = ()
+    if rank is not None and alpha is None and "factory" in run.words("framework"):
+        alpha, assumed = 2 * rank, (f"an alpha of {2 * rank}, LLaMA-Factory's default of twice the rank",)
     if rank is None or not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
         return None
     if run.get("use_rslora") is True:
-        return Quantity(alpha / sqrt(rank), f"{alpha:g} / √{rank}")
-    return Quantity(alpha / rank, f"{alpha:g} / {rank}")
+        return Quantity(alpha / sqrt(rank), f"{alpha:g} / √{rank}", assumed)
+    return Quantity(alpha / rank, f"{alpha:g} / {rank}", assumed)
 
 
 def _trained_layers(run: Run) -> layers.Layers | None:

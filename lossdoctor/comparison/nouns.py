@@ -32,7 +32,8 @@ class Difference:
 
     `values` are as people write them, None where a side does not say. `change` tells direction and factor ("lowered 2 times:
     2e-5 is 0.00002, 1e-5 is 0.00001"), `slip` what is easily read the wrong way round. With impact "none" both sides come to
-    the same, and `reason` says why. `settings` names the settings behind a derived quantity.
+    the same, and `reason` says why. `settings` names the settings behind a derived quantity. One that is not `judged` is
+    stated by one side alone, and its impact says nothing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Difference:
     sources: tuple[str, ...] = ()
     derived: bool = False
     settings: tuple[str, ...] = ()
+    judged: bool = True
 
 
 @dataclass(frozen=True)

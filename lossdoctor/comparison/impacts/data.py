@@ -1,0 +1,87 @@
+"""What is learned from: the data, how it is cut, ordered and put together, and which tokens count."""
+
+from __future__ import annotations
+
+from lossdoctor.comparison.impacts import sources
+from lossdoctor.comparison.impacts.rating import Rater, Rating, factor, numbers, shown
+from lossdoctor.plan import Plan
+
+PACKING = "https://huggingface.co/docs/trl/sft_trainer"
+
+
+def data(name: str, one: Plan, other: Plan) -> Rating:
+    """Other data is another task."""
+    return Rating("high", f"{shown(name, one, other)}: losses on different data cannot be held against each other")
+
+
+def max_length(name: str, one: Plan, other: Plan) -> Rating:
+    """It matters for the examples that are longer than the smaller limit, and for no other."""
+    values = numbers(name, one, other)
+    if values is None or min(values) <= 0:
+        return Rating("low", f"{shown(name, one, other)}: matters only for examples that are longer than the smaller limit")
+    short = int(min(values))
+    packed = bool(one.get("packing") or other.get("packing"))
+    if packed:
+        words = f"with packing every sequence is filled up to the limit, so a step learns from {factor(*values):.3g} times as "
+        words += "many tokens"
+        return Rating("medium" if factor(*values) >= 1.5 else "low", words, (PACKING,))
+    words = f"matters only for examples longer than {short:,} tokens, which are cut there on one side: count the tokens of each "
+    words += "example, "
+    words += f"and the share above {short:,} is the share of the data that differs"
+    cut = short < 512 and factor(*values) >= 2
+    if cut:
+        words += "; a limit this low may cut off answers, and an example that is cut before its answer teaches nothing"
+    return Rating("medium" if factor(*values) >= 2 else "low", words, (sources.MASKED,) if cut else ())
+
+
+def packing(name: str, one: Plan, other: Plan) -> Rating:
+    """More tokens a step, fewer steps, and examples that may see each other."""
+    words = "packing puts several examples into one sequence: fewer steps, more tokens in each, and without FlashAttention the "
+    words += "examples "
+    return Rating("high", f"{words}see each other", (PACKING,))
+
+
+def padding_free(name: str, one: Plan, other: Plan) -> Rating:
+    """The same examples without padding."""
+    words = "without padding the same examples are computed with less waste; without FlashAttention they see each other"
+    return Rating("medium", words, (PACKING,))
+
+
+def masked(name: str, one: Plan, other: Plan) -> Rating:
+    """Which tokens count changes what the loss is a mean over."""
+    words = f"{shown(name, one, other)}: the loss is a mean over other tokens (the answers alone, or prompts as well), so the "
+    words += "losses of "
+    return Rating("high", f"{words}the two cannot be held against each other", (sources.MASKED,))
+
+
+def grouped(name: str, one: Plan, other: Plan) -> Rating:
+    """Long examples come together."""
+    words = "batches of examples of similar length: the loss goes up and down with them, what is learned hardly changes"
+    return Rating("low", words, (sources.QLORA,))
+
+
+def added_tokens(name: str, one: Plan, other: Plan) -> Rating:
+    """Their embeddings begin untrained."""
+    words = f"{shown(name, one, other)} added tokens, whose embeddings begin untrained"
+    return Rating("medium", words, ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",))
+
+
+def seed(name: str, one: Plan, other: Plan) -> Rating:
+    """The measure of what is noise."""
+    words = (
+        f"{shown(name, one, other)}: another order of the examples and another start of new weights; what differs between two "
+    )
+    return Rating("low", f"{words}seeds of one configuration is the noise that every other difference has to exceed")
+
+
+RATERS: dict[str, Rater] = {
+    "dataset": data,
+    "max_length": max_length,
+    "packing": packing,
+    "padding_free": padding_free,
+    "completion_only_loss": masked,
+    "assistant_only_loss": masked,
+    "group_by_length": grouped,
+    "tokens_added": added_tokens,
+    "seed": seed,
+}

@@ -1,0 +1,48 @@
+"""The model that training begins with."""
+
+from __future__ import annotations
+
+from math import log
+
+from lossdoctor.comparison.impacts.rating import Rater, Rating, numbers, shown
+from lossdoctor.plan import Plan
+
+
+def model(name: str, one: Plan, other: Plan) -> Rating:
+    """Another model has another first loss, and often another tokenizer."""
+    words = f"{shown(name, one, other)}: another model begins at another loss, and with another tokenizer the loss is a mean "
+    words += "over other tokens"
+    return Rating("high", words)
+
+
+def choices(name: str, one: Plan, other: Plan) -> Rating:
+    """Chance is ln of it."""
+    values = numbers(name, one, other)
+    words = f"{shown(name, one, other)}"
+    if values and min(values) > 0:
+        words += f": the loss of blind guessing is {log(values[0]):.3f} and {log(values[1]):.3f}"
+        near = abs(log(values[0]) - log(values[1])) < 0.02
+        return Rating("low" if near else "high", words)
+    return Rating("high", words)
+
+
+def layers(name: str, one: Plan, other: Plan) -> Rating:
+    """Another number of layers is another model."""
+    return Rating("high", f"{shown(name, one, other)} layers: these are different models")
+
+
+def problem(name: str, one: Plan, other: Plan) -> Rating:
+    """It chooses the loss."""
+    return Rating(
+        "high", f"{shown(name, one, other)}: it chooses the loss, and different losses cannot be held against each other"
+    )
+
+
+RATERS: dict[str, Rater] = {
+    "model_name_or_path": model,
+    "model_type": model,
+    "vocab_size": choices,
+    "num_labels": choices,
+    "num_hidden_layers": layers,
+    "problem_type": problem,
+}

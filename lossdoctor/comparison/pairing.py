@@ -1,0 +1,72 @@
+"""Two plans made comparable: what one side leaves open is its tool's default, or as on the other side where it is one machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from lossdoctor import hardware
+from lossdoctor.comparison.defaults import DEFAULT, default
+from lossdoctor.comparison.sameness import same
+from lossdoctor.model import Fact, Run
+from lossdoctor.plan import Plan, plan_of
+
+#: Where a value is from that only the other side states.
+OTHER = "the other side"
+#: Facts of machine, data and model, which two configurations often share and only one states.
+_SHARED = {"world_size": "processes", "dataset_size": "examples", "num_hidden_layers": "layers"}
+#: What has to be the same, as far as it is stated, for a fact to be shared.
+_UNLESS = {
+    "world_size": ("gpu", "multi_gpu"),
+    "dataset_size": ("dataset",),
+    "num_hidden_layers": ("model_name_or_path", "model_type"),
+}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Both plans, each with what was filled in: those facts have the source DEFAULT or OTHER."""
+
+    one: Plan
+    other: Plan
+
+    def filled(self, *names: str) -> Iterator[str]:
+        """What was filled in of these facts, in words."""
+        for name in names:
+            for plan in (self.one, self.other):
+                fact = plan.run.facts.get(name)
+                if fact is not None and fact.source == DEFAULT:
+                    yield f"{name} is stated on one side only, {fact.value} is the default"
+                elif fact is not None and fact.source == OTHER:
+                    yield f"{fact.value:,} {_SHARED[name]} are taken for both sides, and stated by one"
+
+
+def paired(one: Plan, other: Plan) -> Paired:
+    """The plans with everything filled in that is certain, or the same for both as far as anybody says."""
+    first, second = _filled(one.run, other.run), _filled(other.run, one.run)
+    return Paired(_planned(one, first), _planned(other, second))
+
+
+def _planned(plan: Plan, run: Run) -> Plan:
+    return plan if run is plan.run else plan_of(run)
+
+
+def _filled(run: Run, other: Run) -> Run:
+    """With the default of what only the other side states, and with what both share."""
+    new: dict[str, Fact] = {}
+    for name in other.facts.keys() - run.facts.keys():
+        if name in _SHARED:
+            continue
+        if (value := default(name, run)) is not None:
+            new[name] = Fact(value, DEFAULT)
+    for name in _SHARED:
+        value = hardware.gpus(other) if name == "world_size" else other.get(name)
+        known = hardware.gpus(run) if name == "world_size" else run.get(name)
+        if value is not None and known is None and all(_alike(about, run, other) for about in _UNLESS[name]):
+            new[name] = Fact(value, OTHER)
+    return replace(run, facts={**run.facts, **new}) if new else run
+
+
+def _alike(name: str, run: Run, other: Run) -> bool:
+    one, two = run.facts.get(name), other.facts.get(name)
+    return one is None or two is None or same(name, one, two)

@@ -1,0 +1,32 @@
+"""The sides of a comparison: of facts alone, or of a run with its log and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lossdoctor.comparison.nouns import Side
+from lossdoctor.model import Fact, Log, Report, Run
+from lossdoctor.plan import plan_of
+
+#: The kind of a run of which there is nothing but its configuration.
+CONFIGURATION = "configuration"
+
+
+def of_facts(name: str, facts: Mapping[str, Fact], notes: tuple[str, ...] = ()) -> Side:
+    """A side that is a configuration alone."""
+    return Side(name, plan_of(Run(path=name, kind=CONFIGURATION, facts=dict(facts), notes=notes)))
+
+
+def of_report(log: Log, report: Report, name: str = "") -> Side:
+    """A side that is a run: its facts are those of the report, which knows the files beside the log and what the user says."""
+    return Side(name or report.run.title or "this run", plan_of(report.run), log, report)
+
+
+def told_apart(sides: tuple[Side, ...]) -> tuple[Side, ...]:
+    """The sides with names that differ: those of one name are numbered."""
+    names = [side.name for side in sides]
+    counted = [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name for place, name in enumerate(names)
+    ]
+    return tuple(replace(side, name=name) for side, name in zip(sides, counted, strict=True))

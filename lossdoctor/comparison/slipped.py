@@ -1,0 +1,146 @@
+"""What in a difference is easily read or written the wrong way round: one sentence, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import floor, isclose, log10
+from typing import Any
+
+from lossdoctor import layers, slips
+from lossdoctor.agreement import number
+from lossdoctor.plan import Plan
+
+#: Shares of one: a value above is a percentage, or a count.
+SHARES = ("warmup_ratio", "lora_dropout", "label_smoothing_factor", "adam_beta1", "adam_beta2", "supervised_share")
+#: Numbers that are small, of which 1e5 is written for 1e-5.
+SMALL = ("learning_rate", "weight_decay", "adam_epsilon", "label_smoothing_factor", "lora_dropout", "warmup_ratio")
+#: Numbers below this are written in powers of ten, by which they are misread.
+IN_POWERS = 1e-3
+#: Usual weight decay ends here, and usual rates far below.
+_MOST = {"weight_decay": 1.0, "learning_rate": 1.0, "adam_epsilon": 1e-2}
+
+
+def slip(settings: tuple[str, ...], one: Plan, other: Plan) -> str:
+    """The first slip among these settings; nothing where there is none."""
+    return next((words for find in _SLIPS for words in find(settings, one, other)), "")
+
+
+def _numbers(name: str, one: Plan, other: Plan) -> tuple[float | None, float | None]:
+    return number(one.get(name)), number(other.get(name))
+
+
+def _exponent(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """2e5 for 2e-5, 1e2 for 1e-2."""
+    for name in SMALL:
+        if name not in settings:
+            continue
+        first, second = _numbers(name, one, other)
+        if first is None or second is None or min(first, second) <= 0:
+            continue
+        small, large = sorted((first, second))
+        if large >= _MOST.get(name, 1.0) and large / small >= 100 and _mirrored(small, large):
+            told = f"{_power(large)} is {large:,.10g} and {slips.plain(small)} is what the other side has"
+            yield f"{told}: the minus of the exponent may be missing"
+
+
+def _mirrored(small: float, large: float) -> bool:
+    """Whether both have the same digits and exponents of opposite sign."""
+    exponents = floor(log10(small) + 1e-9), floor(log10(large) + 1e-9)
+    digits = small / 10.0 ** exponents[0], large / 10.0 ** exponents[1]
+    return exponents[0] == -exponents[1] != 0 and isclose(*digits, rel_tol=1e-6)
+
+
+def _power(value: float) -> str:
+    exponent = floor(log10(value) + 1e-9)
+    return f"{value / 10.0**exponent:.6g}e{exponent}"
+
+
+def _percentage(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """5 for 5 %, which is 0.05."""
+    for name in SHARES:
+        if name not in settings:
+            continue
+        for value in _numbers(name, one, other):
+            if value is None or value < 1 or (name.startswith("adam") and value <= 1):
+                continue
+            meant = f"; {value:g} % is {value / 100:g}" if value <= 100 else ""
+            yield f"{name} is a share of one, so {value:g} stands for {100 * value:g} %{meant}"
+
+
+def _warm_up(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    if "warmup_steps" not in settings:
+        return
+    for plan in (one, other):
+        steps, share = number(plan.get("warmup_steps")), number(plan.get("warmup_ratio"))
+        if steps is not None and 0 < steps < 1:
+            yield f"warmup_steps of {steps:g} is a share of all steps in transformers 5, and less than one step before that"
+        elif steps and share:
+            yield f"warmup_steps {steps:g} and warmup_ratio {share:g} are both stated on one side, and the steps win"
+        elif share and share < 1 and plan.get("lr_scheduler_type") == "constant":
+            yield f"the warmup_ratio of {share:g} does nothing with a plain constant schedule; constant_with_warmup has one"
+
+
+def _swapped(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    if "lora_alpha" not in settings:
+        return
+    rank, alpha = _numbers("lora_r", one, other), _numbers("lora_alpha", one, other)
+    if rank[0] and alpha[0] and rank[0] != alpha[0] and rank[0] == alpha[1] and alpha[0] == rank[1]:
+        words = f"rank {rank[0]:g} with alpha {alpha[0]:g} on one side is rank {rank[1]:g} with alpha {alpha[1]:g} on the other"
+        yield f"{words}: the two may have changed places"
+
+
+def _both_lengths(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """A number of steps wins over epochs, which then say nothing."""
+    if "max_steps" not in settings:
+        return
+    for plan in (one, other):
+        steps, epochs = plan.get("max_steps"), plan.get("num_train_epochs")
+        chosen = plan.run.facts.get("num_train_epochs")
+        if steps and epochs and chosen is not None and chosen.source not in ("default", "trainer_state"):
+            told = f"max_steps {steps:,} and num_train_epochs {slips.short(epochs)}"
+            yield f"{told} are both stated on one side, and max_steps wins"
+
+
+def _per_device(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """One side's batch per device is the other side's batch of all devices together."""
+    if "per_device_train_batch_size" not in settings:
+        return
+    for plan, against in ((one, other), (other, one)):
+        each, whole = number(plan.get("per_device_train_batch_size")), against.effective_batch
+        mine = plan.effective_batch
+        if each and whole and mine and each > 1 and each == whole.value and mine.value > whole.value:
+            words = f"{each:.0f} is the batch per device on one side, where a step takes {mine.whole:,}, and the whole batch of "
+            words += "a step on "
+            yield f"{words}the other"
+
+
+def _negative_layer(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """-4 is one layer, -4: are four."""
+    for name in ("trainable_layers", "lora_layers"):
+        if name not in settings:
+            continue
+        for plan in (one, other):
+            value = plan.get(name)
+            chosen = layers.chosen(value)
+            if chosen and len(chosen.indexes) == 1 and -64 < chosen.indexes[0] < -1:
+                count = -chosen.indexes[0]
+                yield f"{name} {value} is one layer, number {count} from the end; the last {count} layers are written -{count}:"
+
+
+def _reading(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
+    """The exponent decides, and not the digit before it."""
+    for name in settings:
+        first, second = one.get(name), other.get(name)
+        if name not in slips.NO_SIZE and slips.misleads(first, second) and min(float(first), float(second)) < IN_POWERS:
+            yield _reads_wrong(first, second)
+
+
+def _reads_wrong(before: Any, after: Any) -> str:
+    small, large = sorted((float(before), float(after)))
+    words = f"{slips.plain(large)} is more than {slips.plain(small)}"
+    return f"{words}: the exponent decides, not the digit before the e"
+
+
+_SLIPS: tuple[Callable[[tuple[str, ...], Plan, Plan], Iterator[str]], ...] = (
+    *(_exponent, _percentage, _warm_up, _swapped, _both_lengths, _per_device, _negative_layer, _reading),
+)
