@@ -148,6 +148,8 @@ class Check(Page, ABC):
     """Looks at a configuration, before the first step, for one thing that is going to go wrong."""
 
     title: ClassVar[str]
+    #: Checks whose findings say the same again where this one has found something.
+    includes: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def look(self, plan: Plan) -> Finding | None:

@@ -57,14 +57,14 @@ def with_deepspeed(facts: dict[str, Fact], folder: Path, within: Sequence[Path] 
         return facts, {}
     deepspeed = import_module("lossdoctor.facts.deepspeed_config")
     if isinstance(known.value, dict):
-        inner = translate(deepspeed.names(known.value), known.source)
+        inner = translate(deepspeed.beside(known.value, facts), known.source)
         return facts, {name: found for name, found in inner.items() if name not in facts}
     path = deepspeed.named_file(known.value, folder, within)
     try:
         values = mapping(path) if path else {}
     except LossDoctorError:  # nobody gave us this file, so nobody is told of it
         values = {}
-    return facts, translate(deepspeed.names(values), path.name) if path and deepspeed.recognise(values) else {}
+    return facts, translate(deepspeed.beside(values, facts), path.name) if path and deepspeed.recognise(values) else {}
 
 
 def _facts(path: Path, content: str, source: str) -> dict[str, Fact]:
