@@ -11,10 +11,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Cause",
     "Chart",
+    "Check",
+    "CheckReport",
     "Detector",
     "Diagnosis",
     "Engine",
     "Fact",
+    "Finding",
     "LossDoctorCallback",
     "LossDoctorError",
     "Opinion",
@@ -33,19 +36,22 @@ __all__ = [
     "analyze",
     "analyze_many",
     "attach",
+    "check",
     "find_runs",
 ]
 
 if TYPE_CHECKING:
     from lossdoctor.analysis import analyze, find_runs
-    from lossdoctor.base import Cause, Detector, Opinion, Streak
+    from lossdoctor.base import Cause, Check, Detector, Opinion, Streak
     from lossdoctor.callback import LossDoctorCallback, attach
+    from lossdoctor.checkup import CheckReport, check
     from lossdoctor.engine import Engine
     from lossdoctor.many import Outcome, analyze_many
     from lossdoctor.model import (
         Chart,
         Diagnosis,
         Fact,
+        Finding,
         LossDoctorError,
         Outline,
         Record,
@@ -64,8 +70,11 @@ _HOMES = {
     **dict.fromkeys(("LossDoctorCallback", "attach"), "lossdoctor.callback"),
     "Engine": "lossdoctor.engine",
     "Vitals": "lossdoctor.vitals",
-    **dict.fromkeys(("Cause", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
-    **dict.fromkeys(("Chart", "Diagnosis", "Fact", "LossDoctorError", "Outline", "Record", "Remedy"), "lossdoctor.model"),
+    **dict.fromkeys(("CheckReport", "check"), "lossdoctor.checkup"),
+    **dict.fromkeys(("Cause", "Check", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
+    **dict.fromkeys(
+        ("Chart", "Diagnosis", "Fact", "Finding", "LossDoctorError", "Outline", "Record", "Remedy"), "lossdoctor.model"
+    ),
     **dict.fromkeys(("Report", "Rule", "Run", "Suggestion", "Symptom"), "lossdoctor.model"),
 }
 

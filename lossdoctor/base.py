@@ -21,6 +21,10 @@ from lossdoctor.vitals import Vitals
 LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
 NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
 
+#: What a configuration does not say, where several checks have the same reason.
+NO_ROWS = "how many examples there are is not known (--dataset-rows)"
+NO_GPU = "the GPU is not known (--gpu)"
+
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
 HIGH, MEDIUM = 6, 3
 

@@ -145,6 +145,12 @@ def zero_stage(run: Run) -> int | None:
     return int(found[1]) if found else None
 
 
+def races(run: Run) -> bool:
+    """Whether DeepSpeed is set up as in the confirmed cases of buffers that are freed while they are being reduced."""
+    overlapping = run.get("overlap_comm") is True and run.get("contiguous_gradients") is True
+    return overlapping and zero_stage(run) in (1, 2) and (gpus(run) or 1) > 1
+
+
 def uses_deepspeed(run: Run) -> bool:
     """Whether any fact names DeepSpeed."""
     words = run.words("framework")

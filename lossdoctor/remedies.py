@@ -13,6 +13,7 @@ INSTALLATION = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
 EIGHT_BIT = "https://github.com/tloen/alpaca-lora/issues/418"
 FP32_WEIGHTS = "https://github.com/google/gemma_pytorch/issues/24"
 PACKING = "https://huggingface.co/docs/trl/sft_trainer"
+DEEPSPEED = "https://huggingface.co/docs/transformers/deepspeed"
 PRECISION_SOURCE = "https://docs.pytorch.org/docs/stable/amp.html"
 #: The loss scaler skips a step whose gradient is not finite; a NaN that the log filtered is applied to the weights all the same.
 SCALER_SOURCE = "https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html"
@@ -90,6 +91,13 @@ def no_overlap() -> tuple[Remedy, ...]:
             alternative=True,
         ),
     )
+
+
+def scheduler_by_trainer() -> Remedy:
+    """For a DeepSpeed scheduler that does not fit the run."""
+    do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
+    change = {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"}
+    return Remedy(do, "the Trainer then builds the schedule from its own arguments", change, "none", (DEEPSPEED,))
 
 
 def non_reentrant() -> Remedy:

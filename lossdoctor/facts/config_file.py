@@ -29,6 +29,15 @@ def read(path: Path) -> dict[str, Fact]:
     return {**beside, **own}
 
 
+def read_alone(path: Path) -> dict[str, Fact]:
+    """The facts in a file, without those of a DeepSpeed configuration that it names.
+
+    Raises:
+        LossDoctorError: as `read`.
+    """
+    return _facts(path, text(path), path.name)
+
+
 def several(paths: Sequence[Path]) -> list[dict[str, Fact]]:
     """The facts of every file, each to be laid over those before it; files of one name are told apart by their paths.
 

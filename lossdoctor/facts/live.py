@@ -36,6 +36,17 @@ def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: An
     return translate(values, SOURCE)
 
 
+def of_model(model: Any) -> dict[str, Fact]:
+    """What the model says by itself."""
+    values: dict[str, Any] = {}
+    for part in (_adapter_of(model), _model(model)):
+        with suppress(Exception):
+            for name, value in part:
+                if value is not None:
+                    values.setdefault(name, value)
+    return translate(values, SOURCE)
+
+
 def _state(state: Any) -> Iterator[tuple[str, Any]]:
     for name in ("max_steps", "logging_steps", "save_steps", "eval_steps"):
         value = getattr(state, name, None)

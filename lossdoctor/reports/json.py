@@ -42,7 +42,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             "first_step": report.first_step,
             "last_step": report.last_step,
             "epochs": _number(report.epochs),
-            "facts": {name: {"value": _plain(f.value), "source": f.source} for name, f in sorted(report.run.facts.items())},
+            "facts": {name: {"value": plain(f.value), "source": f.source} for name, f in sorted(report.run.facts.items())},
             "conflicts": [_conflict(c) for c in report.run.conflicts],
         },
         "verdict": report.verdict,
@@ -64,7 +64,7 @@ def _source(run: Run) -> dict[str, Any]:
 
 
 def _conflict(conflict: Conflict) -> dict[str, Any]:
-    used, *others = ({"value": _plain(fact.value), "source": fact.source} for fact in conflict.facts)
+    used, *others = ({"value": plain(fact.value), "source": fact.source} for fact in conflict.facts)
     return {"name": conflict.name, "used": used, "others": others}
 
 
@@ -93,7 +93,7 @@ def _diagnosis(diagnosis: Diagnosis, places: Mapping[tuple[str, str, int], int])
         "contradicts": list(diagnosis.contradicts),
         "decide_by": diagnosis.decide_by,
         "remedies": [
-            {"do": r.do, "why": r.why, "settings": _plain(dict(r.settings)), "cost": r.cost, "sources": list(r.sources)}
+            {"do": r.do, "why": r.why, "settings": plain(dict(r.settings)), "cost": r.cost, "sources": list(r.sources)}
             for r in diagnosis.remedies
         ],
     }
@@ -103,14 +103,14 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Anything a fact may hold as a value that strict JSON can write."""
     if isinstance(value, float):
         return _number(value)
     if value is None or isinstance(value, (str, int, bool)):
         return value
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple, set)):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return str(value)

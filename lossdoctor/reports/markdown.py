@@ -24,7 +24,7 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
         lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
         folder = words.shared(reports)
         for report in seen.table:
-            verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", _code(words.below(report, folder))
+            verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", code(words.below(report, folder))
             lines.append(f"| {verdict} | {run} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
     if seen.counts:
@@ -37,7 +37,7 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
 
 def one(report: Report, figure: str | None = None) -> Iterator[str]:
     """The lines of one report."""
-    yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {_code(words.name(report))}"
+    yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {code(words.name(report))}"
     yield from ("", f"**{plain(words.verdict(report))}**", "", f"{words.extent(report)}.", "")
     if same := words.same(report):
         yield from (plain(same), "")
@@ -48,7 +48,7 @@ def one(report: Report, figure: str | None = None) -> Iterator[str]:
     if seen := words.seen(report):
         yield from ("### Seen", "", "| | symptom | from step | what was seen |", "|---|---|---:|---|")
         for s in seen[:MOST_FINDINGS]:
-            yield f"| {words.MARKS[s.severity]} | {_code(s.slug)} | {s.onset:,} | {plain(words.what_was_seen(s))} |"
+            yield f"| {words.MARKS[s.severity]} | {code(s.slug)} | {s.onset:,} | {plain(words.what_was_seen(s))} |"
         if len(seen) > MOST_FINDINGS:
             yield f"| | … | | and {len(seen) - MOST_FINDINGS} more |"
         yield ""
@@ -68,7 +68,7 @@ def _why(report: Report) -> Iterator[str]:
         yield from (f"### {words.why(report)}", "")
     for candidate in candidates:
         diagnosis = candidate.diagnosis
-        title = f"**{plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}, {diagnosis.confidence} confidence)"
+        title = f"**{plain(words.title(diagnosis))}** ({code(diagnosis.slug)}, {diagnosis.confidence} confidence)"
         yield f"{candidate.place}. {title}"
         if not candidate.in_full:
             continue
@@ -79,14 +79,15 @@ def _why(report: Report) -> Iterator[str]:
         if diagnosis.decide_by:
             yield from ("", f"   **To decide:** {plain(diagnosis.decide_by)}")
         for remedy in candidate.remedies:
-            yield from ("", *(f"   {line}" for line in _remedy(remedy, report.run)))
+            yield from ("", *(f"   {line}" for line in told_remedy(remedy, report.run)))
         yield ""
     for diagnosis in mechanisms:
-        yield f"- **{plain(words.title(diagnosis))}** ({_code(diagnosis.slug)}): {plain(diagnosis.explanation)}"
+        yield f"- **{plain(words.title(diagnosis))}** ({code(diagnosis.slug)}): {plain(diagnosis.explanation)}"
     yield ""
 
 
-def _remedy(remedy: Remedy, run: Run) -> Iterator[str]:
+def told_remedy(remedy: Remedy, run: Run) -> Iterator[str]:
+    """What to do and why, and the settings as YAML."""
     lead = "or" if remedy.alternative else "→"
     yield f"{lead} **{plain(remedy.do)}**" + (f": {plain(remedy.why)}" if remedy.why else "")
     if remedy.settings:
@@ -98,6 +99,6 @@ def plain(said: str) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(said.split()))
 
 
-def _code(name: str) -> str:
+def code(name: str) -> str:
     """A name as code, on one line and without an end of its own; a bar would end the cell of a table."""
     return "`" + " ".join(name.replace("`", "'").replace("|", "/").split()) + "`"

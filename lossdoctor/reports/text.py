@@ -27,7 +27,7 @@ WIDEST, NARROWEST = 100, 40
 
 def render(reports: Sequence[Report], *, color: bool | None = None, width: int | None = None) -> str:
     """All reports as text; several get a summary table first. `color` None leaves it to the terminal and NO_COLOR."""
-    console = _console(color, width)
+    console = console_of(color, width)
     seen = overview(reports, "text")
     with console.capture() as captured:
         if len(reports) > 1:
@@ -39,7 +39,8 @@ def render(reports: Sequence[Report], *, color: bool | None = None, width: int |
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
-def _console(color: bool | None, width: int | None) -> Console:
+def console_of(color: bool | None, width: int | None) -> Console:
+    """The console to print on: `color` None leaves it to the terminal and NO_COLOR."""
     terminal = sys.stdout.isatty() if color is None else color
     columns = width or (shutil.get_terminal_size().columns if terminal or "COLUMNS" in os.environ else 80)
     return Console(
@@ -82,31 +83,31 @@ def _print(console: Console, report: Report) -> None:
     for line in _curve(report, console.width):
         console.print(line, no_wrap=True, overflow="crop")
     if shown := words.seen(report):
-        _heading(console, "Seen")
+        heading(console, "Seen")
         for symptom in shown:
             line = Text.assemble((symptom.slug, "bold"), f": {words.what_was_seen(symptom)}")
-            _bullet(console, MARKS[symptom.severity], STYLES[symptom.severity], line)
+            bullet(console, MARKS[symptom.severity], STYLES[symptom.severity], line)
     causes, mechanisms = list(words.candidates(report)), words.mechanisms(report)
     if causes or mechanisms:
-        _heading(console, words.why(report))
+        heading(console, words.why(report))
     for candidate in causes:
         _candidate(console, candidate, report.run)
     for diagnosis in mechanisms:
         _mechanism(console, diagnosis, alone=not causes)
     if normal := words.expected(report):
-        _heading(console, "Looks alarming, is expected")
+        heading(console, "Looks alarming, is expected")
         for diagnosis in normal:
-            _bullet(console, "·", "cyan", Text(f"{words.title(diagnosis)}. {diagnosis.explanation}"))
+            bullet(console, "·", "cyan", Text(f"{words.title(diagnosis)}. {diagnosis.explanation}"))
     if report.verdict == "critical":
-        _bullet(console, "↺", "bold", Text(words.good(report)), before=1)
+        bullet(console, "↺", "bold", Text(words.good(report)), before=1)
     if told_apart := disagreements.told(report.run):
-        _heading(console, "Sources that disagree")
+        heading(console, "Sources that disagree")
         for told in told_apart:
-            _bullet(console, "≠", "yellow", Text(told))
+            bullet(console, "≠", "yellow", Text(told))
     if report.not_judged:
-        _heading(console, "Not judged")
+        heading(console, "Not judged")
         for item in report.not_judged:
-            _bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
+            bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
 
 
 def _headline(report: Report, width: int) -> Text:
@@ -149,34 +150,32 @@ def _curve(report: Report, width: int) -> Iterator[Text]:
 
 def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
     """Why the log looks as it does; in full only where no cause tells it already."""
-    _bullet(
-        console, "·", "cyan", Text.assemble((words.title(diagnosis), "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}")
-    )
+    bullet(console, "·", "cyan", Text.assemble((words.title(diagnosis), "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}"))
     if alone and diagnosis.decide_by:
-        _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+        bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
 
 
 def _candidate(console: Console, candidate: words.Candidate, run: Run) -> None:
     diagnosis = candidate.diagnosis
     heading = Text.assemble((words.title(diagnosis), "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
-    _bullet(console, f"{candidate.place}.", "bold", heading)
+    bullet(console, f"{candidate.place}.", "bold", heading)
     if not candidate.in_full:
         return
     for supported in diagnosis.supports:
-        _bullet(console, "+", "green", Text(supported), indent=5)
+        bullet(console, "+", "green", Text(supported), indent=5)
     for contradicted in diagnosis.contradicts:
-        _bullet(console, "-", "red", Text(contradicted), indent=5)
+        bullet(console, "-", "red", Text(contradicted), indent=5)
     if candidate.likely:
         console.print(Padding(Text(words.explanation(diagnosis)), (0, 0, 0, 5)))
     if diagnosis.decide_by:
-        _bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+        bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
     if candidate.remedies:
         console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
         for remedy in candidate.remedies:
-            _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, run), indent=5)
+            bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)
 
 
-def _remedy(remedy: Remedy, run: Run) -> Text:
+def told_remedy(remedy: Remedy, run: Run) -> Text:
     """What to do and why, and under it the settings to paste."""
     text = Text.assemble((remedy.do, "bold"), f": {remedy.why}" if remedy.why else "")
     for line in words.settings(remedy, run):
@@ -184,12 +183,14 @@ def _remedy(remedy: Remedy, run: Run) -> Text:
     return text
 
 
-def _heading(console: Console, heading: str) -> None:
+def heading(console: Console, words: str) -> None:
+    """An empty line and a heading."""
     console.print()
-    console.print(Text(heading, "bold underline"))
+    console.print(Text(words, "bold underline"))
 
 
-def _bullet(console: Console, mark: str, style: str, told: Text, indent: int = 2, before: int = 0) -> None:
+def bullet(console: Console, mark: str, style: str, told: Text, indent: int = 2, before: int = 0) -> None:
+    """A paragraph behind its mark."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -199,7 +200,7 @@ def _bullet(console: Console, mark: str, style: str, told: Text, indent: int = 2
 
 def brief(report: Report, *, color: bool = False, width: int | None = None) -> str:
     """What somebody whose run is going on needs now: what happened, the likeliest cause, what to change."""
-    console = _console(color, width)
+    console = console_of(color, width)
     with console.capture() as captured:
         console.print()
         console.print(Text.assemble(("lossdoctor ", "bold"), _verdict(report)))
@@ -207,18 +208,18 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
         if cause is not None:
             console.print(Padding(Text(words.explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
-                _bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, report.run))
+                bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, report.run))
         for symptom in report.symptoms:
             if symptom.slug == "tensor-not-finite":
-                _bullet(console, "·", "cyan", Text(words.sentence(symptom.message)))
+                bullet(console, "·", "cyan", Text(words.sentence(symptom.message)))
         if report.verdict == "critical":
-            _bullet(console, "↺", "bold", Text(words.good(report)))
+            bullet(console, "↺", "bold", Text(words.good(report)))
     return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
 
 
 def one_line(report: Report, *, color: bool = False) -> str:
     """The verdict in one line, for the end of a run."""
-    console = _console(color, 10_000)
+    console = console_of(color, 10_000)
     with console.capture() as captured:
         line = Text.assemble(("lossdoctor ", "bold"), _verdict(report), f" {report.rows:,} rows judged.")
         if report.verdict == "critical":
