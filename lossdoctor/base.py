@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
-from lossdoctor.plan import Plan
+from lossdoctor.plan import Plan, Quantity
 from lossdoctor.vitals import Vitals
 
 #: Why a symptom cannot be judged, where several detectors have the same reason.
@@ -33,6 +33,13 @@ def counted(number: int, what: str) -> str:
     """`1 row`, `2 rows`, `12,000 batches`."""
     plural = "es" if what.endswith(("ch", "sh", "s", "x")) else "s"
     return f"{number:,} {what}" + plural * (number != 1)
+
+
+def worked_out(quantity: Quantity, unit: str) -> tuple[str, ...]:
+    """A derived number as evidence: how it came about, and what was taken as usual because nobody stated it."""
+    how = quantity.how if "as stated" in quantity.how else f"{quantity.value:,.4g} {unit} = {quantity.how}"
+    whole = f"{quantity.whole:,} {unit}, as stated" if "as stated" in quantity.how else how
+    return (whole, *(f"taken as usual: {usual}" for usual in quantity.assumed))
 
 
 def slug_of(name: str) -> str:
@@ -154,6 +161,8 @@ class Check(Page, ABC):
     title: ClassVar[str]
     #: Checks whose findings say the same again where this one has found something.
     includes: ClassVar[tuple[str, ...]] = ()
+    #: Which of equally severe findings is told first: the one whose check comes earlier.
+    place: ClassVar[int] = 5
 
     @abstractmethod
     def look(self, plan: Plan) -> Finding | None:

@@ -150,7 +150,9 @@ def _merged(found: Sequence[Finding], checks: Sequence[Check]) -> tuple[Finding,
     """The worst first, without those that say again what another one has said; of one slug the worst."""
     slugs = {finding.slug for finding in found}
     said = {other for one in checks if one.slug in slugs for other in one.includes}
-    return tuple(sorted((f for f in found if f.slug not in said), key=lambda finding: -RANK[finding.severity]))
+    places = {one.slug: one.place for one in checks}
+    told = (finding for finding in found if finding.slug not in said)
+    return tuple(sorted(told, key=lambda finding: (-RANK[finding.severity], places.get(finding.slug, 5))))
 
 
 def _by_reason(missing: Mapping[str, str]) -> tuple[NotJudged, ...]:

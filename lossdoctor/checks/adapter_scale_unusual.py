@@ -25,6 +25,7 @@ class AdapterScaleUnusual(Check):
     """
 
     title = "unusual scale of the adapter"
+    place = 3
     #: Factors beyond which the scale is a note, and four times beyond which it is a warning.
     high: float = 8.0
     low: float = 0.1

@@ -32,6 +32,7 @@ class AttentionOnlyAdapter(Check):
     """
 
     title = "an adapter on attention alone"
+    place = 9
 
     def look(self, plan: Plan) -> Finding | None:
         named = plan.get("lora_target_modules")

@@ -26,6 +26,7 @@ class BatchLargerThanData(Check):
 
     title = "a batch that is larger than the data"
     includes = ("too-few-steps",)
+    place = 3
 
     def look(self, plan: Plan) -> Finding | None:
         rows, batch = plan.get("dataset_size"), plan.effective_batch

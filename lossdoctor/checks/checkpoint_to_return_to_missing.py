@@ -28,6 +28,7 @@ class CheckpointToReturnToMissing(Check):
     """
 
     title = "no checkpoint to go back to"
+    place = 7
     #: Optimizer steps from which on a run without checkpoints is long.
     long: float = 1000
 

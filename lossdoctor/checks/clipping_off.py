@@ -25,6 +25,7 @@ class ClippingOff(Check):
     """
 
     title = "no clipping of gradients"
+    place = 8
     #: A norm that no sound gradient has.
     absurd: float = 100.0
 

@@ -25,6 +25,7 @@ class ConflictingPrecisions(Check):
 
     title = "two precisions at once"
     includes = ("fp16-for-bf16-model", "sixteen-bit-weights", "nan-hidden-in-fp16")
+    place = 1
 
     def look(self, plan: Plan) -> Finding | None:
         if plan.get("fp16") is not True or plan.get("bf16") is not True:

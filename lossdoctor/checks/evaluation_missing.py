@@ -25,6 +25,7 @@ class EvaluationMissing(Check):
     """
 
     title = "no evaluation"
+    place = 7
 
     def look(self, plan: Plan) -> Finding | None:
         if evaluated(plan.run) is not False or plan.get("task") == REINFORCEMENT or "pretrain" in plan.run.words("trainer"):

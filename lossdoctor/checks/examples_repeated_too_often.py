@@ -30,6 +30,7 @@ class ExamplesRepeatedTooOften(Check):
     """
 
     title = "examples that are shown too often"
+    place = 4
     #: Epochs from which on a small set is a note, and from which on any set is a warning without an evaluation.
     some: float = 5.0
     many: float = 10.0

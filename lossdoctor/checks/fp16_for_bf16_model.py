@@ -28,6 +28,7 @@ class Fp16ForBf16Model(Check):
 
     title = "fp16 for a model that was trained in bf16"
     includes = ("nan-hidden-in-fp16",)
+    place = 1
 
     def look(self, plan: Plan) -> Finding | None:
         family = family_of(plan.run)

@@ -30,6 +30,7 @@ class LearningRateUnusual(Check):
     """
 
     title = "learning rate of another way of training"
+    place = 2
     #: Times below the lowest usual rate: from here on it is that of full fine-tuning; short of that it is a note.
     low: float = 4.0
     slightly_low: float = 1.5

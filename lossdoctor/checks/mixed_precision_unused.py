@@ -25,6 +25,7 @@ class MixedPrecisionUnused(Check):
     """
 
     title = "no mixed precision on a GPU that has it"
+    place = 6
 
     def look(self, plan: Plan) -> Finding | None:
         quantised = plan.get("quantization") or plan.get("tf32") is True

@@ -24,6 +24,7 @@ class NanHiddenInFp16(Check):
     """
 
     title = "a log that hides NaN"
+    place = 8
 
     def look(self, plan: Plan) -> Finding | None:
         if plan.precision != "fp16" or plan.get("logging_nan_inf_filter") is False:

@@ -27,6 +27,7 @@ class NothingTrainable(Check):
     """
 
     title = "nothing to train"
+    place = 0
 
     def look(self, plan: Plan) -> Finding | None:
         if plan.get("trainable_parameters") != 0:

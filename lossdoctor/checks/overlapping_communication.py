@@ -28,6 +28,7 @@ class OverlappingCommunication(Check):
     """
 
     title = "overlapping communication in ZeRO-1/2"
+    place = 2
 
     def look(self, plan: Plan) -> Finding | None:
         run, stage, processes = plan.run, hardware.zero_stage(plan.run), hardware.gpus(plan.run)

@@ -29,6 +29,7 @@ class RankLargerThanNeeded(Check):
     """
 
     title = "a rank beyond the data"
+    place = 9
     #: Ranks from which on the question is worth a word, for a small set and for any.
     small: float = 128
     any: float = 256

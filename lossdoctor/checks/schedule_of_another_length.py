@@ -27,6 +27,7 @@ class ScheduleOfAnotherLength(Check):
     """
 
     title = "a decay that does not fit the run"
+    place = 3
     #: Share by which both may differ: the last batch of an epoch, and examples that were filtered out.
     slack: float = 0.05
 

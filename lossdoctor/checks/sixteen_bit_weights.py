@@ -29,6 +29,7 @@ class SixteenBitWeights(Check):
     """
 
     title = "trained weights of 16 bits"
+    place = 1
     #: bf16 keeps 8 bits: half a step of its last digit at a weight of 0.02, which is what an update of AdamW must exceed.
     last_digit: float = 4e-5
 

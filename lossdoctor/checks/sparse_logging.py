@@ -26,6 +26,7 @@ class SparseLogging(Check):
     """
 
     title = "too few rows to see anything"
+    place = 8
     #: Rows below which hardly anything can be judged, and below which nothing can.
     few: float = 10
     none: float = 3

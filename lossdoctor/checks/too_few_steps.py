@@ -26,6 +26,7 @@ class TooFewSteps(Check):
     """
 
     title = "very few optimizer steps"
+    place = 4
     #: Optimizer steps that are a handful; below a hundred is a note.
     handful: float = 30
 

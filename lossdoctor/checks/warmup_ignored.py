@@ -26,6 +26,7 @@ class WarmupIgnored(Check):
     """
 
     title = "a warm-up that the schedule ignores"
+    place = 8
 
     def look(self, plan: Plan) -> Finding | None:
         steps, share = plan.get("warmup_steps") or 0, plan.get("warmup_ratio") or 0

@@ -25,6 +25,7 @@ class WarmupTooLong(Check):
     """
 
     title = "a warm-up that outlasts the training"
+    place = 3
     #: Share of the run from which on a warm-up takes most of it.
     most: float = 0.5
 
