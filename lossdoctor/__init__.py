@@ -11,10 +11,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Cause",
     "Chart",
+    "Check",
+    "CheckReport",
     "Detector",
     "Diagnosis",
     "Engine",
     "Fact",
+    "Finding",
     "LossDoctorCallback",
     "LossDoctorError",
     "Opinion",
@@ -33,14 +36,16 @@ __all__ = [
     "analyze",
     "analyze_many",
     "attach",
+    "check",
     "compare",
     "find_runs",
 ]
 
 if TYPE_CHECKING:
     from lossdoctor.analysis import analyze, find_runs
-    from lossdoctor.base import Cause, Detector, Opinion, Streak
+    from lossdoctor.base import Cause, Check, Detector, Opinion, Streak
     from lossdoctor.callback import LossDoctorCallback, attach
+    from lossdoctor.checkup import CheckReport, check
     from lossdoctor.comparing import compare
     from lossdoctor.engine import Engine
     from lossdoctor.many import Outcome, analyze_many
@@ -48,6 +53,7 @@ if TYPE_CHECKING:
         Chart,
         Diagnosis,
         Fact,
+        Finding,
         LossDoctorError,
         Outline,
         Record,
@@ -67,8 +73,11 @@ _HOMES = {
     "compare": "lossdoctor.comparing",
     "Engine": "lossdoctor.engine",
     "Vitals": "lossdoctor.vitals",
-    **dict.fromkeys(("Cause", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
-    **dict.fromkeys(("Chart", "Diagnosis", "Fact", "LossDoctorError", "Outline", "Record", "Remedy"), "lossdoctor.model"),
+    **dict.fromkeys(("CheckReport", "check"), "lossdoctor.checkup"),
+    **dict.fromkeys(("Cause", "Check", "Detector", "Opinion", "Streak"), "lossdoctor.base"),
+    **dict.fromkeys(
+        ("Chart", "Diagnosis", "Fact", "Finding", "LossDoctorError", "Outline", "Record", "Remedy"), "lossdoctor.model"
+    ),
     **dict.fromkeys(("Report", "Rule", "Run", "Suggestion", "Symptom"), "lossdoctor.model"),
 }
 

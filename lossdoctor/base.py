@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
-from lossdoctor.plan import Plan
+from lossdoctor.plan import Plan, Quantity
 from lossdoctor.vitals import Vitals
 
 #: Why a symptom cannot be judged, where several detectors have the same reason.
 LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
 NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
+
+#: What a configuration does not say, where several checks have the same reason.
+NO_ROWS = "how many examples there are is not known (--dataset-rows)"
+NO_GPU = "the GPU is not known (--gpu)"
 
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
 HIGH, MEDIUM = 6, 3
@@ -29,6 +33,13 @@ def counted(number: int, what: str) -> str:
     """`1 row`, `2 rows`, `12,000 batches`."""
     plural = "es" if what.endswith(("ch", "sh", "s", "x")) else "s"
     return f"{number:,} {what}" + plural * (number != 1)
+
+
+def worked_out(quantity: Quantity, unit: str) -> tuple[str, ...]:
+    """A derived number as evidence: how it came about, and what was taken as usual because nobody stated it."""
+    how = quantity.how if "as stated" in quantity.how else f"{quantity.value:,.4g} {unit} = {quantity.how}"
+    whole = f"{quantity.whole:,} {unit}, as stated" if "as stated" in quantity.how else how
+    return (whole, *(f"taken as usual: {usual}" for usual in quantity.assumed))
 
 
 def slug_of(name: str) -> str:
@@ -148,6 +159,10 @@ class Check(Page, ABC):
     """Looks at a configuration, before the first step, for one thing that is going to go wrong."""
 
     title: ClassVar[str]
+    #: Checks whose findings say the same again where this one has found something.
+    includes: ClassVar[tuple[str, ...]] = ()
+    #: Which of equally severe findings is told first: the one whose check comes earlier.
+    place: ClassVar[int] = 5
 
     @abstractmethod
     def look(self, plan: Plan) -> Finding | None:

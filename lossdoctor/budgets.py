@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from math import ceil
 
-from lossdoctor.evaluations import LEARNING_JUMPS
+from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
-from lossdoctor.model import Chart, Remedy, Run
+from lossdoctor.model import Chart, Outline, Remedy, Run
+from lossdoctor.plan import Plan
 from lossdoctor.tasks import adapter
 
 #: From the second or third epoch on the evaluation gets worse at the usual rates; 1 to 3 epochs are the documented practice.
@@ -23,6 +24,20 @@ FEW_STEPS = 100
 SMALL_SET = 5000
 #: Fewer than these are no set of data.
 NO_SET = 50
+
+
+def chart_of(plan: Plan) -> Chart:
+    """A plan as the chart of a run without rows, for remedies that look at one."""
+    epochs = plan.epochs.value if plan.epochs else None
+    return Chart(plan.run, (), Outline(evals=1 if evaluated(plan.run) else 0, epochs=epochs))
+
+
+def steps_are_chosen(plan: Plan) -> bool:
+    """Whether somebody said how many steps, rather than how many epochs; the Trainer itself states what the epochs make."""
+    steps, epochs, each = plan.get("max_steps"), plan.get("num_train_epochs"), plan.steps_per_epoch
+    if not isinstance(steps, int) or steps <= 0:
+        return False
+    return epochs is None or each is None or steps != ceil(epochs * each.value)
 
 
 def effective_batch(run: Run) -> int | None:
@@ -106,6 +121,12 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
         why += "; adapters on attention alone do worse at the same number of parameters"
     change: dict[str, object] = {"target_modules": "all-linear"} if narrow else {}
     return (Remedy(do, why, change if rank >= 8 else {**change, "r": 8}, "low", (LORA[0],)),)
+
+
+def warm_up(steps: int) -> Remedy:
+    """A twentieth of the steps."""
+    warm = max(1, round(0.05 * steps))
+    return Remedy(f"Warm up over {warm:,} steps", f"5 % of {steps:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP))
 
 
 def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:

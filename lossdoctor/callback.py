@@ -25,6 +25,7 @@ from lossdoctor.probes.ranks import Ranks
 from lossdoctor.probes.votes import NO_SAVING, STOP, Votes
 from lossdoctor.readers.folder import checkpoints
 from lossdoctor.rotation import doomed, put_aside
+from lossdoctor.sinks import opening
 from lossdoctor.sinks.console import Console, write
 from lossdoctor.sinks.trackers import reporting
 
@@ -74,6 +75,7 @@ class LossDoctorCallback(TrainerCallback):
         at_once: look at the loss of every micro-batch as soon as it is there. On a CPU that is so anyway; on a device it waits
             once more for each micro-batch and each step, and finds the module where a NaN began before the optimizer spreads it.
         keep_batch: save the batch of the first NaN beside what is found out about it.
+        check: look at the configuration when training begins, and print what is worth a warning.
 
     Raises:
         LossDoctorError: an argument cannot be used. This is said when the callback is made, never during training.
@@ -91,6 +93,7 @@ class LossDoctorCallback(TrainerCallback):
         protect: bool = True,
         at_once: bool = False,
         keep_batch: bool = False,
+        check: bool = True,
     ) -> None:
         if on_critical not in ("warn", "stop"):
             raise LossDoctorError(f'on_critical takes "warn" or "stop", found {on_critical!r}')
@@ -101,7 +104,7 @@ class LossDoctorCallback(TrainerCallback):
         self._known = dict(fact(name, value, "LossDoctorCallback") for name, value in (facts or {}).items())
         self._settings = settings
         self._plugins = tuple(plugins)
-        self._probes, self._at_once, self._keep_batch = probes, at_once, keep_batch
+        self._probes, self._at_once, self._keep_batch, self._check = probes, at_once, keep_batch, check
         self._attached: Any = None
         self._instruments: Instruments | None = None
         self._votes: Votes | None = None
@@ -124,6 +127,8 @@ class LossDoctorCallback(TrainerCallback):
     @_harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         self._begin(args, state, model, state.log_history, kwargs.get("train_dataloader"))
+        if self._check and self._sinks is None and state.is_world_process_zero and not state.log_history:
+            opening.say(self._engine.run, self._settings)
 
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""

@@ -15,6 +15,7 @@ from lossdoctor.model import LossDoctorError, NothingToAnalyse, fails
 from lossdoctor.reports import ENDINGS, FORMATS, Look, save
 
 if TYPE_CHECKING:
+    from lossdoctor.checkup import CheckReport
     from lossdoctor.collect import Analyse
     from lossdoctor.many import Outcome, Sources
     from lossdoctor.model import Report
@@ -229,6 +230,41 @@ def compare(
 
 
 @main.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(), metavar="CONFIG...")
+@click.option("--model", metavar="NAME", help="The model, where the configuration does not name it.")
+@click.option("--dataset-rows", type=click.IntRange(1), metavar="N", help="Training examples: steps and epochs follow from them.")
+@click.option("--gpu", metavar="NAME", help='What it will run on, such as T4 or "4x A100".')
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One fact, such as fp16=true.")
+@click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
+@_report_options
+def check(
+    configs: tuple[str, ...],
+    model: str | None,
+    dataset_rows: int | None,
+    gpu: str | None,
+    pairs: tuple[str, ...],
+    suggest: str | None,
+    **options: Any,
+) -> int:
+    """Check a configuration before anything is trained: precision, schedule, learning rate, batch, adapter, checkpoints.
+
+    CONFIG is a file with settings: TrainingArguments as JSON or YAML, LLaMA-Factory, axolotl, DeepSpeed, a script with flags, a
+    training_args.bin, or the folder of a run. Several files describe one run, such as the arguments and the DeepSpeed JSON;
+    the later ones win. Exits with 0 if all is well, 1 on findings, 2 if an input or an option cannot be used.
+    """
+    from lossdoctor import checkup
+    from lossdoctor.config import settings
+    from lossdoctor.facts import config_file
+
+    facts = {name: known.value for name, known in config_file.settings(pairs).items()}
+    report = checkup.check(list(configs), model=model, rows=dataset_rows, gpu=gpu, facts=facts, settings=settings())
+    code = _write_check(report, **options)
+    if suggest:
+        _suggest(report, suggest)
+    return code
+
+
+@main.command()
 @click.argument("rundir", type=click.Path())
 @click.option("--state", type=click.Path(), metavar="FILE", help="Judge by this trainer_state.json of the same run.")
 @click.option("--undo", is_flag=True, help="Take the marks away again.")
@@ -312,7 +348,7 @@ def demo(**options: Any) -> int:
 @main.command()
 @click.argument("slug")
 def explain(slug: str) -> int:
-    """Explain a symptom or a cause: what it watches, why it matters, what it misses."""
+    """Explain a symptom, a cause or a check: what it watches, why it matters, what it misses."""
     from lossdoctor.explain import markdown
 
     text = markdown(slug)
@@ -328,21 +364,25 @@ def explain(slug: str) -> int:
 
 @main.command("list")
 def list_pages() -> int:
-    """List every symptom and cause that lossdoctor knows."""
+    """List every symptom, cause and check that lossdoctor knows."""
     import shutil
 
     from lossdoctor.explain import pages, summary
-    from lossdoctor.registry import all_detectors, installed
+    from lossdoctor.registry import all_causes, all_checks, all_detectors, installed
 
     for note in installed()[1]:
         _complain(f"{note.what} is left out: {note.why}")
     known = pages()
     wide = min(max(map(len, known)), LONGEST_SLUG)
     width = max(60, min(100, shutil.get_terminal_size().columns))
-    for heading, wanted in (("Symptoms: this run shows a …", True), ("Causes: because …", False)):
+    for heading, listed in (
+        ("Symptoms: this run shows a …", all_detectors()),
+        ("Causes: because …", all_causes()),
+        ("Checks: this configuration has a …", all_checks()),
+    ):
         click.echo(heading)
         for slug, page in known.items():
-            if (slug in all_detectors()) is wanted:
+            if slug in listed:
                 if len(slug) > wide:
                     click.echo(f"  {slug}")
                 start = " " * wide if len(slug) > wide else f"{slug:{wide}}"
@@ -425,11 +465,22 @@ def _write(
     return _code(reports, fail_on)
 
 
+def _write_check(report: CheckReport, output_format: str | None, output: str | None, fail_on: str, no_color: bool) -> int:
+    from lossdoctor.reports import checkup
+
+    look = Look(color=False if no_color or output else None, fail_on=fail_on)
+    if output:
+        checkup.save(report, Path(output), output_format, look)
+    else:
+        _print(checkup.render(report, output_format or "text", look))
+    return FINDINGS if fails(report.verdict, fail_on) else OK
+
+
 def _code(reports: Iterable[Report], fail_on: str) -> int:
     return FINDINGS if any(fails(report.verdict, fail_on) for report in reports) else OK
 
 
-def _suggest(report: Report, file: str) -> None:
+def _suggest(report: Report | CheckReport, file: str) -> None:
     if not report.suggestions:
         _complain(f"no setting to suggest for {report.run.title or 'this run'}: {file} is not written")
         return

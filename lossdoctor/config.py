@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.base import Page
 from lossdoctor.model import LossDoctorError
 
 
@@ -13,7 +14,7 @@ def settings(start: Path | None = None) -> dict[str, dict[str, Any]]:
     """Slug → threshold → value, from the first file found in `start` (the working directory) and above.
 
     Raises:
-        LossDoctorError: the file is not TOML, or names something that is no detector or cause.
+        LossDoctorError: the file is not TOML, or names something that is no detector, cause or check.
     """
     folder = (start or Path.cwd()).resolve()
     for place in (folder, *folder.parents):
@@ -46,14 +47,16 @@ def _table(path: Path, data: bytes, own: bool) -> dict[str, Any] | None:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    from lossdoctor.registry import all_causes, all_detectors, check, installed
+    from lossdoctor.registry import all_causes, all_checks, all_detectors, check, installed
 
-    known = {**all_detectors(), **all_causes()}
+    known: dict[str, type[Page]] = {**all_detectors(), **all_causes()}
+    if not known.keys() >= found.keys():
+        known |= all_checks()
     for slug, values in found.items():
         if slug not in known and installed()[1]:
             continue  # it may be that of a plugin which cannot be imported; the report says which one
         if slug not in known:
-            raise LossDoctorError(f"{path} sets {slug!r}, which is no detector or cause; see: lossdoctor list")
+            raise LossDoctorError(f"{path} sets {slug!r}, which is no detector, cause or check; see: lossdoctor list")
         if not isinstance(values, dict):
             raise LossDoctorError(f"{path}: [tool.lossdoctor.{slug}] must be a table of thresholds, found {values!r}")
         try:

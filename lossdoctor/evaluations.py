@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lossdoctor.metrics import less_is_better
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Run
 
 LEARNING_JUMPS = "https://www.fast.ai/posts/2023-09-04-learning-jumps/"
 #: With 1,000 examples and 15 epochs the likelihood got worse while answers got better.
@@ -21,6 +21,14 @@ def as_often(chart: Chart) -> dict[str, Any]:
     if chart.run.get("eval_strategy") == "epoch" or outline.numbered or not steps or steps == 1 or by_epoch:
         return {"eval_strategy": "epoch", "save_strategy": "epoch"}
     return {"eval_strategy": "steps", "eval_steps": steps, "save_strategy": "steps", "save_steps": steps}
+
+
+def evaluated(run: Run) -> bool | None:
+    """Whether it is planned to evaluate while it trains; None where nothing is said of it."""
+    strategy = run.words("eval_strategy").rpartition(".")[2]
+    if strategy:
+        return strategy != "no"
+    return True if run.get("eval_steps") and "axolotl" in run.words("framework") else None
 
 
 def hold_out() -> Remedy:

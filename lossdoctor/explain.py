@@ -1,4 +1,4 @@
-"""The page of a symptom or cause: its docstring, its thresholds, and the list of all pages.
+"""The page of a symptom, cause or check: its docstring, its thresholds, and the list of all pages.
 
 `python -m lossdoctor.explain docs` writes the pages of all that is built in to a folder.
 """
@@ -11,13 +11,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lossdoctor.base import Cause, Detector, Page
+from lossdoctor.base import Cause, Check, Detector, Page
 from lossdoctor.model import LossDoctorError
-from lossdoctor.registry import all_causes, all_detectors, built_in, thresholds
+from lossdoctor.registry import all_causes, all_checks, all_detectors, built_in, thresholds
 
 #: The headings that a page must have, in this order.
 DETECTOR_HEADINGS = ("What it watches", "Why it matters", "What it misses")
 CAUSE_HEADINGS = ("How we tell", "What else it could be", "Remedies and their sources")
+CHECK_HEADINGS = ("What it looks at", "Why it matters", "What it misses")
 
 #: The symptoms of the index by what they are about; one that is in no group stands under the last heading.
 GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -63,16 +64,18 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Others": (),
 }
 READ_ME = """\
-# Symptoms and causes
+# Symptoms, causes and checks
 
 A page for everything that lossdoctor can name; `lossdoctor explain SLUG` prints the same text.
 A **symptom** is what was seen in the log, with the steps and numbers that show it.
 A **cause** is why: several may explain the same symptoms, and the report ranks them with what speaks for and against each.
+A **check** looks at a configuration before the first step: `lossdoctor check CONFIG` ([check.md](check.md)) makes all of them.
 
 How to read a page: the first sentence is what is true of a sick run.
 On the page of a symptom follow what is watched, why it matters, and what it misses, which is where it is blind.
 On the page of a cause follow how we tell it from the log, what looks the same, and which remedies have which evidence.
 The cheapest check that decides stands below.
+On the page of a check follow what it looks at, why that matters, and what it misses.
 The thresholds at the end are keys of `[tool.lossdoctor.<slug>]` in `pyproject.toml`.
 
 These files are generated from the code by `make docs`.
@@ -80,8 +83,8 @@ These files are generated from the code by `make docs`.
 
 
 def pages() -> dict[str, type[Page]]:
-    """Every page by its slug, symptoms first."""
-    return {**all_detectors(), **all_causes()}
+    """Every page by its slug: symptoms, causes, checks."""
+    return {**all_detectors(), **all_causes(), **all_checks()}
 
 
 def summary(page: type[Page]) -> str:
@@ -101,8 +104,7 @@ def markdown(slug: str) -> str:
         near = difflib.get_close_matches(slug, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see: lossdoctor list"
         raise LossDoctorError(f"no such page: {slug!r}; {hint}")
-    kind = "symptom" if issubclass(page, Detector) else "expected behaviour" if _normal(page) else "cause"
-    parts = [f"# {slug} ({kind})", inspect.getdoc(page) or ""]
+    parts = [f"# {slug} ({kind(page)})", inspect.getdoc(page) or ""]
     if issubclass(page, Cause) and page.decide_by:
         end = "" if page.decide_by.endswith("?") else "."
         parts.append(f"## How to decide\n{page.decide_by[:1].upper()}{page.decide_by[1:]}{end}")
@@ -112,16 +114,23 @@ def markdown(slug: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _normal(page: type[Page]) -> bool:
-    return issubclass(page, Cause) and page.normal
+def kind(page: type[Page]) -> str:
+    """What a page is about, in a word or two."""
+    if issubclass(page, Cause):
+        return "expected behaviour" if page.normal else "cause"
+    return "symptom" if issubclass(page, Detector) else "check"
 
 
 def documents() -> dict[str, str]:
     """The text of every file of the manual by its path: an index, and a page for all that is built in."""
     texts = {"README.md": _index()}
-    for slug, page in built_in().items():
+    for slug, page in _own().items():
         texts[f"{_folder(page)}/{slug}.md"] = markdown(slug)
     return texts
+
+
+def _own() -> dict[str, type[Page]]:
+    return {**built_in(), **all_checks()}
 
 
 def write_documents(folder: Path) -> None:
@@ -136,13 +145,15 @@ def write_documents(folder: Path) -> None:
 
 
 def orphans(folder: Path) -> list[Path]:
-    """Pages in the two folders of the manual that belong to nothing."""
+    """Pages in the folders of the manual that belong to nothing."""
     known = {folder / name for name in documents()}
-    return [path for kind in ("symptoms", "causes") for path in sorted((folder / kind).glob("*.md")) if path not in known]
+    return [
+        path for place in ("symptoms", "causes", "checks") for path in sorted((folder / place).glob("*.md")) if path not in known
+    ]
 
 
 def _folder(page: type[Page]) -> str:
-    return "symptoms" if issubclass(page, Detector) else "causes"
+    return "symptoms" if issubclass(page, Detector) else "checks" if issubclass(page, Check) else "causes"
 
 
 def _index() -> str:
@@ -157,11 +168,12 @@ def _index() -> str:
     parts += ["## Causes: because …\n", _lines(proper)]
     parts += ["### Why the log looks as it does\n", _lines([s for s, page in causes.items() if page.mechanism])]
     parts += ["### Alarming, but expected\n", _lines([s for s, page in causes.items() if page.normal])]
+    parts += ["## Checks: this configuration has a …\n", _lines(list(all_checks()))]
     return "\n".join(parts)
 
 
 def _lines(slugs: list[str]) -> str:
-    known = built_in()
+    known = _own()
     return "".join(f"- [{slug}]({_folder(known[slug])}/{slug}.md): {summary(known[slug])}\n" for slug in slugs)
 
 

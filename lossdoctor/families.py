@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lossdoctor.model import Run
 
+TRAINED_IN_BF16 = "it was trained in bf16"
+
 
 @dataclass(frozen=True)
 class Family:
@@ -17,6 +19,11 @@ class Family:
     fp16: str = ""
     attention: str = ""
     source: str = ""
+
+    @property
+    def overflows(self) -> bool:
+        """Whether overflows in fp16 are known of it; of the others only that they were trained in bf16."""
+        return self.fp16 not in ("", TRAINED_IN_BF16)
 
 
 FAMILIES = (
@@ -34,12 +41,12 @@ FAMILIES = (
         "sdpa or flash_attention_2",
         "https://github.com/QwenLM/Qwen3/issues/670",
     ),
-    Family("Qwen", r"qwen", "it was trained in bf16", source="https://github.com/QwenLM/Qwen-VL/issues/352"),
-    Family("GLM", r"\bglm|chatglm", "it was trained in bf16", source="https://github.com/hiyouga/LlamaFactory/issues/4202"),
-    Family("Baichuan 2", r"baichuan[-_ ]?2", "it was trained in bf16"),
-    Family("Llama 2 / 3", r"llama[-_ ]?[23]|tiny[-_ ]?llama", "it was trained in bf16"),
+    Family("Qwen", r"qwen", TRAINED_IN_BF16, source="https://github.com/QwenLM/Qwen-VL/issues/352"),
+    Family("GLM", r"\bglm|chatglm", TRAINED_IN_BF16, source="https://github.com/hiyouga/LlamaFactory/issues/4202"),
+    Family("Baichuan 2", r"baichuan[-_ ]?2", TRAINED_IN_BF16),
+    Family("Llama 2 / 3", r"llama[-_ ]?[23]|tiny[-_ ]?llama", TRAINED_IN_BF16),
     Family("Phi-2", r"phi[-_ ]?2\b", "its attention scores overflow in fp16", "sdpa or flash_attention_2"),
-    Family("Mistral", r"mistral|mixtral", "it was trained in bf16"),
+    Family("Mistral", r"mistral|mixtral", TRAINED_IN_BF16),
 )
 
 

@@ -7,11 +7,20 @@ Compute capabilities: NVIDIA's table (developer.nvidia.com/cuda-gpus). bf16 matr
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from lossdoctor.model import Run
 
 BF16_CAPABILITY = 8.0
 INT8_CAPABILITY = 7.5
+
+#: Attention kernels that do not take the boundaries of packed sequences from the position ids.
+BLIND_KERNELS = ("eager", "sdpa", "xformers")
+
+#: How people and libraries write the format of weights; and what fp16 is set to where nothing is kept in fp32.
+HALF = ("float16", "fp16", "half", "torch.float16")
+BRAIN = ("bfloat16", "bf16", "torch.bfloat16")
+PURE = ("full", "pure")
 
 #: Longest and most specific names first: the first match wins at each place.
 _CAPABILITIES: tuple[tuple[str, float], ...] = (
@@ -67,6 +76,25 @@ def precision(run: Run) -> str | None:
     return "fp32" if fp16 is False and bf16 is False and not sixteen else None
 
 
+def eight_bit(run: Run) -> bool:
+    """Whether the weights are loaded in 8 bits."""
+    words = run.words("quantization")
+    return bool(re.search(r"(?<!\d)8[-_ ]?bit|int8|^8$", words)) and "4bit" not in words
+
+
+def unsupported(run: Run) -> tuple[str, dict[str, Any]] | None:
+    """What the GPU cannot do of what a run asks for, in words, and the settings without it; None where nothing is known of it."""
+    mixed, gpu, capability = precision(run), run.get("gpu"), compute_capability(run)
+    name = gpu or "this GPU"
+    if eight_bit(run) and capability and capability < INT8_CAPABILITY:
+        return f"8-bit weights need compute capability 7.5, {name} has {capability}", {"load_in_8bit": False}
+    if mixed == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
+        return f"fp16 is broken on {gpu}", {"fp16": False}
+    if mixed == "bf16" and capability and capability < BF16_CAPABILITY:
+        return f"bf16 needs compute capability 8.0, {name} has {capability}", {"bf16": False}
+    return None
+
+
 def gpus(run: Run) -> int | None:
     """How many processes train together; None where the facts do not say."""
     known = run.get("world_size")
@@ -115,6 +143,12 @@ def zero_stage(run: Run) -> int | None:
     words = f"{deepspeed if isinstance(deepspeed, str) else ''} {run.get('framework') or ''}".lower()
     found = re.search(r"(?:zero|(?<![a-z])z)[-_ ]?(?:stage[-_ ]?)?([0-3])(?!\d)", words)
     return int(found[1]) if found else None
+
+
+def races(run: Run) -> bool:
+    """Whether DeepSpeed is set up as in the confirmed cases of buffers that are freed while they are being reduced."""
+    overlapping = run.get("overlap_comm") is True and run.get("contiguous_gradients") is True
+    return overlapping and zero_stage(run) in (1, 2) and (gpus(run) or 1) > 1
 
 
 def uses_deepspeed(run: Run) -> bool:

@@ -154,6 +154,18 @@ def lowered(chart: Chart, onset: int | None = None, ceiling: float | None = None
     return Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
 
 
+def raised(chart: Chart) -> Remedy | None:
+    """A higher rate, with the numbers of this run; None where the rate is not known."""
+    rate, band = rate_of(chart), band_of(chart.run)
+    if not rate:
+        return None
+    new = higher(rate, band)
+    times = f"{new / rate:,.0f}" if new / rate >= 10 else f"{new / rate:.3g}"
+    why = f"{times} times as much; {f'{band.words}; ' if band else ''}the highest rate that stays stable is the best one"
+    sources = (*(band.sources if band else ()), HIGHEST_STABLE)
+    return Remedy(f"Raise the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
+
+
 def higher(rate: float, band: Band | None) -> float:
     """A rate to try where nothing moves: ten times, or up to what is usual for the method."""
     if band and band.known:

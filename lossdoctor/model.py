@@ -382,16 +382,8 @@ class Report:
 
         Without alternatives, without values that somebody has to choose, and without what is as it should be already.
         """
-        from lossdoctor.settings import FACTS
-
-        found: dict[str, Suggestion] = {}
         cause = self.leading
-        for remedy in cause.remedies if cause else ():
-            for name, value in {} if remedy.alternative else remedy.settings.items():
-                if name not in found and not isinstance(value, Rule):
-                    was = self.run.get(name, self.run.get(FACTS.get(name, name)))
-                    found[name] = Suggestion(value, was, remedy.do, remedy.why, cause.slug if cause else "")
-        return {name: suggestion for name, suggestion in found.items() if not _same(suggestion.value, suggestion.was)}
+        return suggested(self.run, [(remedy, cause.slug) for remedy in cause.remedies] if cause else ())
 
     def suggested_arguments(self, args: Arguments) -> Arguments:
         """A new object of the class of `args` (TrainingArguments, SFTConfig, …) with the suggestions that are fields of it.
@@ -445,6 +437,19 @@ class Report:
         from lossdoctor.reports.notebook import bundle
 
         return bundle(self)
+
+
+def suggested(run: Run, remedies: Iterable[tuple[Remedy, str]]) -> dict[str, Suggestion]:
+    """The settings of remedies, each with the slug that it is from, as suggestions; the first that names a setting wins."""
+    from lossdoctor.settings import FACTS
+
+    found: dict[str, Suggestion] = {}
+    for remedy, slug in remedies:
+        for name, value in {} if remedy.alternative else remedy.settings.items():
+            if name not in found and not isinstance(value, Rule):
+                was = run.get(name, run.get(FACTS.get(name, name)))
+                found[name] = Suggestion(value, was, remedy.do, remedy.why, slug)
+    return {name: suggestion for name, suggestion in found.items() if not _same(suggestion.value, suggestion.was)}
 
 
 def _same(value: Any, was: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Finds every detector and cause: ours by walking their folders, those of other packages through entry points."""
+"""Finds every detector, cause and check: ours by walking their folders, those of other packages through entry points."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lossdoctor import causes, detectors, plugins
-from lossdoctor.base import Cause, Detector, Page
+from lossdoctor import causes, checks, detectors, plugins
+from lossdoctor.base import Cause, Check, Detector, Page
 from lossdoctor.model import LossDoctorError, NotJudged
 
 P = TypeVar("P", bound=Page)
@@ -39,6 +39,12 @@ def _find(package: ModuleType, kind: type[P]) -> dict[str, type[P]]:
 def built_in() -> dict[str, type[Page]]:
     """Our own detectors and causes by their slugs, detectors first."""
     return {**_find(detectors, Detector), **_find(causes, Cause)}
+
+
+@cache
+def all_checks() -> dict[str, type[Check]]:
+    """Every check class by its slug. Who only analyses a log never asks, and loads none of them."""
+    return _find(checks, Check)  # type: ignore[type-abstract]
 
 
 @cache
@@ -80,7 +86,7 @@ def all_causes() -> dict[str, type[Cause]]:
 
 
 def thresholds(page: type[Page]) -> dict[str, Any]:
-    """The thresholds of a detector or cause with their defaults."""
+    """The thresholds of a detector, cause or check with their defaults."""
     return {f.name: f.default for f in fields(page)}  # type: ignore[arg-type]
 
 
@@ -88,7 +94,7 @@ def build(kind: dict[str, type[P]], settings: dict[str, dict[str, Any]] | None =
     """One instance of each, with thresholds from `settings` (slug → threshold → value).
 
     Raises:
-        LossDoctorError: a setting names no threshold of its detector or cause, or its value has another type.
+        LossDoctorError: a setting names no threshold of its detector, cause or check, or its value has another type.
     """
     settings = settings or {}
     return [cls(**check(cls, settings[slug])) if slug in settings else cls() for slug, cls in kind.items()]
@@ -115,7 +121,7 @@ def given(extra: Iterable[Any], settings: dict[str, dict[str, Any]] | None = Non
 
 
 def check(page: type[Page], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of one detector or cause under their threshold names, or a LossDoctorError for what is wrong with them."""
+    """The settings of one page under their threshold names, or a LossDoctorError for what is wrong with them."""
     known = thresholds(page)
     for name, value in settings.items():
         name = name.replace("-", "_")

@@ -9,6 +9,11 @@ from lossdoctor.model import Chart, Checkpoint, Remedy, Rule, Run
 #: Gigabytes that a billion weights take in fp32, and what GPUs without bf16 have at most (V100 32, T4 and P100 16).
 FP32_GIGABYTES, ROOM_ON_OLD_GPUS = 4, 12
 QUANTISATION = "https://huggingface.co/docs/transformers/quantization/bitsandbytes"
+INSTALLATION = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
+EIGHT_BIT = "https://github.com/tloen/alpaca-lora/issues/418"
+FP32_WEIGHTS = "https://github.com/google/gemma_pytorch/issues/24"
+PACKING = "https://huggingface.co/docs/trl/sft_trainer"
+DEEPSPEED = "https://huggingface.co/docs/transformers/deepspeed"
 PRECISION_SOURCE = "https://docs.pytorch.org/docs/stable/amp.html"
 #: The loss scaler skips a step whose gradient is not finite; a NaN that the log filtered is applied to the weights all the same.
 SCALER_SOURCE = "https://docs.pytorch.org/docs/stable/_modules/torch/cuda/amp/grad_scaler.html"
@@ -58,6 +63,87 @@ def wider_precision(run: Run) -> Remedy:
         "low",
         sources,
     )
+
+
+def fp32_weights() -> Remedy:
+    """For trainable weights that have 16 bits."""
+    do = "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on"
+    why = "AMP then computes in 16 bits and updates in 32"
+    return Remedy(do, why, {"torch_dtype": "float32"}, "medium", (FP32_WEIGHTS,))
+
+
+def no_overlap() -> tuple[Remedy, ...]:
+    """Against the race of ZeRO-1 and ZeRO-2."""
+    return (
+        Remedy(
+            "Set overlap_comm to false in the DeepSpeed configuration",
+            "it cured most confirmed cases and costs little speed",
+            {"zero_optimization.overlap_comm": False},
+            "low",
+            ("https://github.com/deepspeedai/DeepSpeed/issues/7188", "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
+        ),
+        Remedy(
+            "use ZeRO-3",
+            "stage 3 does not have the race; it is slower",
+            {"zero_optimization.stage": 3},
+            "medium",
+            ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
+            alternative=True,
+        ),
+    )
+
+
+def scheduler_by_trainer() -> Remedy:
+    """For a DeepSpeed scheduler that does not fit the run."""
+    do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
+    change = {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"}
+    return Remedy(do, "the Trainer then builds the schedule from its own arguments", change, "none", (DEEPSPEED,))
+
+
+def non_reentrant() -> Remedy:
+    """For gradient checkpointing with an adapter."""
+    return Remedy(
+        "With gradient checkpointing, use the non-reentrant kind",
+        "the reentrant one needs inputs that require a gradient",
+        {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
+        "none",
+        ("https://github.com/huggingface/transformers/issues/26221",),
+    )
+
+
+def separated_examples() -> tuple[Remedy, ...]:
+    """For packed examples that an attention kernel does not keep apart."""
+    return (
+        Remedy(
+            "Use FlashAttention 2, which keeps packed examples apart",
+            "it takes their boundaries from the position ids; the package flash-attn must be installed",
+            {"attn_implementation": "flash_attention_2"},
+            "low",
+            (PACKING, "https://github.com/hiyouga/LlamaFactory/issues/9631"),
+        ),
+        Remedy(
+            "pad instead of packing",
+            "slower, and right with every kernel",
+            {"packing": False},
+            "medium",
+            (PACKING,),
+            alternative=True,
+        ),
+    )
+
+
+def other_format(run: Run) -> tuple[Remedy, ...]:
+    """What to do about a number format that the GPU does not support; nothing where it supports what is asked for."""
+    found = hardware.unsupported(run)
+    if found is None:
+        return ()
+    words, change = found
+    sick = Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,))
+    if "load_in_8bit" not in change:
+        return (sick,)
+    why = "4-bit weights (NF4) have kernels for these GPUs; computing in fp32 is slower and cannot overflow"
+    change = {"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32", "fp16": False}
+    return (sick, Remedy("Load the model in 4 bits instead, and leave fp16 off", why, change, "medium", (INSTALLATION,)))
 
 
 def _without_bf16(run: Run, gpu: str, sources: tuple[str, ...]) -> Remedy:

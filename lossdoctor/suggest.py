@@ -6,19 +6,22 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from lossdoctor.model import LossDoctorError, Report, Rule, Suggestion
 from lossdoctor.settings import ARGUMENTS, owner
 
+if TYPE_CHECKING:
+    from lossdoctor.checkup import CheckReport
+
 #: The first line of every file that we write, and may therefore write anew.
 MARK = "# Suggested by lossdoctor"
 WIDTH = 100
 
 
-def write(report: Report, path: Path) -> None:
+def write(report: Report | CheckReport, path: Path) -> None:
     """Writes the suggestions to a file, unless one is there that is not ours.
 
     Raises:
@@ -32,7 +35,7 @@ def write(report: Report, path: Path) -> None:
         raise LossDoctorError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def render(report: Report) -> str:
+def render(report: Report | CheckReport) -> str:
     """TrainingArguments at the top level, the rest in a mapping under the name of the object that takes it."""
     groups: dict[str, list[tuple[str, Suggestion]]] = {ARGUMENTS: []}
     for name, suggestion in report.suggestions.items():
@@ -49,11 +52,12 @@ def render(report: Report) -> str:
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _header(report: Report) -> Iterator[str]:
-    cause = report.leading
+def _header(report: Report | CheckReport) -> Iterator[str]:
     yield MARK
-    yield from _comment(f"run: {report.run.title or 'not known'} ({report.rows:,} rows)")
+    rows = f" ({report.rows:,} rows)" if isinstance(report, Report) else ""
+    yield from _comment(f"run: {report.run.title or 'not known'}{rows}")
     yield f"# verdict: {report.verdict}"
+    cause = report.leading if isinstance(report, Report) else None
     if cause is not None:
         yield from _comment(f"cause: {cause.title} ({cause.slug}), {cause.confidence} confidence")
 
@@ -80,9 +84,12 @@ def _settings(settings: Iterable[tuple[str, Suggestion]], width: int) -> Iterato
         yield f"{indent}{last}: {value(suggestion.value)}"
 
 
-def _choices(report: Report) -> list[str]:
+def _choices(report: Report | CheckReport) -> list[str]:
     """What is not set here, because somebody has to choose the value."""
-    remedies = report.leading.remedies if report.leading else ()
+    if isinstance(report, Report):
+        remedies = report.leading.remedies if report.leading else ()
+    else:
+        remedies = tuple(remedy for finding in report.findings if finding.severity != "info" for remedy in finding.remedies)
     rules = [(n, v) for r in remedies if not r.alternative for n, v in r.settings.items() if isinstance(v, Rule)]
     lines = [line for name, rule in rules if name not in report.suggestions for line in _comment(f"{name}: {rule}")]
     return ["", "# For you to choose:", *lines] if lines else []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
-from lossdoctor.remedies import start_again
+from lossdoctor.remedies import no_overlap, start_again
 from lossdoctor.signs import Signs
 
 #: Versions that print a NaN gradient norm as 1.0.
@@ -86,23 +86,8 @@ class DeepspeedOverlapRace(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        source = "https://github.com/deepspeedai/DeepSpeed/issues/7188"
         return (
-            Remedy(
-                "Set overlap_comm to false in the DeepSpeed configuration",
-                "it cured most confirmed cases and costs little speed",
-                {"zero_optimization.overlap_comm": False},
-                "low",
-                (source, "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
-            ),
-            Remedy(
-                "use ZeRO-3",
-                "stage 3 does not have the race; it is slower",
-                {"zero_optimization.stage": 3},
-                "medium",
-                ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
-                alternative=True,
-            ),
+            *no_overlap(),
             *self._version(chart),
             *start_again(chart),
         )

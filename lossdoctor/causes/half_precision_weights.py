@@ -7,14 +7,11 @@ from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import billions
 from lossdoctor.learning_rates import rate_of, short
 from lossdoctor.model import Chart, Remedy
-from lossdoctor.remedies import start_again
+from lossdoctor.remedies import FP32_WEIGHTS, fp32_weights, start_again
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
 
-HALF = ("float16", "fp16", "half", "torch.float16")
-BRAIN = ("bfloat16", "bf16", "torch.bfloat16")
-PURE = ("full", "pure")
-SOURCES = ("https://github.com/google/gemma_pytorch/issues/24",)
+SOURCES = (FP32_WEIGHTS,)
 LOST = (
     "An update of AdamW is about as large as the learning rate. Added to a weight of 16 bits, an update below its last digit "
     "changes nothing at all: the gradient is sound, every step is computed, and the weights stay what they were."
@@ -57,12 +54,12 @@ class HalfPrecisionWeights(Cause):
         run = chart.run
         dtype = str(run.get("torch_dtype") or "").lower()
         opinion = Opinion(symptoms)
-        if str(run.get("fp16")).lower() in PURE:
+        if str(run.get("fp16")).lower() in hardware.PURE:
             opinion.add(5, "fp16 is set to full: weights and optimizer are 16 bits wide")
-        elif dtype in HALF:
+        elif dtype in hardware.HALF:
             mixed = signs.precision in ("fp16", "bf16")
             opinion.add(4, f"the weights are loaded as {dtype}" + (f" although training is {signs.precision}" if mixed else ""))
-        elif dtype in BRAIN and signs.precision == "fp16":
+        elif dtype in hardware.BRAIN and signs.precision == "fp16":
             opinion.add(3, "bf16 weights under an fp16 loss scaler")
         elif signs.precision is None and self._jumps(chart):
             opinion.add(2, "the loss jumps between normal and NaN, as it does when weights have no fp32 copy")
@@ -78,8 +75,8 @@ class HalfPrecisionWeights(Cause):
         """A loss that stands still although its gradient is sound, because no update reaches the last digit of a weight."""
         still, rate = signs.still, rate_of(chart)
         dtype = str(chart.run.get("torch_dtype") or "").lower()
-        pure = str(chart.run.get("fp16")).lower() in PURE
-        if still is None or not (pure or dtype in (*HALF, *BRAIN)) or chart.seen("gradient-zero"):
+        pure = str(chart.run.get("fp16")).lower() in hardware.PURE
+        if still is None or not (pure or dtype in (*hardware.HALF, *hardware.BRAIN)) or chart.seen("gradient-zero"):
             return None
         opinion = Opinion(still.because)
         opinion.add(1, still.words)
@@ -98,10 +95,8 @@ class HalfPrecisionWeights(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         size, dtype = billions(chart.run) or 0.0, str(chart.run.get("torch_dtype") or "").lower()
-        if size >= self.large and not adapter(chart.run) and dtype in HALF and hardware.precision(chart.run) == "bf16":
+        if size >= self.large and not adapter(chart.run) and dtype in hardware.HALF and hardware.precision(chart.run) == "bf16":
             why = f"{size:g} billion weights take {4 * size:.0f} GB in fp32, before any optimizer; bf16 at least cannot overflow"
             load = Remedy("Load the weights in bf16, as the training computes", why, {"torch_dtype": "bfloat16"}, "low", SOURCES)
             return (load, *start_again(chart))
-        do = "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on"
-        why = "AMP then computes in 16 bits and updates in 32"
-        return (Remedy(do, why, {"torch_dtype": "float32"}, "medium", SOURCES), *start_again(chart))
+        return (fp32_weights(), *start_again(chart))

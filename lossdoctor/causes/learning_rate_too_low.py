@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.budgets import FEW_STEPS, rank_and_modules, small_set, total_steps
-from lossdoctor.learning_rates import HIGHEST_STABLE, Band, against, band_of, change, higher, rate_of, short, travel
+from lossdoctor.learning_rates import Band, against, band_of, raised, rate_of, short, travel
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
@@ -105,23 +105,5 @@ class LearningRateTooLow(Cause):
         return "16" in str(chart.run.get("torch_dtype") or "")
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        rate, band = rate_of(chart), band_of(chart.run)
-        if not rate:
-            return ()
-        new = higher(rate, band)
-        usual = f"{band.words}; " if band else ""
-        return (
-            Remedy(
-                f"Raise the learning rate {change(rate, new)}",
-                f"{_times(new / rate)} times as much; {usual}the highest rate that stays stable is the best one",
-                {"learning_rate": new},
-                "none",
-                (*(band.sources if band else ()), HIGHEST_STABLE),
-            ),
-            *rank_and_modules(chart),
-            *small_set(chart),
-        )
-
-
-def _times(factor: float) -> str:
-    return f"{factor:,.0f}" if factor >= 10 else f"{factor:.3g}"
+        raising = raised(chart)
+        return (raising, *rank_and_modules(chart), *small_set(chart)) if raising else ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.learning_rates import band_of, rate_of
 from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import non_reentrant
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
 
@@ -93,11 +94,5 @@ class NoGradientToAdapter(Cause):
                 "none",
                 ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
             ),
-            Remedy(
-                "With gradient checkpointing, use the non-reentrant kind",
-                "the reentrant one needs inputs that require a gradient",
-                {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
-                "none",
-                ("https://github.com/huggingface/transformers/issues/26221",),
-            ),
+            non_reentrant(),
         )

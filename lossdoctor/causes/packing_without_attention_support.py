@@ -3,14 +3,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import log
 
+from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import family_of
 from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import PACKING, separated_examples
 from lossdoctor.signs import Signs
-
-#: Kernels that do not take the boundaries of packed sequences from the position ids.
-_BLIND = ("eager", "sdpa", "xformers")
-PACKING = "https://huggingface.co/docs/trl/sft_trainer"
 
 
 @dataclass(eq=False, repr=False)
@@ -49,7 +47,7 @@ class PackingWithoutAttentionSupport(Cause):
         if not opening and not self._high(chart):
             return None
         opinion = Opinion((opening,) if opening else ())
-        if packing and kernel in _BLIND:
+        if packing and kernel in hardware.BLIND_KERNELS:
             opinion.add(3, f"packing is on with {kernel} attention, which does not keep packed examples apart")
         elif packing:
             opinion.add(1, "packing is on, and nothing says that FlashAttention is used")
@@ -76,25 +74,9 @@ class PackingWithoutAttentionSupport(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         family = family_of(chart.run)
-        remedies = []
+        remedies: list[Remedy] = []
         if chart.run.get("packing") is True or chart.run.get("padding_free") is True:
-            remedies += [
-                Remedy(
-                    "Use FlashAttention 2, which keeps packed examples apart",
-                    "it takes their boundaries from the position ids; the package flash-attn must be installed",
-                    {"attn_implementation": "flash_attention_2"},
-                    "low",
-                    (PACKING, "https://github.com/hiyouga/LlamaFactory/issues/9631"),
-                ),
-                Remedy(
-                    "pad instead of packing",
-                    "slower, and right with every kernel",
-                    {"packing": False},
-                    "medium",
-                    (PACKING,),
-                    alternative=True,
-                ),
-            ]
+            remedies += separated_examples()
         if family and family.name == "Gemma":
             why = "input_ids must begin with tokenizer.bos_token_id; where the chat template adds it, it must not come twice"
             remedies.append(

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import over, total_steps
-from lossdoctor.learning_rates import GUIDE, WARM_UP, band_of, short
+from lossdoctor.budgets import over, total_steps, warm_up
+from lossdoctor.learning_rates import band_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
+from lossdoctor.remedies import scheduler_by_trainer
 from lossdoctor.signs import Signs
 
 Kind = Literal["never", "ran out", "warm-up", "no decay", "died early", "stopped", "deepspeed"]
@@ -24,7 +25,6 @@ class _Fault(NamedTuple):
 
 
 SCHEDULES = "https://huggingface.co/docs/transformers/main_classes/optimizer_schedules"
-DEEPSPEED = "https://huggingface.co/docs/transformers/deepspeed"
 
 
 @dataclass(eq=False, repr=False)
@@ -157,36 +157,23 @@ class ScheduleMisconfigured(Cause):
         fault, total, band = self._fault(chart), total_steps(chart) or 1, band_of(chart.run)
         if fault is None:
             return ()
-        warm = max(1, round(0.05 * total))
-        warm_up = Remedy(
-            f"Warm up over {warm:,} steps", f"5 % of {total:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP)
-        )
+        gentle = warm_up(total)
         steps = round(max(total, chart.outline.last_step or 1) / min(1.0, self._done(chart) or 1.0))
         if fault.kind == "never":
             if self._asked(chart):
                 why = "print scheduler.get_last_lr() after each of the first steps: it must leave 0"
                 return (
-                    warm_up,
+                    gentle,
                     Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "linear"}, "none", (SCHEDULES,)),
                 )
             rate, why = band.usual if band else 2e-5, "a rate of 0 is no rate: see what the command line makes of it"
             sources = band.sources if band else (SCHEDULES,)
             set_rate = Remedy(f"Set the learning rate to {short(rate)}", why, {"learning_rate": rate}, "none", sources)
-            return (set_rate, warm_up)
+            return (set_rate, gentle)
         if fault.kind == "warm-up":
-            return (warm_up,)
+            return (gentle,)
         if fault.kind == "deepspeed":
-            why = "the Trainer then builds the schedule from its own arguments"
-            do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
-            return (
-                Remedy(
-                    do,
-                    why,
-                    {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"},
-                    "none",
-                    (DEEPSPEED,),
-                ),
-            )
+            return (scheduler_by_trainer(),)
         if fault.kind == "stopped":
             why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
             return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none", (SCHEDULES,)),)

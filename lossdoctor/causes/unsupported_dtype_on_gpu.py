@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import pairwise
 from math import frexp
-from typing import Any
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.model import Chart, Remedy
+from lossdoctor.remedies import EIGHT_BIT, other_format
 from lossdoctor.signs import Signs
 
-HARDWARE = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
 XLA = "https://github.com/pytorch/xla/pull/2425"
-EIGHT_BIT = "https://github.com/tloen/alpaca-lora/issues/418"
 STACK = "https://github.com/huggingface/finetrainers/issues/143"
 #: A version with NaN that an upgrade ended.
 _BAD_TORCH = "2.5.0"
@@ -54,13 +51,13 @@ class UnsupportedDtypeOnGpu(Cause):
         stuck = [
             s for s in chart.all("learning-rate-zero", "skipped-steps") if s.evidence.get("at_start") or s.severity != "info"
         ]
-        wild = self._eight_bit(chart) and (chart.outline.first_loss or 0.0) > self.wild
+        wild = hardware.eight_bit(chart.run) and (chart.outline.first_loss or 0.0) > self.wild
         if not signs.broken and hardware.platform(chart.run) == "XLA" and (summed := self._summed_in_bf16(chart)):
             return summed
         if not (signs.broken or stuck or wild) or signs.gradient == "zero":
             return None
         opinion = Opinion(signs.witnesses or tuple(stuck))
-        found = self._unsupported(chart)
+        found = hardware.unsupported(chart.run)
         if found is None:
             return self._weigh_stack(chart, signs)
         words, _ = found
@@ -84,9 +81,9 @@ class UnsupportedDtypeOnGpu(Cause):
     def _weigh_stack(self, chart: Chart, signs: Signs) -> Opinion | None:
         """Weaker: a platform or a version of torch on which formats and kernels are less tried."""
         opinion, platform = Opinion(signs.witnesses), hardware.platform(chart.run)
-        if self._eight_bit(chart) and (chart.outline.first_loss or 0.0) > self.wild:
+        if hardware.eight_bit(chart.run) and (chart.outline.first_loss or 0.0) > self.wild:
             opinion.add(2, f"the weights are 8-bit, and the first loss is already {chart.outline.first_loss:,.4g}")
-        if self._eight_bit(chart) and hardware.uses_deepspeed(chart.run):
+        if hardware.eight_bit(chart.run) and hardware.uses_deepspeed(chart.run):
             opinion.add(1, "8-bit weights are not made to be split up by DeepSpeed")
         if not signs.broken:
             opinion.explanation = (
@@ -124,28 +121,10 @@ class UnsupportedDtypeOnGpu(Cause):
         )
         return opinion
 
-    @staticmethod
-    def _eight_bit(chart: Chart) -> bool:
-        words = str(chart.run.get("quantization") or "").lower()
-        return bool(re.search(r"(?<!\d)8[-_ ]?bit|int8|^8$", words)) and "4bit" not in words
-
-    @staticmethod
-    def _unsupported(chart: Chart) -> tuple[str, dict[str, Any]] | None:
-        """What this GPU cannot do of what the run asks for, and the settings without it."""
-        run, precision = chart.run, hardware.precision(chart.run)
-        gpu, capability = run.get("gpu"), hardware.compute_capability(run)
-        if UnsupportedDtypeOnGpu._eight_bit(chart) and capability and capability < hardware.INT8_CAPABILITY:
-            return f"8-bit weights need compute capability 7.5, {gpu} has {capability}", {"load_in_8bit": False}
-        if precision == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
-            return f"fp16 is broken on {gpu}", {"fp16": False}
-        if precision == "bf16" and capability and capability < hardware.BF16_CAPABILITY:
-            return f"bf16 needs compute capability 8.0, {gpu} has {capability}", {"bf16": False}
-        return None
-
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        found = self._unsupported(chart)
+        found = hardware.unsupported(chart.run)
         if found is None:
-            if self._eight_bit(chart):
+            if hardware.eight_bit(chart.run):
                 why = "compute capability 7.5 (Turing) or newer is needed for them; 4-bit weights go down to older GPUs"
                 return (Remedy("Train without 8-bit weights", why, {"load_in_8bit": False}, "medium", (EIGHT_BIT,)),)
             xla = hardware.platform(chart.run) == "XLA"
@@ -156,10 +135,4 @@ class UnsupportedDtypeOnGpu(Cause):
                 *((wide,) if xla else ()),
                 Remedy("Upgrade PyTorch, and its build for this accelerator", why, {}, "low", (STACK,)),
             )
-        words, change = found
-        sick = Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,))
-        if "load_in_8bit" not in change:
-            return (sick,)
-        why = "4-bit weights (NF4) have kernels for these GPUs; computing in fp32 is slower and cannot overflow"
-        change = {"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32", "fp16": False}
-        return (sick, Remedy("Load the model in 4 bits instead, and leave fp16 off", why, change, "medium", (HARDWARE,)))
+        return other_format(chart.run)

@@ -78,9 +78,7 @@ def own_ends(first: Series, second: Series) -> EndDifference | None:
     return EndDifference(*levels, share, low, high, effect, count, max(lengths), ending, int(first.steps[-len(last[0])]))
 
 
-def judged(
-    share: float, error: float, freedom: float, scale: float, spread: float, worth: float
-) -> tuple[float, float, Ending]:
+def judged(share: float, error: float, freedom: float, scale: float, spread: float, worth: float) -> tuple[float, float, Ending]:
     """The interval of a difference (95 %) and what is made of it: `spread` is what each end may be off by with another seed,
     `worth` the least that is called a difference; both are shares of `scale`, which is a share of the first level.
     """

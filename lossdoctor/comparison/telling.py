@@ -64,7 +64,9 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
     """
     one, other = sides
     low, high = (percent(bound, signed=True) for bound in (end.low, end.high))
-    interval = f"{percent(end.share, signed=True)}, 95 % between {low} and {high}" if isfinite(end.low) else percent(end.share, True)
+    interval = (
+        f"{percent(end.share, signed=True)}, 95 % between {low} and {high}" if isfinite(end.low) else percent(end.share, True)
+    )
     of = f"; {end.windows} windows of {end.rows} row{'s' * (end.rows > 1)}, effect {end.effect:+.1f}" if what == TRAINING else ""
     figures = f"{loss(end.other)} against {loss(end.one)} in {one.name} ({interval}{of})"
     if end.ending == "unknown":

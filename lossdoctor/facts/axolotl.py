@@ -55,12 +55,26 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     found["max_grad_norm"] = values.get("max_grad_norm")
     if found.get("attn_implementation") is None:
         found["attn_implementation"] = next((word for name, word in _ATTENTION.items() if on(values.get(name))), None)
+    found |= _per_epoch(values)
     tokens = values.get("tokens")
     found["tokens_added"] = len(tokens) if isinstance(tokens, list) and tokens else None
     found["dataset"] = _datasets(values.get("datasets"))
     ratio = values.get("warmup_ratio")
     if ratio is not None:
         found["warmup_ratio"] = ratio
+    return found
+
+
+def _per_epoch(values: Mapping[str, Any]) -> dict[str, Any]:
+    """How often it evaluates and saves in one epoch, as the share of the run that lies between."""
+    found: dict[str, Any] = {}
+    epochs = values.get("num_epochs") or 1
+    for kind in ("eval", "save"):
+        often = values.get(f"{kind}s_per_epoch")
+        if isinstance(often, (int, float)) and isinstance(epochs, (int, float)) and often > 0 and epochs > 0:
+            found |= {f"{kind}_strategy": "steps", f"{kind}_steps": 1 / (often * epochs) if often * epochs > 1 else None}
+        elif often == 0:
+            found[f"{kind}_strategy"] = "no"
     return found
 
 

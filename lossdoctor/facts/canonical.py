@@ -34,6 +34,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "tf32": bool,
     "fp16_full_eval": bool,
     "bf16_full_eval": bool,
+    "logging_strategy": str,
     "logging_steps": float,
     "eval_strategy": str,
     "eval_steps": float,
@@ -89,6 +90,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "attn_implementation": str,
     "trainable_parameters": int,
     "trainable_dtypes": dict,
+    "inputs_require_grads": bool,
     "tokens_added": int,
     "dataset": (list, str),
     "dataset_size": int,
@@ -107,6 +109,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "contiguous_gradients": bool,
     "loss_scale": float,
     "initial_scale_power": int,
+    "scheduler_steps": int,  # for how many steps DeepSpeed builds its schedule
     "framework": str,
     "trainer": str,
     "transformers_version": str,
@@ -150,6 +153,8 @@ ALIASES: Mapping[str, str] = {
     "cutoff_len": "max_length",
     "sequence_len": "max_length",
     # evaluation and logging
+    "activation_checkpointing": "gradient_checkpointing",
+    "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",
     "evaluation_strategy": "eval_strategy",
     "filter": "logging_nan_inf_filter",
     # model, adapter and data

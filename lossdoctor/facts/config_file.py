@@ -29,6 +29,15 @@ def read(path: Path) -> dict[str, Fact]:
     return {**beside, **own}
 
 
+def read_alone(path: Path) -> dict[str, Fact]:
+    """The facts in a file, without those of a DeepSpeed configuration that it names.
+
+    Raises:
+        LossDoctorError: as `read`.
+    """
+    return _facts(path, text(path), path.name)
+
+
 def several(paths: Sequence[Path]) -> list[dict[str, Fact]]:
     """The facts of every file, each to be laid over those before it; files of one name are told apart by their paths.
 
@@ -57,14 +66,14 @@ def with_deepspeed(facts: dict[str, Fact], folder: Path, within: Sequence[Path] 
         return facts, {}
     deepspeed = import_module("lossdoctor.facts.deepspeed_config")
     if isinstance(known.value, dict):
-        inner = translate(deepspeed.names(known.value), known.source)
+        inner = translate(deepspeed.beside(known.value, facts), known.source)
         return facts, {name: found for name, found in inner.items() if name not in facts}
     path = deepspeed.named_file(known.value, folder, within)
     try:
         values = mapping(path) if path else {}
     except LossDoctorError:  # nobody gave us this file, so nobody is told of it
         values = {}
-    return facts, translate(deepspeed.names(values), path.name) if path and deepspeed.recognise(values) else {}
+    return facts, translate(deepspeed.beside(values, facts), path.name) if path and deepspeed.recognise(values) else {}
 
 
 def _facts(path: Path, content: str, source: str) -> dict[str, Fact]:

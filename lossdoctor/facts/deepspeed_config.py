@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,19 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "lr_scheduler_kwargs": _kept(scheduler, "cos_min_ratio", "warmup_min_ratio"),
         "warmup_steps": scheduler.get("warmup_num_steps"),
         "max_steps": scheduler.get("total_num_steps"),
+        "scheduler_steps": scheduler.get("total_num_steps"),
         "gradient_accumulation_steps": values.get("gradient_accumulation_steps"),
         "per_device_train_batch_size": values.get("train_micro_batch_size_per_gpu"),
         "total_train_batch_size": values.get("train_batch_size"),
         "max_grad_norm": values.get("gradient_clipping"),
     }
     return {name: value for name, value in found.items() if value != "auto"}
+
+
+def beside(values: Mapping[str, Any], stated: Iterable[str]) -> dict[str, Any]:
+    """The same beside a configuration that has `stated` these: who says how long the run is, does not ask its scheduler."""
+    told = set(stated)
+    return {name: value for name, value in names(values).items() if name != "max_steps" or "num_train_epochs" not in told}
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lossdoctor.facts import deepspeed_config
+from lossdoctor.facts.canonical import canonical
 
 DEEPEST = 4
 #: Sections of which some short names mean something of their own.
@@ -31,13 +32,15 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for _, name, value in sorted(_walk(values, (), 0), key=lambda item: item[0]):
         found.setdefault(name, value)
+    if "scheduler_steps" in found and not {canonical(name) for name in found} & {"max_steps", "num_train_epochs"}:
+        found["max_steps"] = found["scheduler_steps"]
     return found
 
 
 def _walk(values: Mapping[str, Any], section: tuple[str, ...], depth: int) -> Iterator[tuple[int, str, Any]]:
     if section and deepspeed_config.recognise(values):
         for name, value in deepspeed_config.names(values).items():
-            if value is not None:
+            if value is not None and name != "max_steps":  # its scheduler's, which speaks of the run where nothing else does
                 yield depth, name, value
         return
     for key, value in values.items():

@@ -24,12 +24,23 @@ def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: An
         _state(state),
         _arguments(args),
         _deepspeed(args),
-        _adapter(model),
+        _adapter_of(model),
         _model(model),
         _data(train_dataloader),
         _machine(args),
     ):
         with suppress(Exception):  # a fact is never worth an error in somebody's training
+            for name, value in part:
+                if value is not None:
+                    values.setdefault(name, value)
+    return translate(values, SOURCE)
+
+
+def of_model(model: Any) -> dict[str, Fact]:
+    """What the model says by itself."""
+    values: dict[str, Any] = {}
+    for part in (_adapter_of(model), _model(model)):
+        with suppress(Exception):
             for name, value in part:
                 if value is not None:
                     values.setdefault(name, value)
@@ -59,10 +70,22 @@ def _deepspeed(args: Any) -> Iterator[tuple[str, Any]]:
         yield "deepspeed", True
         yield "zero_stage", zero.get("stage")
         yield "overlap_comm", zero.get("overlap_comm")
+        yield "contiguous_gradients", zero.get("contiguous_gradients")
+        params = config.get("scheduler", {}).get("params", {})
+        steps = params.get("total_num_steps")
+        yield "scheduler_steps", steps if isinstance(steps, int) else None
 
 
-def _adapter(model: Any) -> Iterator[tuple[str, Any]]:
-    config = next(iter(getattr(model, "peft_config", {}).values()), None)
+def of_adapter(config: Any) -> dict[str, Fact]:
+    """What a LoraConfig says that no model has yet."""
+    return translate({name: value for name, value in _adapter(config) if value is not None}, SOURCE)
+
+
+def _adapter_of(model: Any) -> Iterator[tuple[str, Any]]:
+    yield from _adapter(next(iter(getattr(model, "peft_config", {}).values()), None))
+
+
+def _adapter(config: Any) -> Iterator[tuple[str, Any]]:
     if config is not None:
         yield "use_lora", True
         yield "model_name_or_path", getattr(config, "base_model_name_or_path", None)
@@ -70,7 +93,8 @@ def _adapter(model: Any) -> Iterator[tuple[str, Any]]:
         yield "lora_alpha", getattr(config, "lora_alpha", None)
         yield "lora_layers", getattr(config, "layers_to_transform", None)
         yield "use_rslora", getattr(config, "use_rslora", None)
-        yield "lora_target_modules", list(getattr(config, "target_modules", None) or []) or None
+        named = getattr(config, "target_modules", None)
+        yield "lora_target_modules", named if isinstance(named, str) else sorted(named or []) or None
 
 
 def _model(model: Any) -> Iterator[tuple[str, Any]]:
@@ -92,6 +116,8 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     yield "vocab_size", getattr(config, "vocab_size", None)
     yield "num_hidden_layers", getattr(config, "num_hidden_layers", None)
     yield "attn_implementation", getattr(config, "_attn_implementation", None)
+    if any(getattr(module, "_require_grads_hook", None) is not None for module in model.modules()):
+        yield "inputs_require_grads", True
     if "Classification" in type(model).__name__:
         yield "num_labels", getattr(config, "num_labels", None)
 

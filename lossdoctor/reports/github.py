@@ -25,14 +25,16 @@ def render(reports: Sequence[Report]) -> str:
 def _line(report: Report) -> str:
     command = COMMANDS.get(report.verdict)
     if command is None:
-        return f"lossdoctor: {_on_one_line(words.name(report))} is {report.verdict}. {_on_one_line(words.verdict(report))}"
+        return f"lossdoctor: {on_one_line(words.name(report))} is {report.verdict}. {on_one_line(words.verdict(report))}"
     cause = words.likeliest(report)
     remedies = cause.remedies if cause else ()
     said = [words.verdict(report), *(_remedy(remedy, report) for remedy in remedies if not remedy.alternative)]
     if report.verdict == "critical":
         said.append(words.good(report))
-    properties = f"file={_property(report.run.path)},title={_property(f'lossdoctor: {words.finding(report) or report.verdict}')}"
-    return f"::{command} {properties}::{_data(chr(10).join(said))}"
+    properties = (
+        f"file={as_property(report.run.path)},title={as_property(f'lossdoctor: {words.finding(report) or report.verdict}')}"
+    )
+    return f"::{command} {properties}::{as_data(chr(10).join(said))}"
 
 
 def _remedy(remedy: Remedy, report: Report) -> str:
@@ -40,14 +42,14 @@ def _remedy(remedy: Remedy, report: Report) -> str:
     return f"→ {remedy.do}" + (f" ({settings})" if settings else "")
 
 
-def _on_one_line(said: str) -> str:
+def on_one_line(said: str) -> str:
     """A line of its own can be no command: whatever a run is called, it stays inside its line and is not at its start."""
     return " ".join(said.split())
 
 
-def _data(said: str) -> str:
+def as_data(said: str) -> str:
     return said.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(said: str) -> str:
-    return _data(said).replace(":", "%3A").replace(",", "%2C")
+def as_property(said: str) -> str:
+    return as_data(said).replace(":", "%3A").replace(",", "%2C")

@@ -31,11 +31,11 @@ def render(reports: Sequence[Report]) -> str:
     body = [_contents(reports, seen)] if len(reports) > 1 else []
     for place, report in enumerate(seen.full):
         body += sections(report, place)
-    return page(words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs", *body)
+    return page(words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs", body)
 
 
-def page(title: str, *body: str) -> str:
-    """A whole page with our styles and our script, and a policy that lets nothing else run or load."""
+def page(title: str, body: Sequence[str]) -> str:
+    """A whole document of sections."""
     head = [
         '<meta charset="utf-8"/><meta name="viewport" content="width=device-width,initial-scale=1"/>',
         f'<meta http-equiv="Content-Security-Policy" content="{policy()}"/>',
@@ -79,7 +79,7 @@ def sections(report: Report, place: int = 0) -> Iterator[str]:
     if curves := chart.render(report, style=False):
         yield element("section", curves, element("p", "", kind="readout"))
     if lines := [words.change(name, suggestion) for name, suggestion in report.suggestions.items()]:
-        yield section("What to change first", _code(lines))
+        yield section("What to change first", code(lines))
     if report.symptoms:
         yield section("Seen", _findings(report))
     causes = [_cause(candidate, report.run) for candidate in words.candidates(report)]
@@ -93,17 +93,23 @@ def sections(report: Report, place: int = 0) -> Iterator[str]:
     if report.not_judged:
         yield section("Not judged", listed(f"{item.what}: {item.why}" for item in report.not_judged))
     if report.run.facts:
-        yield section("What is known of the run", _facts(report.run))
+        yield section("What is known of the run", facts(report.run))
 
 
 def _header(report: Report, place: int) -> str:
-    chip = element("span", f"{words.MARKS[report.verdict]} {report.verdict.upper()}", kind=f"chip {_colour(report.verdict)}")
-    button = element("button", "Light or dark", type="button", data_ground="", hidden="") if place == 0 else ""
-    top = element("div", element("h1", text(words.name(report))), button, kind="top")
-    sentence = element("p", chip, " ", text(words.verdict(report)), kind="sentence")
     extent = words.extent(report) + (f". {words.good(report)}" if report.verdict == "critical" else "")
-    same = element("p", text(words.same(report)), kind="soft") if report.run.same else ""
-    return element("header", top, sentence, element("p", text(extent), kind="soft"), same, id=f"run-{place + 1}")
+    more = [element("p", text(extent), kind="soft")]
+    if report.run.same:
+        more.append(element("p", text(words.same(report)), kind="soft"))
+    return header(words.name(report), report.verdict, words.verdict(report), *more, place=place)
+
+
+def header(name: str, verdict: str, sentence: str, *more: str, place: int = 0) -> str:
+    """The head of one report: what it is on, and the outcome."""
+    chip = element("span", f"{words.MARKS[verdict]} {verdict.upper()}", kind=f"chip {_colour(verdict)}")
+    button = element("button", "Light or dark", type="button", data_ground="", hidden="") if place == 0 else ""
+    top = element("div", element("h1", text(name)), button, kind="top")
+    return element("header", top, element("p", chip, " ", text(sentence), kind="sentence"), *more, id=f"run-{place + 1}")
 
 
 def _colour(verdict: str) -> str:
@@ -123,7 +129,7 @@ def _contents(reports: Sequence[Report], seen: Overview) -> str:
     where = element("p", "in ", text(folder), kind="soft") if folder else ""
     counts = seen.counts or (tally(reports) if len(seen.full) < len(reports) else "")
     said = element("p", text(counts), kind="soft") if counts else ""
-    return section(f"{len(reports):,} runs", where, said, _table(("verdict", "run", "rows", "finding"), rows))
+    return section(f"{len(reports):,} runs", where, said, table(("verdict", "run", "rows", "finding"), rows))
 
 
 def _findings(report: Report) -> str:
@@ -152,16 +158,17 @@ def _cause(candidate: words.Candidate, run: Run) -> str:
         parts.append(element("p", text(words.explanation(diagnosis))))
     if diagnosis.decide_by:
         parts.append(element("p", element("strong", "To decide: "), text(diagnosis.decide_by)))
-    parts += [_remedy(remedy, run) for remedy in candidate.remedies]
+    parts += [told_remedy(remedy, run) for remedy in candidate.remedies]
     return element("div", *parts, kind="cause")
 
 
-def _remedy(remedy: Remedy, run: Run) -> str:
+def told_remedy(remedy: Remedy, run: Run) -> str:
+    """What to do and why, with the settings and where that is from."""
     lead = "or: " if remedy.alternative else ""
     said = element("p", element("strong", text(lead + remedy.do)), text(f": {remedy.why}" if remedy.why else ""))
     sources = element("p", "Sources: ", ", ".join(map(address, remedy.sources)), kind="soft") if remedy.sources else ""
     lines = words.to_paste(remedy, run)
-    return element("div", said, _code(lines) if lines else "", sources, kind="remedy")
+    return element("div", said, code(lines) if lines else "", sources, kind="remedy")
 
 
 def address(source: str) -> str:
@@ -169,7 +176,7 @@ def address(source: str) -> str:
     return element("a", text(source), href=source, rel="noreferrer") if source.startswith("https://") else text(source)
 
 
-def _code(lines: Sequence[str]) -> str:
+def code(lines: Sequence[str]) -> str:
     """Settings to paste, with a button that copies them."""
     return element("div", element("pre", text("\n".join(lines))), kind="code")
 
@@ -182,8 +189,9 @@ def _title(title: str, aside: str) -> str:
     return element("h3", text(title), " ", element("small", text(f"({aside})"), kind="soft"))
 
 
-def _facts(run: Run) -> str:
-    return _table(("fact", "value", "known from"), [_fact(name, fact) for name, fact in sorted(run.facts.items())])
+def facts(run: Run) -> str:
+    """All facts, with their sources."""
+    return table(("fact", "value", "known from"), [_fact(name, fact) for name, fact in sorted(run.facts.items())])
 
 
 def _fact(name: str, fact: Fact) -> str:
@@ -195,19 +203,20 @@ def _fact(name: str, fact: Fact) -> str:
 
 def tabled(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are markup already."""
-    return _table(heads, [element("tr", *(element("td", cell) for cell in cells)) for cells in rows])
+    return table(heads, [element("tr", *(element("td", cell) for cell in cells)) for cells in rows])
 
 
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
+def table(heads: Sequence[str], rows: Sequence[str]) -> str:
+    """Rows under their heads."""
     head = element("tr", *(element("th", text(head)) for head in heads))
     return element("table", element("thead", head), element("tbody", *rows))
 
 
 def listed(lines: Iterable[str]) -> str:
-    """A list of lines."""
+    """Lines of text, one below the other."""
     return element("ul", *(element("li", text(line)) for line in lines), kind="plain")
 
 
 def section(heading: str, *inside: str) -> str:
-    """A part of the page under a heading."""
+    """A part of the page under its heading."""
     return element("section", element("h2", text(heading)), *inside)

@@ -34,8 +34,13 @@ def render(reports: Sequence[Report], *, fail_on: str = "critical", unreadable: 
         count = str(len(unreadable))
         suite = ElementTree.SubElement(root, "testsuite", name="unreadable", tests=count, errors=count, failures="0", skipped="0")
         for problem in unreadable:
-            case = ElementTree.SubElement(suite, "testcase", classname="lossdoctor", name=_clean(problem.partition(": ")[0]))
-            ElementTree.SubElement(case, "error", message=_clean(problem), type="unreadable")
+            case = ElementTree.SubElement(suite, "testcase", classname="lossdoctor", name=clean(problem.partition(": ")[0]))
+            ElementTree.SubElement(case, "error", message=clean(problem), type="unreadable")
+    return document(root)
+
+
+def document(root: ElementTree.Element) -> str:
+    """The tree as a file."""
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
@@ -44,12 +49,12 @@ def _one_suite(root: ElementTree.Element, reports: Sequence[Report], fail_on: st
     """A case for each run alone: those of 2,000 runs and all detectors would be 70,000."""
     suite = ElementTree.SubElement(root, "testsuite", name="runs", tests=str(len(reports)), errors="0", skipped="0")
     for report in reports:
-        _verdict(suite, "lossdoctor", report, fail_on, _clean(words.name(report)))
+        _verdict(suite, "lossdoctor", report, fail_on, clean(words.name(report)))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
 
 
 def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
-    name = _clean(words.name(report))
+    name = clean(words.name(report))
     suite = ElementTree.SubElement(root, "testsuite", name=name)
     _verdict(suite, name, report, fail_on)
     seen = {s.slug: s for s in sorted(words.seen(report), key=lambda s: (s.open, RANK[s.severity]))}  # the worst of each stays
@@ -59,11 +64,11 @@ def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=slug)
         symptom = seen.get(slug)
         if symptom is not None and symptom.identity in alarming and fails(symptom.severity, fail_on):
-            ElementTree.SubElement(case, "failure", message=_clean(symptom.message), type=symptom.severity)
+            ElementTree.SubElement(case, "failure", message=clean(symptom.message), type=symptom.severity)
         elif symptom is not None:
-            ElementTree.SubElement(case, "system-out").text = _clean(words.what_was_seen(symptom))
+            ElementTree.SubElement(case, "system-out").text = clean(words.what_was_seen(symptom))
         elif slug in unseen:
-            ElementTree.SubElement(case, "skipped", message=_clean(unseen[slug]))
+            ElementTree.SubElement(case, "skipped", message=clean(unseen[slug]))
     for counted in ("failure", "skipped"):
         suite.set("failures" if counted == "failure" else counted, str(len(suite.findall(f"testcase/{counted}"))))
     suite.set("tests", str(len(suite.findall("testcase"))))
@@ -72,12 +77,13 @@ def _suite(root: ElementTree.Element, report: Report, fail_on: str) -> None:
 
 def _verdict(suite: ElementTree.Element, name: str, report: Report, fail_on: str, case_name: str = "verdict") -> None:
     case = ElementTree.SubElement(suite, "testcase", classname=name, name=case_name)
-    told = _clean(brief(report, color=False, width=100).strip())
+    told = clean(brief(report, color=False, width=100).strip())
     if fails(report.verdict, fail_on):
-        ElementTree.SubElement(case, "failure", message=_clean(words.verdict(report)), type=report.verdict).text = told
+        ElementTree.SubElement(case, "failure", message=clean(words.verdict(report)), type=report.verdict).text = told
     else:
         ElementTree.SubElement(case, "system-out").text = told
 
 
-def _clean(said: str) -> str:
+def clean(said: str) -> str:
+    """Without what XML cannot hold."""
     return _FORBIDDEN.sub("�", said)

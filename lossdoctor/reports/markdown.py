@@ -79,14 +79,15 @@ def _why(report: Report) -> Iterator[str]:
         if diagnosis.decide_by:
             yield from ("", f"   **To decide:** {plain(diagnosis.decide_by)}")
         for remedy in candidate.remedies:
-            yield from ("", *(f"   {line}" for line in _remedy(remedy, report.run)))
+            yield from ("", *(f"   {line}" for line in told_remedy(remedy, report.run)))
         yield ""
     for diagnosis in mechanisms:
         yield f"- **{plain(words.title(diagnosis))}** ({code(diagnosis.slug)}): {plain(diagnosis.explanation)}"
     yield ""
 
 
-def _remedy(remedy: Remedy, run: Run) -> Iterator[str]:
+def told_remedy(remedy: Remedy, run: Run) -> Iterator[str]:
+    """What to do and why, and the settings as YAML."""
     lead = "or" if remedy.alternative else "→"
     yield f"{lead} **{plain(remedy.do)}**" + (f": {plain(remedy.why)}" if remedy.why else "")
     if remedy.settings:

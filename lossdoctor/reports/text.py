@@ -152,10 +152,10 @@ def _candidate(console: Console, candidate: words.Candidate, run: Run) -> None:
     if candidate.remedies:
         console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
         for remedy in candidate.remedies:
-            bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, run), indent=5)
+            bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)
 
 
-def _remedy(remedy: Remedy, run: Run) -> Text:
+def told_remedy(remedy: Remedy, run: Run) -> Text:
     """What to do and why, and under it the settings to paste."""
     text = Text.assemble((remedy.do, "bold"), f": {remedy.why}" if remedy.why else "")
     for line in words.settings(remedy, run):
@@ -173,7 +173,7 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
         if cause is not None:
             console.print(Padding(Text(words.explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
-                bullet(console, "or" if remedy.alternative else "→", "green", _remedy(remedy, report.run))
+                bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, report.run))
         for symptom in report.symptoms:
             if symptom.slug == "tensor-not-finite":
                 bullet(console, "·", "cyan", Text(words.sentence(symptom.message)))

@@ -16,7 +16,7 @@ CHIPS: dict[Impact, str] = {"high": "critical", "medium": "warning", "low": "tra
 def render(comparison: Comparison) -> str:
     """The whole comparison on one page."""
     names = " and ".join(side.name for side in comparison.sides)
-    return page(names, *_body(comparison))
+    return page(names, list(_body(comparison)))
 
 
 def _body(comparison: Comparison) -> Iterator[str]:

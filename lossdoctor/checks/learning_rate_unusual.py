@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import Check
+from lossdoctor.budgets import chart_of
+from lossdoctor.families import billions
+from lossdoctor.learning_rates import OTHER_SCALE, Band, against, band_of, lowered, raised, short
+from lossdoctor.model import Finding, Severity
+from lossdoctor.plan import Plan
+from lossdoctor.tasks import SMALL_MODELS, SUPERVISED
+
+
+@dataclass(eq=False, repr=False)
+class LearningRateUnusual(Check):
+    """The learning rate is far from those that work for this way of training.
+
+    ## What it looks at
+    The rate against what is usual for LoRA, for all weights and for preference tuning, by the size of the model. Optimizers whose
+    rate is on another scale (SGD, Adafactor, Lion, …) are left alone. Full fine-tuning of small models bears much more, and so
+    does training from scratch.
+
+    ## Why it matters
+    LoRA wants about ten times the rate of all weights (https://thinkingmachines.ai/blog/lora/): at the rate of full fine-tuning
+    its curve is flat. All weights at the rate of LoRA leave the valley. The bands say where a good rate is likely to lie, not
+    that others fail.
+
+    ## What it misses
+    A rate within its band that is wrong for the data, and optimizers that a script makes by itself.
+    """
+
+    title = "learning rate of another way of training"
+    place = 2
+    #: Times below the lowest usual rate: from here on it is that of full fine-tuning; short of that it is a note.
+    low: float = 4.0
+    slightly_low: float = 1.5
+    #: Times above the highest usual rate, in supervised and in preference tuning or reinforcement learning.
+    high: float = 2.0
+    high_otherwise: float = 10.0
+    #: The rate from which on AdamW leaves the valley whatever it trains, small models too.
+    never: float = 5e-3
+    #: Billions of parameters below which all weights bear the rates of small models.
+    small: float = 0.8
+
+    def look(self, plan: Plan) -> Finding | None:
+        rate, band = plan.get("learning_rate"), band_of(plan.run)
+        if not isinstance(rate, (int, float)) or band is None or self._other_optimizer(plan):
+            return None
+        if rate <= 0:
+            return self.finding("critical", f"the learning rate is {short(rate)}: no step changes a weight", self._stated(plan))
+        chart, supervised = chart_of(plan), plan.get("task") in (SUPERVISED, None)
+        if rate > self.never * 1.0001 or self._too_high(plan, float(rate), band, supervised):
+            words = f"{against(rate, band)}; this is {rate / band.high:,.3g} times the highest of them"
+            return self.finding("warning", words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
+        if not band.known or rate * self.slightly_low >= band.low:
+            return None
+        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method else "info"
+        because = [self._stated(plan), *self._sources(band)]
+        if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework"):
+            because.append(
+                "in preference tuning and reinforcement learning such a rate is usual: name it with trainer=dpo or grpo"
+            )
+        higher = raised(chart)
+        return self.finding(severity, against(rate, band), *because, remedies=(higher,) if higher else ())
+
+    def _too_high(self, plan: Plan, rate: float, band: Band, supervised: bool) -> bool:
+        words = plan.run.words("model_name_or_path", "model_type", "trainer")
+        size = billions(plan.run)
+        scratch = any(name in words for name in (*SMALL_MODELS, "pretrain")) or (size is not None and size < self.small)
+        if not band.known or (scratch and "LoRA" not in band.method):
+            return False
+        return rate * 1.0001 >= (self.high if supervised else self.high_otherwise) * band.high
+
+    @staticmethod
+    def _other_optimizer(plan: Plan) -> bool:
+        """Whether the optimizer is none that the bands are of."""
+        optimizer = plan.run.words("optim")
+        return bool(optimizer) and ("adam" not in optimizer or any(name in optimizer for name in OTHER_SCALE))
+
+    @staticmethod
+    def _stated(plan: Plan) -> str:
+        return f"learning_rate: {short(plan.get('learning_rate'))}, from {plan.run.facts['learning_rate'].source}"
+
+    @staticmethod
+    def _sources(band: Band) -> tuple[str, ...]:
+        return (f"usual rates: {band.sources[0]}",) if band.sources else ()
+
+    def blind(self, plan: Plan) -> str | None:
+        return "the learning rate is not stated" if plan.get("learning_rate") is None else None

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import NO_ROWS, Check
+from lossdoctor.budgets import warm_up
+from lossdoctor.learning_rates import short
+from lossdoctor.model import Finding
+from lossdoctor.plan import Plan
+
+
+@dataclass(eq=False, repr=False)
+class WarmupTooLong(Check):
+    """The warm-up takes most of the run, or more than all of it.
+
+    ## What it looks at
+    `warmup_steps` or `warmup_ratio` against all optimizer steps of the run.
+
+    ## Why it matters
+    The rate that was asked for is never reached, or only for the last steps: the run trains at a fraction of it. 5 to 10 % of the
+    steps are usual (https://docs.unsloth.ai/get-started/beginner-start-here/lora-hyperparameters-guide).
+
+    ## What it misses
+    A warm-up of a fixed number of steps where nobody says how many examples there are.
+    """
+
+    title = "a warm-up that outlasts the training"
+    place = 3
+    #: Share of the run from which on a warm-up takes most of it.
+    most: float = 0.5
+
+    def look(self, plan: Plan) -> Finding | None:
+        if plan.warmup is None or plan.total_steps is None or plan.get("lr_scheduler_type") == "constant":
+            return None
+        warm, total = plan.warmup.whole, plan.total_steps.whole
+        if warm <= 1 or warm <= self.most * total:
+            return None
+        rate, reached = plan.get("learning_rate"), total / warm
+        words = f"the warm-up takes {warm:,} steps, and the run has {total:,}"
+        if reached < 1:
+            asked = f" of {short(rate)}" if isinstance(rate, float) else ""
+            words += f": the learning rate{asked} is never reached, {reached:.0%} of it at most"
+        else:
+            words += f": only {total - warm:,} of them come after it"
+        because = [
+            f"{total:,} steps: {plan.total_steps.how}",
+            *(f"taken as usual: {usual}" for usual in plan.total_steps.assumed),
+        ]
+        return self.finding("warning", words, *because, remedies=(warm_up(total),))
+
+    def blind(self, plan: Plan) -> str | None:
+        asked = plan.get("warmup_steps", 0) > 1 and plan.get("lr_scheduler_type") != "constant"
+        return NO_ROWS if asked and plan.total_steps is None else None

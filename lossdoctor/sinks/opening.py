@@ -1,0 +1,22 @@
+"""What is wrong with a training that has just begun: said once, in a few lines, and only where it is worth a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lossdoctor.model import Run
+from lossdoctor.sinks.console import write
+
+
+def say(run: Run, settings: dict[str, dict[str, Any]] | None = None, to: Callable[[str], None] = write) -> None:
+    """Looks at the configuration of a run; an error of our own is said in one line, and is nobody else's."""
+    try:
+        from lossdoctor import checkup
+        from lossdoctor.reports.checkup_text import brief
+
+        report = checkup.examine(run, settings)
+        if report.verdict in ("critical", "warning"):
+            to(brief(report))
+    except Exception as error:
+        to(f"lossdoctor: the configuration could not be checked ({type(error).__name__}: {error}); training goes on")
