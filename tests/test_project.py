@@ -24,7 +24,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     """The command line in a process of its own, 80 columns wide and without colour."""
     variables = {**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "lossdoctor", *words], capture_output=True, text=True, env=variables, check=False
+        [sys.executable, "-m", "lossdoctor", *words], capture_output=True, text=True, env=variables, check=False, cwd=ROOT
     )
 
 
@@ -52,6 +52,20 @@ def test_the_readme_shows_what_the_command_prints(name: str) -> None:
         return
     found = pattern.search(text)
     assert found is not None and found[2] == f"{shown}\n"
+
+
+@pytest.mark.parametrize("page", ["compare", "check"])
+def test_the_pages_show_what_the_command_prints(page: str) -> None:
+    """Each output in the documents is the true one, to the letter; UPDATE_CASES=1 writes it anew."""
+    file = ROOT / "docs" / f"{page}.md"
+    text = file.read_text(encoding="utf-8")
+    pattern = re.compile(r"(<!-- output: (.+?) -->\n```text\n)(.*?)(```)", re.S)
+    assert pattern.search(text)
+    fresh = pattern.sub(lambda m: f"{m[1]}{command(*m[2].split()).stdout}{m[4]}", text)
+    if os.environ.get("UPDATE_CASES"):
+        file.write_text(fresh, encoding="utf-8")
+    else:
+        assert text == fresh
 
 
 def test_the_recipe_in_contributing_works() -> None:

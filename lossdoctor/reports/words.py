@@ -195,9 +195,9 @@ def explanation(diagnosis: Diagnosis) -> str:
 
 
 def sentence(words: str) -> str:
-    """With a capital and a full stop; the name of a column is written as it is logged."""
-    column = "_" in words.partition(" ")[0]
-    return (words if column else words[:1].upper() + words[1:]) + "."
+    """With a capital and a full stop; the name of a column or of a model is written as it is."""
+    name = any(sign in words.partition(" ")[0] for sign in "_/")
+    return (words if name else words[:1].upper() + words[1:]) + "."
 
 
 def settings(remedy: Remedy, run: Run) -> list[str]:
