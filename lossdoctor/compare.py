@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from lossdoctor.comparison.nouns import Side
 from lossdoctor.engine import examine
 from lossdoctor.facts import config_file
 from lossdoctor.facts.canonical import canonical
+from lossdoctor.facts.files import text
 from lossdoctor.model import Fact, LossDoctorError
 
 #: Files that hold settings and no log; what another file is shows in its content.
 _SETTINGS = (".yaml", ".yml", ".sh", ".py")
+#: What a row of a log has, and no configuration.
+_OF_ROWS = ("loss", "eval_loss", "train_loss", "grad_norm", "step", "epoch", "log_history")
 #: A number with an exponent that YAML 1.1 reads as text: without a point before the e, or without a sign behind it.
 _TEXT_NUMBER = re.compile(r"^[ \t-]*([\w-]{1,60})[ \t]*:[ \t]*([+-]?(?:\d+[eE][+-]?\d+|\d+\.\d*[eE]\d+))[ \t]*(?:#.*)?$", re.M)
 
@@ -80,7 +84,23 @@ def is_configuration(path: str) -> bool:
 def _surely_settings(path: str) -> bool:
     """Told by its name: no log has such a one."""
     given = Path(path)
-    return given.name in facts.SOURCES or given.suffix.lower() in _SETTINGS
+    return (
+        given.name in facts.SOURCES or given.suffix.lower() in _SETTINGS or (given.suffix == ".json" and _states_settings(given))
+    )
+
+
+def _states_settings(path: Path) -> bool:
+    """Whether a JSON is a mapping with settings, and neither holds rows nor is one."""
+    try:
+        if not path.is_file() or path.stat().st_size > facts.LARGEST:
+            return False
+        values = json.loads(text(path))
+    except (LossDoctorError, OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(values, dict) or any(name in values for name in _OF_ROWS):
+        return False
+    rows = any(isinstance(value, list) and value and isinstance(value[0], dict) for value in values.values())
+    return not rows and bool(_stated(path))
 
 
 def _stated(path: Path) -> dict[str, Fact]:
@@ -109,8 +129,6 @@ def of_configuration(path: str, more: Mapping[str, Fact] | None = None) -> Side:
 
 def _texts(path: Path) -> Iterator[str]:
     """Numbers of a YAML file that PyYAML, which most tools read it with, takes for text."""
-    from lossdoctor.facts.files import text
-
     for name, value in _TEXT_NUMBER.findall(text(path)):
         if canonical(name) is not None:
             mantissa, _, exponent = value.lower().partition("e")
