@@ -345,6 +345,7 @@ def test_a_configuration_or_a_run_becomes_a_side(tmp_path: Path) -> None:
     run, configuration = compare.side(str(state)), compare.side(str(tmp_path / "arguments.json"))
     assert run.log and run.report and run.plan.adapter_scale and run.plan.adapter_scale.value == 2
     assert configuration.log is None and configuration.plan.get("learning_rate") == 2e-4
+    assert "num_train_epochs" in {d.name for d in differences(run.plan, configuration.plan)}
     assert [compare.is_configuration(str(path)) for path in (state, tmp_path / "arguments.json", tmp_path)] == [
         False,
         True,
@@ -355,6 +356,15 @@ def test_a_configuration_or_a_run_becomes_a_side(tmp_path: Path) -> None:
         compare.side(str(tmp_path / "neither.json"))
     with pytest.raises(LossDoctorError):
         compare.side(str(tmp_path / "missing.yaml"))
+
+
+def test_the_rate_of_a_log_is_its_highest(tmp_path: Path) -> None:
+    """Two logs without any configuration differ in their rates all the same."""
+    plans = []
+    for name, peak in (("one", 2e-4), ("other", 2e-5)):
+        rows = [{"step": s, "epoch": s / 100, "loss": 2.0, "learning_rate": peak * (1 - s / 100)} for s in range(0, 60, 5)]
+        plans.append(compare.side(str(write_state(tmp_path / name, rows, max_steps=100))).plan)
+    assert {d.name for d in differences(*plans)} == {"peak learning rate"}
 
 
 def test_what_the_user_says_wins_over_a_configuration(tmp_path: Path) -> None:

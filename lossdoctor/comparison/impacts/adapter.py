@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossdoctor import slips
+from lossdoctor.budgets import SMALL_SET
 from lossdoctor.comparison.impacts import sources
 from lossdoctor.comparison.impacts.rating import Rater, Rating, factor, graded, numbers, said, shown
 from lossdoctor.families import billions
@@ -64,7 +65,7 @@ def rank(name: str, one: Plan, other: Plan) -> Rating:
         return Rating("medium", words, (sources.RANK, sources.LESS))
     if min(values) < ENOUGH and factor(*values) >= 4:
         return Rating("medium", f"{words}; a rank of {min(values):.0f} may run out of it", (sources.RANK,))
-    if known:
+    if known and max(known) <= SMALL_SET and min(values) >= ENOUGH:
         words += f"; {max(known):,} examples hardly fill a rank of {min(values):.0f}"
     return Rating("low", words, (sources.RANK, sources.LESS))
 
