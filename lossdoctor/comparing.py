@@ -39,7 +39,7 @@ def compare(
         LossDoctorError: there are fewer than two to compare, or too many, or one of them is neither a run nor a configuration.
         NothingToAnalyse: one of them is a log without a row.
     """
-    named = _named([side for path in paths for side in _sides(fspath(path), known or {}, settings)])
+    named = _named([side for path in paths for side in sides_at(fspath(path), known, settings)])
     if len(named) < 2:
         told = f"{paths[0]} holds one run" if len(paths) == 1 and named else "nothing was named"
         raise LossDoctorError(f"a comparison takes two or more runs or configurations; {told}")
@@ -48,8 +48,11 @@ def compare(
     return comparison.of(named)
 
 
-def _sides(path: str, known: Mapping[str, Fact], settings: dict[str, dict[str, Any]] | None) -> Iterator[Side]:
+def sides_at(
+    path: str, known: Mapping[str, Fact] | None = None, settings: dict[str, dict[str, Any]] | None = None
+) -> Iterator[Side]:
     """The configuration at a path, or every run there."""
+    known = known or {}
     if (stated := configuration(path)) is not None:
         yield sides.of_facts(path, {**stated, **known}, tuple(_texts(Path(path))))
         return
@@ -88,7 +91,10 @@ def configuration(path: str) -> dict[str, Fact] | None:
         return _of_text(place)
     if any(name in values for name in LOGGED) or not all(isinstance(name, str) for name in values):
         return None
-    return config_file.read(place)
+    try:
+        return config_file.read(place) or None
+    except LossDoctorError:  # a mapping of something else: if it is a log, its reader knows, and if not, says so
+        return None
 
 
 def _texts(path: Path) -> Iterator[str]:

@@ -56,7 +56,7 @@ class Plan:
     @property
     def steps_per_example(self) -> float | None:
         """Optimizer steps for each example of the data, over all epochs; known even where the number of examples is not."""
-        if self.epochs is None or self.effective_batch is None or self._steps_stated:
+        if self.epochs is None or self.effective_batch is None or self._steps_stated or self.get("packing") is True:
             return None
         return self.epochs.value / self.effective_batch.value
 
@@ -81,7 +81,7 @@ def plan_of(run: Run) -> Plan:
         epochs=epochs,
         total_steps=total,
         examples_seen=seen,
-        tokens_seen=_tokens_seen(run, seen),
+        tokens_seen=_tokens_seen(run, seen, batch, total),
         warmup=None if warm is None or (stated_share and steps is None) else Quantity(warm, f"{warm:,} steps"),
         adapter_scale=_adapter_scale(run),
         trained_layers=_trained_layers(run),
@@ -112,9 +112,9 @@ def _effective_batch(run: Run) -> Quantity | None:
 
 
 def _steps_per_epoch(run: Run, batch: Quantity | None) -> Quantity | None:
-    """The last batch of an epoch may be smaller; what is left for one more step makes one."""
+    """The last batch of an epoch may be smaller; what is left for one more step makes one. Packed examples are not counted."""
     rows = _count(run.get("dataset_size"))
-    if rows is None or batch is None:
+    if rows is None or batch is None or run.get("packing") is True:
         return None
     accumulation = _count(run.get("gradient_accumulation_steps")) or 1
     micro = max(1, batch.whole // accumulation)
@@ -145,13 +145,19 @@ def _examples_seen(run: Run, batch: Quantity | None, epochs: Quantity | None, to
     rows = _count(run.get("dataset_size"))
     if _count(run.get("max_steps")) is None and rows and epochs:
         return Quantity(rows * epochs.value, f"{rows:,} examples × {epochs.value:g} epochs", epochs.assumed)
-    if batch and total:
+    if batch and total and run.get("packing") is not True:
         return Quantity(total.value * batch.value, f"{total.whole:,} steps × {batch.whole:,}", (*total.assumed, *batch.assumed))
     return None
 
 
-def _tokens_seen(run: Run, seen: Quantity | None) -> Quantity | None:
+def _tokens_seen(run: Run, seen: Quantity | None, batch: Quantity | None, total: Quantity | None) -> Quantity | None:
+    """With packing every sequence of a step is full."""
     length = _count(run.get("max_length"))
+    if run.get("packing") is True:
+        if length is None or batch is None or total is None:
+            return None
+        how = f"{total.whole:,} steps × {batch.whole:,} sequences × {length:,} tokens"
+        return Quantity(total.value * batch.value * length, how, batch.assumed)
     if seen is None or length is None:
         return None
     return Quantity(seen.value * length, f"{seen.value:,.0f} examples × at most {length:,} tokens", seen.assumed)

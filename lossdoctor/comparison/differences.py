@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from lossdoctor import slips
-from lossdoctor.agreement import silent
+from lossdoctor.agreement import number, silent
 from lossdoctor.comparison import quantities
 from lossdoctor.comparison.impacts import bookkeeping, rating
+from lossdoctor.comparison.impacts.rating import said
 from lossdoctor.comparison.nouns import WEIGHT, Difference
 from lossdoctor.comparison.pairing import Paired, paired
 from lossdoctor.comparison.quantities import Derived, Values
@@ -28,7 +30,15 @@ def differences(one: Plan, other: Plan) -> tuple[Difference, ...]:
     pair = paired(one, other)
     derived, explained = _derived(pair)
     left = [found for name in _names(pair) if name not in explained and (found := _setting(name, pair))]
-    return (*_sorted(derived), *_sorted(left))
+    return tuple(_each_slip_once([*_sorted(derived), *_sorted(left)]))
+
+
+def _each_slip_once(found: list[Difference]) -> Iterator[Difference]:
+    """A slip behind several quantities is told with the first of them."""
+    told: set[str] = set()
+    for difference in found:
+        yield replace(difference, slip="") if difference.slip in told else difference
+        told.add(difference.slip)
 
 
 def _sorted(found: list[Difference]) -> list[Difference]:
@@ -64,7 +74,7 @@ def _of_quantity(quantity: Derived, values: Values, pair: Paired) -> Difference 
     judged = rating(quantity.name, pair.one, pair.other)
     if quantity.name == "warm-up" and not settings:
         return None  # the same share of another number of steps
-    notes = [*pair.filled(*quantity.settings, *quantity.shared), *_assumed(quantity.name, pair)]
+    notes = [*pair.filled(quantity.settings, quantity.shared), *_assumed(quantity.name, pair)]
     return Difference(
         quantity.name,
         values.shown or (values.one, values.other),
@@ -94,7 +104,14 @@ def _sentences(reason: str, notes: Iterable[str]) -> str:
 def _change(name: str, values: Values) -> str:
     if values.shown and not isinstance(values.one, (int, float)):
         return "" if values.equal else f"changed from {values.shown[0]} to {values.shown[1]}"
-    return slips.change_in_words(name, values.one, values.other)
+    return _changed(name, values.one, values.other)
+
+
+def _changed(name: str, before: Any, after: Any) -> str:
+    """Direction and factor of numbers, both values of anything else."""
+    if number(before) is not None and number(after) is not None:
+        return slips.change_in_words(name, before, after)
+    return f"unchanged at {said(after)}" if before == after else f"changed from {said(before)} to {said(after)}"
 
 
 def _setting(name: str, pair: Paired) -> Difference | None:
@@ -108,8 +125,8 @@ def _setting(name: str, pair: Paired) -> Difference | None:
         name,
         (first.value, second.value),
         judged.impact,
-        _sentences(judged.reason, pair.filled(name)),
-        slips.change_in_words(name, first.value, second.value),
+        _sentences(judged.reason, pair.filled((name,))),
+        _changed(name, first.value, second.value),
         slip((name,), pair.one, pair.other),
         judged.sources,
     )
@@ -130,5 +147,5 @@ def _one_sided(name: str, first: Fact | None, second: Fact | None) -> Difference
     values = (first.value if first else None, second.value if second else None)
     if name in bookkeeping():
         return Difference(name, values, "none", "only stated by one side, and no setting that changes the training")
-    words = f"only stated by one side ({slips.short(stated)}); what the other one has is not known, so this is not judged"
+    words = f"only stated by one side ({said(stated)}); what the other one has is not known, so this is not judged"
     return Difference(name, values, "low", words, judged=False)

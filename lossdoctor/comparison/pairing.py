@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from lossdoctor import hardware
+from lossdoctor import hardware, slips
 from lossdoctor.comparison.defaults import DEFAULT, default
 from lossdoctor.comparison.sameness import same
 from lossdoctor.model import Fact, Run
@@ -30,15 +30,21 @@ class Paired:
     one: Plan
     other: Plan
 
-    def filled(self, *names: str) -> Iterator[str]:
-        """What was filled in of these facts, in words."""
-        for name in names:
-            for plan in (self.one, self.other):
+    def filled(self, names: tuple[str, ...], shared: tuple[str, ...] = ()) -> Iterator[str]:
+        """What was filled in of these facts, in words; the defaults only where nothing among `names` is stated."""
+        for plan in (self.one, self.other):
+            facts = [(name, plan.run.facts[name]) for name in names if name in plan.run.facts]
+            if facts and all(fact.source == DEFAULT for _, fact in facts):
+                words = " and ".join(f"{name} {_told(fact.value)}" for name, fact in facts)
+                yield f"{words}, the default where one side does not say"
+            for name in shared:
                 fact = plan.run.facts.get(name)
-                if fact is not None and fact.source == DEFAULT:
-                    yield f"{name} is stated on one side only, {fact.value} is the default"
-                elif fact is not None and fact.source == OTHER:
+                if fact is not None and fact.source == OTHER:
                     yield f"{fact.value:,} {_SHARED[name]} are taken for both sides, and stated by one"
+
+
+def _told(value: object) -> str:
+    return slips.short(value)
 
 
 def paired(one: Plan, other: Plan) -> Paired:

@@ -73,7 +73,8 @@ def _consequence(name: str) -> Callable[[Plan, Plan], Values | None]:
 
 def _method(one: Plan, other: Plan) -> Values | None:
     kinds = [_kind(plan) for plan in (one, other)]
-    return None if None in kinds else Values.of(kinds)
+    named = all("finetuning_type" in plan.run.facts for plan in (one, other))
+    return None if None in kinds or (kinds[0] == kinds[1] and not named) else Values.of(kinds)
 
 
 def _kind(plan: Plan) -> str | None:

@@ -11,6 +11,8 @@ from lossdoctor.plan import plan_of
 
 #: The kind of a run of which there is nothing but its configuration.
 CONFIGURATION = "configuration"
+#: Where a fact is from that only the rows of a log show.
+LOGGED = "log"
 
 
 def of_facts(name: str, facts: Mapping[str, Fact], notes: tuple[str, ...] = ()) -> Side:
@@ -19,8 +21,15 @@ def of_facts(name: str, facts: Mapping[str, Fact], notes: tuple[str, ...] = ()) 
 
 
 def of_report(log: Log, report: Report, name: str = "") -> Side:
-    """A side that is a run: its facts are those of the report, which knows the files beside the log and what the user says."""
-    return Side(name or report.run.title or "this run", plan_of(report.run), log, report)
+    """A side that is a run: its facts are those of the report, which knows the files beside the log and what the user says.
+
+    A learning rate that no file states is the highest one of the log.
+    """
+    run = report.run
+    if "learning_rate" not in run.facts:
+        highest = max((rate for record in log.records if (rate := record.values.get("learning_rate", 0.0)) > 0), default=None)
+        run = run.knowing({"learning_rate": Fact(highest, LOGGED)}) if highest is not None else run
+    return Side(name or report.run.title or "this run", plan_of(run), log, report)
 
 
 def told_apart(sides: tuple[Side, ...]) -> tuple[Side, ...]:

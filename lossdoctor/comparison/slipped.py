@@ -8,6 +8,7 @@ from typing import Any
 
 from lossdoctor import layers, slips
 from lossdoctor.agreement import number
+from lossdoctor.comparison.defaults import DEFAULT, is_configuration
 from lossdoctor.plan import Plan
 
 #: Shares of one: a value above is a percentage, or a count.
@@ -95,8 +96,7 @@ def _both_lengths(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator
         return
     for plan in (one, other):
         steps, epochs = plan.get("max_steps"), plan.get("num_train_epochs")
-        chosen = plan.run.facts.get("num_train_epochs")
-        if steps and epochs and chosen is not None and chosen.source not in ("default", "trainer_state"):
+        if steps and epochs and is_configuration(plan.run) and plan.run.facts["num_train_epochs"].source != DEFAULT:
             told = f"max_steps {steps:,} and num_train_epochs {slips.short(epochs)}"
             yield f"{told} are both stated on one side, and max_steps wins"
 
@@ -142,5 +142,5 @@ def _reads_wrong(before: Any, after: Any) -> str:
 
 
 _SLIPS: tuple[Callable[[tuple[str, ...], Plan, Plan], Iterator[str]], ...] = (
-    *(_exponent, _percentage, _warm_up, _swapped, _both_lengths, _per_device, _negative_layer, _reading),
+    *(_percentage, _exponent, _warm_up, _swapped, _both_lengths, _per_device, _negative_layer, _reading),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossdoctor import slips
+from lossdoctor.budgets import SMALL_SET
 from lossdoctor.comparison.impacts import sources
 from lossdoctor.comparison.impacts.rating import Rater, Rating, factor, graded, numbers, said, shown
 from lossdoctor.families import billions
@@ -11,6 +12,8 @@ from lossdoctor.tasks import REINFORCEMENT, adapter, task_of_run
 
 #: From so many examples on an adapter of a usual rank may run out of room.
 MUCH_DATA = 100_000
+#: The settings that name layers, the first of which counts.
+_LAYERS = ("freeze_trainable_layers", "trainable_layers", "lora_layers")
 #: A rank from which on small sets of data do not fill an adapter.
 ENOUGH = 8
 
@@ -21,9 +24,10 @@ def scale(name: str, one: Plan, other: Plan) -> Rating:
     if first is None or second is None:
         words = f"{shown(name, one, other)}: what the update is multiplied by is alpha / rank, which is not known on both sides"
         return Rating("medium", words, (sources.RSLORA,))
-    kind = "alpha/√r" if one.get("use_rslora") and other.get("use_rslora") else "alpha/r"
+    rooted = [plan.get("use_rslora") is True for plan in (one, other)]
+    kind = "the scale of the adapter" if rooted[0] != rooted[1] else "alpha/√r" if rooted[0] else "alpha/r"
     if abs(first.value - second.value) <= 1e-6 * first.value:
-        words = f"{kind} is {first.value:.4g} in both ({first.how}, {second.how}): "
+        words = f"{kind} is {first.value:.4g} in both ({first.how}, {second.how})"
         return Rating("none", words + _together(one, other), (sources.RANK, sources.RSLORA))
     times = factor(first.value, second.value)
     words = (
@@ -39,8 +43,10 @@ def _worked(scale: Quantity) -> str:
 
 def _together(one: Plan, other: Plan) -> str:
     times = factor(one.get("lora_r"), other.get("lora_r"))
+    if times == 1:
+        return ", so the update of the adapter is multiplied by as much"
     verb = "doubling" if times == 2 else "raising"
-    return f"{verb} rank and alpha together adds capacity and does not make the adaptation stronger"
+    return f": {verb} rank and alpha together adds capacity and does not make the adaptation stronger"
 
 
 def rank(name: str, one: Plan, other: Plan) -> Rating:
@@ -59,7 +65,7 @@ def rank(name: str, one: Plan, other: Plan) -> Rating:
         return Rating("medium", words, (sources.RANK, sources.LESS))
     if min(values) < ENOUGH and factor(*values) >= 4:
         return Rating("medium", f"{words}; a rank of {min(values):.0f} may run out of it", (sources.RANK,))
-    if known:
+    if known and max(known) <= SMALL_SET and min(values) >= ENOUGH:
         words += f"; {max(known):,} examples hardly fill a rank of {min(values):.0f}"
     return Rating("low", words, (sources.RANK, sources.LESS))
 
@@ -108,7 +114,8 @@ def trained_layers(name: str, one: Plan, other: Plan) -> Rating:
         return Rating("medium", f"{shown(name, one, other)}: on one side it is not said which layers are trained")
     words = f"{first.words} against {second.words}"
     if first == second:
-        return Rating("none", f"{words}: these are the same layers, counted from the other end or written in another way")
+        stated = [next((plan.get(key) for key in _LAYERS if plan.get(key) is not None), None) for plan in (one, other)]
+        return Rating("none", f"{said(stated[0])} and {said(stated[1])} are both {first.words}")
     if (first.total is None or second.total is None) and first.count == second.count and _ends(first.indexes, second.indexes):
         total = max((*first.indexes, *second.indexes)) + 1
         return Rating(

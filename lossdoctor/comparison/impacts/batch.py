@@ -19,7 +19,7 @@ def effective(name: str, one: Plan, other: Plan) -> Rating:
     if first.value == second.value:
         return Rating("none", f"{_product(first.how)} and {_product(second.how)} both take {first.whole:,} examples per step")
     times = factor(first.value, second.value)
-    words = f"{first.how} are {first.whole:,} and {second.how} are {second.whole:,} examples per step: {slips.in_times(times)} "
+    words = f"{_product(first.how)} are {first.whole:,} and {_product(second.how)} are {second.whole:,} examples per step; "
     words += f"the larger batch has {sqrt(times):.2g} times less noise in its gradients"
     if not one.get("max_steps") and not other.get("max_steps"):
         words += f" and makes {slips.in_times(times)} fewer steps of the same data"

@@ -20,12 +20,12 @@ def peak(name: str, one: Plan, other: Plan) -> Rating:
     if bands[0] is None or bands[1] is None:
         times = factor(*rates)
         return Rating(graded(times, 1.05, 2, 10), _of_other_optimizers(rates), sources.LORA[:1])
-    places = [_place(rate, band) for rate, band in zip(rates, bands, strict=True) if band]
     if bands[0].method != bands[1].method:
         return _of_two_methods(rates, bands[0], bands[1])
-    impact, reason = _within(rates, bands[0], places)
+    band = min(bands[0], bands[1], key=lambda band: band.high)  # that of the larger model
+    impact, reason = _within(rates, band, [_place(rate, band) for rate in rates])
     reason += _against_the_batch(one, other, rates) + _against_the_scale(one, other, rates)
-    return Rating(impact, reason, (*bands[0].sources[:2], sources.LESS))
+    return Rating(impact, reason, (*band.sources[:2], sources.LESS))
 
 
 def _planned(one: Plan, other: Plan) -> tuple[float, float] | None:

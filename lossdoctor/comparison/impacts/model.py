@@ -10,6 +10,9 @@ from lossdoctor.plan import Plan
 
 def model(name: str, one: Plan, other: Plan) -> Rating:
     """Another model has another first loss, and often another tokenizer."""
+    names = [str(plan.get(name) or "").rstrip("/").rpartition("/")[2].lower() for plan in (one, other)]
+    if names[0] and names[0] == names[1]:
+        return Rating("low", f"{shown(name, one, other)}: one name from two owners, most likely copies of one model")
     words = f"{shown(name, one, other)}: another model begins at another loss, and with another tokenizer the loss is a mean "
     words += "over other tokens"
     return Rating("high", words)

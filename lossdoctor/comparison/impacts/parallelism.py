@@ -69,7 +69,7 @@ def averaged(name: str, one: Plan, other: Plan) -> Rating:
     if hardware.gpus(one.run) == 1 and hardware.gpus(other.run) == 1:
         return Rating("none", "there is one process on both sides, so there is nothing to average over")
     words = "the loss is a mean over all tokens of a step, or a mean of the means of the devices: these differ where devices "
-    words += "have unlike many"
+    words += "have different numbers of them"
     return Rating("medium", words, (sources.ACCUMULATION,))
 
 

@@ -22,16 +22,22 @@ def computed(name: str, one: Plan, other: Plan) -> Rating:
         side = one if kinds[0] == "fp16" else other
         family = family_of(side.run)
         if family and family.fp16:
-            return Rating("high", f"{words}{family.name} in fp16: {family.fp16}", (family.source or sources.RANGES,))
+            words += f"{family.name} in fp16: {family.fp16}{_emulated(one, other)}"
+            return Rating("high", words, (family.source or sources.RANGES,))
         words += "fp16 ends at 65,504 and needs a loss scale, bf16 and fp32 reach as far as 3e38; a family that was trained in "
         words += "bf16 may "
-        return Rating("medium", f"{words}overflow in fp16", (sources.RANGES, sources.SCALER))
-    side = one if kinds[0] == "bf16" else other
+        return Rating("medium", f"{words}overflow in fp16{_emulated(one, other)}", (sources.RANGES, sources.SCALER))
     words += "bf16 has the range of fp32 and 8 bits of precision, which mixed precision bears"
-    if hardware.bf16_capable(side.run) is False:
-        words += "; this GPU computes no bf16 in hardware, emulated it is about four times slower"
-        return Rating("medium", words, (sources.EMULATED, sources.RANGES))
+    if emulated := _emulated(one, other):
+        return Rating("medium", words + emulated, (sources.EMULATED, sources.RANGES))
     return Rating("low", words, (sources.RANGES,))
+
+
+def _emulated(one: Plan, other: Plan) -> str:
+    """Whether a side computes in bf16 on a GPU that has none."""
+    if any(plan.precision == "bf16" and hardware.bf16_capable(plan.run) is False for plan in (one, other)):
+        return "; the GPU of the side in bf16 computes none in hardware, emulated it is about four times slower"
+    return ""
 
 
 def _weights(one: Plan, other: Plan) -> Rating:
@@ -80,7 +86,7 @@ def loss_scale(name: str, one: Plan, other: Plan) -> Rating:
 
 def attention(name: str, one: Plan, other: Plan) -> Rating:
     """The same sums in another order, except for families that need one of them, and for packing."""
-    family = family_of(one.run)
+    family = family_of(one.run) or family_of(other.run)
     words = f"{shown(name, one, other)}: attention kernels compute the same up to rounding"
     if one.get("packing") or other.get("packing") or one.get("padding_free") or other.get("padding_free"):
         words += ", but only FlashAttention keeps packed examples apart"

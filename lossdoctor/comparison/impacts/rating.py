@@ -64,7 +64,7 @@ def said(value: Any) -> str:
 
 def percent(share: float) -> str:
     """A share of one in words: 0.3 %, 12 %."""
-    return f"{100 * share:.2g} %" if isfinite(share) else "all"
+    return f"{100 * share:.3g} %" if isfinite(share) else "all"
 
 
 def least(impact: Impact, other: Impact) -> Impact:

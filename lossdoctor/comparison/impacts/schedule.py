@@ -6,21 +6,18 @@ from lossdoctor.comparison import course
 from lossdoctor.comparison.impacts import sources
 from lossdoctor.comparison.impacts.rating import Rater, Rating, percent, shown
 from lossdoctor.plan import Plan
-from lossdoctor.planned_rates import PlannedRate
+from lossdoctor.planned_rates import DECAYING, STANDING, PlannedRate
 
 
 def shape(name: str, one: Plan, other: Plan) -> Rating:
     """By the mean share of the peak, and by whether the rate ends at nearly nothing."""
     first, second = course.course(one), course.course(other)
     if first is None or second is None:
-        words = f"{shown(name, one, other)}: where the schedule of one side is not known, what it does is not either"
-        return Rating("medium", words, (sources.GUIDE,))
+        return _by_name(name, one, other)
     if course.same_shape(first, second):
         return Rating("none", f"{first.name} and {second.name} are the same curve here")
     shares = course.mean_share(first), course.mean_share(second)
     words = f"{_told(first, shares[0])}, {_told(second, shares[1])}"
-    if one.get("warmup_ratio") and first.name == "constant":
-        words += "; plain constant ignores the warm-up"
     settles = (first.last / first.peak < 0.1) != (second.last / second.peak < 0.1)
     if settles:
         words += (
@@ -31,6 +28,19 @@ def shape(name: str, one: Plan, other: Plan) -> Rating:
     return Rating(
         "medium" if far or settles else "low", words, (sources.QLORA,) if "constant" in (first.name, second.name) else ()
     )
+
+
+def _by_name(name: str, one: Plan, other: Plan) -> Rating:
+    """What can be said where the steps are not known, which warm-up and decay are counted in."""
+    kinds = [str(plan.get("lr_scheduler_type") or "").lower() for plan in (one, other)]
+    if any(kind in STANDING for kind in kinds) and any(kind in DECAYING for kind in kinds):
+        words = (
+            f"{kinds[0]} and {kinds[1]}: one keeps its peak to the end, the other falls, most of them to nearly nothing, with a "
+        )
+        words += "mean of about half its peak, so the last rows are not alike even where both have learned the same"
+        return Rating("medium", words, (sources.QLORA,))
+    words = f"{shown(name, one, other)}: the schedule of one side is not known in full"
+    return Rating("low" if all(kind in DECAYING for kind in kinds) else "medium", words)
 
 
 def _told(rates: PlannedRate, share: float) -> str:

@@ -55,7 +55,12 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
         yield section(f"Curves{which}", listed(told))
     if pair.explained:
         yield section(f"What explains it best{which}", element("ol", *(element("li", text(said)) for said in pair.explained)))
-    for heading, different in (("Differences", words.matters(pair)), ("Comes to the same", words.equal(pair))):
+    parts = (
+        ("Differences", words.matters(pair)),
+        ("Comes to the same", words.equal(pair)),
+        ("Stated by one side only", words.unjudged(pair)),
+    )
+    for heading, different in parts:
         if different:
             yield section(f"{heading}{which}", _differences(different))
 
@@ -65,7 +70,8 @@ def _differences(different: Sequence[Difference]) -> str:
 
 
 def _cells(difference: Difference) -> list[str]:
-    chip = element("span", "=" if difference.impact == "none" else difference.impact, kind=f"chip {CHIPS[difference.impact]}")
+    impact = "?" if not difference.judged else "=" if difference.impact == "none" else difference.impact
+    chip = element("span", impact, kind=f"chip {CHIPS[difference.impact]}")
     sources = ", ".join(map(address, difference.sources))
     told = text(" ".join(words.said(difference)))
     reason = told + (element("p", "Sources: ", sources, kind="soft") if sources else "")

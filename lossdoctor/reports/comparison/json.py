@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lossdoctor import __version__
-from lossdoctor.comparison.nouns import Comparison, CurveDifference, Difference, Pair, Side
+from lossdoctor.comparison.nouns import Comparison, CurveDifference, Difference, EndDifference, Pair, Side
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.reports.comparison import words
 from lossdoctor.reports.json import plain
@@ -86,6 +86,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
         "one": plain(difference.values[0]),
         "other": plain(difference.values[1]),
         "impact": difference.impact,
+        "judged": difference.judged,
         "change": difference.change,
         "reason": difference.reason,
         "slip": difference.slip,
@@ -95,14 +96,21 @@ def _difference(difference: Difference) -> dict[str, Any]:
     }
 
 
+def _end(end: EndDifference | None) -> dict[str, Any] | None:
+    return {name: plain(value) for name, value in asdict(end).items()} if end else None
+
+
 def _curve(curve: CurveDifference) -> dict[str, Any]:
-    end = {name: plain(value) for name, value in asdict(curve.end).items()} if curve.end else None
     return {
         "series": curve.series,
         "axis": curve.axis,
         "rows": curve.rows,
         "same_until": curve.same_until,
         "parted_at": curve.parted_at,
-        "end": end,
+        "end": _end(curve.end),
+        "own_ends": _end(curve.own_ends),
+        "best": _end(curve.best),
+        "together": plain(curve.together),
+        "in_order": curve.in_order,
         "told": list(curve.told),
     }

@@ -43,14 +43,15 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
     yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
     yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
-    if different := [*words.matters(pair), *words.equal(pair)]:
+    if different := [*words.matters(pair), *words.equal(pair), *words.unjudged(pair)]:
         yield from (f"### Differences{which}", "", "| impact | what | change | reason |", "|---|---|---|---|")
         yield from map(_difference, different)
         yield ""
 
 
 def _difference(difference: Difference) -> str:
-    impact = f"**{difference.impact}**" if difference.impact in ("high", "medium") else difference.impact
+    impact = difference.impact if difference.judged else "not judged"
+    impact = f"**{impact}**" if impact in ("high", "medium") else impact
     sources = "".join(f" [{place}]({source})" for place, source in enumerate(difference.sources, 1) if _address(source))
     told = plain(" ".join(words.said(difference)))
     return f"| {impact} | {code(difference.name)} | {plain(words.values(difference))} | {told}{sources} |"

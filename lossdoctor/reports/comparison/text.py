@@ -75,11 +75,15 @@ def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
         heading(console, f"Comes to the same{which}")
         for difference in equal:
             _difference(console, difference)
+    if unjudged := words.unjudged(pair):
+        heading(console, f"Stated by one side only{which}")
+        for difference in unjudged:
+            _difference(console, difference)
 
 
 def _difference(console: Console, difference: Difference) -> None:
-    mark = difference.impact.upper() if difference.impact != "none" else "="
+    mark = "?" if not difference.judged else "=" if difference.impact == "none" else f"{difference.impact.upper():6}"
     told = Text.assemble((difference.name, "bold"), f"  {words.values(difference)}")
     for sentence in words.said(difference):
         told.append(f"\n{sentence}")
-    bullet(console, f"{mark:6}" if mark != "=" else mark, STYLES[difference.impact], told)
+    bullet(console, mark, STYLES[difference.impact], told)
