@@ -93,7 +93,9 @@ def seeds(kind: str, rows: int, seed: int, spread: float = 0.005) -> Outcome:
     return judged(pair(kind, rows, seed, spread=spread))
 
 
-def apart(rows: int, noise: float, correlation: float, shape: str, seed: int, share: float = 0.05, heavy: bool = False) -> Outcome:
+def apart(
+    rows: int, noise: float, correlation: float, shape: str, seed: int, share: float = 0.05, heavy: bool = False
+) -> Outcome:
     """Two runs of which the second ends higher, `share` being 0 for two seeds of one."""
     both = partial(noisy, noise=noise, correlation=correlation, heavy=heavy)
     return judged(pair("standard", rows, seed, both=both, other=partial(higher, share=share, shape=shape)))

@@ -98,7 +98,11 @@ def _evaluation(one: Side, other: Side, name: str, first: Series, second: Series
         end, ends = evaluation.unjudged(end), None
     found = CurveDifference(name, axis.name, len(both.steps), None, evaluation.parted(both, end), end, ends, best)
     what, said = telling.named(name), []
-    said += [f"The last evaluation of {side.name}, at step {step:,}, is no number." for side, step in zip((one, other), gone, strict=True) if step]
+    said += [
+        f"The last evaluation of {side.name}, at step {step:,}, is no number."
+        for side, step in zip((one, other), gone, strict=True)
+        if step
+    ]
     if end is None:
         said.append(f"The two have no evaluation in common, and {what} is not compared.")
     else:

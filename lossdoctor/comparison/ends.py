@@ -71,16 +71,16 @@ def own_ends(first: Series, second: Series) -> EndDifference | None:
     errors = [error / abs(levels[0]) for error, _ in known]
     freedom = hypot(*errors) ** 4 / sum(max(e, 1e-12) ** 4 / f for e, (_, f) in zip(errors, known, strict=True))
     start = float(np.median(np.append(first.values[:3], second.values[:3])))
-    low, high, ending = judged(share, hypot(*errors), freedom, scale_of(start, *levels), SEED_SPREAD, WORTH)
+    low, high, ending = judged(share, hypot(*errors), freedom, scale_of(start, levels[0], levels[1]), SEED_SPREAD, WORTH)
     lengths = [window_length(values - values.mean()) for values in last]
     scatter = hypot(*(float(windows(v, n).std(ddof=1)) for v, n in zip(last, lengths, strict=True))) / 2**0.5 / abs(levels[0])
     count, effect = min(len(v) // n for v, n in zip(last, lengths, strict=True)), share / scatter if scatter else 0.0
-    return EndDifference(*levels, share, low, high, effect, count, max(lengths), ending, int(first.steps[-len(last[0])]))
+    return EndDifference(
+        levels[0], levels[1], share, low, high, effect, count, max(lengths), ending, int(first.steps[-len(last[0])])
+    )
 
 
-def judged(
-    share: float, error: float, freedom: float, scale: float, spread: float, worth: float
-) -> tuple[float, float, Ending]:
+def judged(share: float, error: float, freedom: float, scale: float, spread: float, worth: float) -> tuple[float, float, Ending]:
     """The interval of a difference (95 %) and what is made of it: `spread` is what each end may be off by with another seed,
     `worth` the least that is called a difference; both are shares of `scale`, which is a share of the first level.
     """

@@ -79,9 +79,13 @@ def _among_broken(broken: Sequence[Broken]) -> str:
         if spread is None:
             return f"{place}; their rates there are not known, so that rate and examples cannot be told apart."
         if spread < DIFFERENT:
-            return f"{place} at nearly the same rate ({span}): whether rate, examples or precision did it cannot be told from them."
-        return f"{place}, whatever the rate ({span}): that points to the examples of these steps or to the precision, not to the rate."
-    place = f"They broke at different steps ({', '.join(f'{step:,}' for step in steps)}) though the examples came in the same order"
+            return (
+                f"{place} at nearly the same rate ({span}): whether rate, examples or precision did it cannot be told from them."
+            )
+        return f"{place}, whatever the rate ({span}): that points to the examples there or to the precision, not to the rate."
+    place = (
+        f"They broke at different steps ({', '.join(f'{step:,}' for step in steps)}) though the examples came in the same order"
+    )
     if spread is not None and spread >= DIFFERENT and _sooner(broken):
         return f"{place}, the sooner the higher the rate had been: that points to the rate, not to one batch."
     return f"{place}: one bad batch does not explain it."
@@ -109,7 +113,9 @@ def _against_sound(broken: Sequence[Broken], sound: Sequence[Side]) -> str:
     low, high = min(rate for rate, _ in pairs), max(rate for _, rate in pairs)
     if all(rate > HIGHER * other for rate, other in pairs):
         if low > high:
-            return f"{same}. Only those with a rate above {_rate(high)} there broke (from {_rate(low)} on): that points to the rate."
+            return (
+                f"{same}. Only those with a rate above {_rate(high)} there broke (from {_rate(low)} on): that points to the rate."
+            )
         return f"{same}. Where they broke, each had a higher rate than those that went on: that points to the rate."
     if all(rate * HIGHER < other for rate, other in pairs):
         return f"{same}. Those that went on had higher rates there (from {_rate(min(o for _, o in pairs))}): not the rate either."

@@ -43,8 +43,8 @@ def named(series: str) -> str:
 def beginning(step: int, digits: int, whole: bool) -> str:
     """That both logs begin with the same numbers."""
     if whole:
-        return f"Both losses are the same to {digits} digits in all they have in common, up to step {step:,}: one run, or a repeat of it."
-    return f"Both losses are the same to {digits} digits up to step {step:,}: the same weights, seed and order of the data."
+        return f"Both losses are the same to {digits} digits in all that both have, up to step {step:,}: one run, or its repeat."
+    return f"Both losses are the same to {digits} digits up to step {step:,}: the same weights, seed and data order."
 
 
 def rows_together(found: Together) -> str | None:
@@ -64,7 +64,9 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
     """
     one, other = sides
     low, high = (percent(bound, signed=True) for bound in (end.low, end.high))
-    interval = f"{percent(end.share, signed=True)}, 95 % between {low} and {high}" if isfinite(end.low) else percent(end.share, True)
+    interval = (
+        f"{percent(end.share, signed=True)}, 95 % between {low} and {high}" if isfinite(end.low) else percent(end.share, True)
+    )
     of = f"; {end.windows} windows of {end.rows} row{'s' * (end.rows > 1)}, effect {end.effect:+.1f}" if what == TRAINING else ""
     figures = f"{loss(end.other)} against {loss(end.one)} in {one.name} ({interval}{of})"
     if end.ending == "unknown":

@@ -109,7 +109,9 @@ def _stretched(found: Sequence[tuple[Side, Rates]], step: int) -> str:
     totals = [side.plan.total_steps for side, _ in found]
     if not all(totals) or len({total.whole for total in totals if total}) < 2:
         return ""
-    ordered = sorted(zip((total.whole for total in totals if total), (rates for _, rates in found), strict=True), key=lambda p: p[0])
+    ordered = sorted(
+        zip((total.whole for total in totals if total), (rates for _, rates in found), strict=True), key=lambda p: p[0]
+    )
     peaks = [float(rates.rates.max()) for _, rates in ordered]
     late = [rates.at(step) for _, rates in ordered]
     if max(peaks) - min(peaks) > ALIKE * max(peaks) or late != sorted(late):
