@@ -45,6 +45,8 @@ def end_of(laid: Beside, in_order: bool) -> EndDifference | None:
     one, other = one[-rows:], other[-rows:]
     share, rest = _difference(one, other)
     error, freedom = error_of_mean(rest)
+    if not isfinite(error):
+        return None
     length = window_length(rest)
     of_windows = windows(rest, length)
     scatter = float(of_windows.std(ddof=1)) if len(of_windows) > 1 else inf
@@ -52,7 +54,7 @@ def end_of(laid: Beside, in_order: bool) -> EndDifference | None:
     start = float(np.median(np.append(laid.one[:3], laid.other[:3])))
     spread, worth = (0.0, WORTH_IN_ORDER) if in_order else (SEED_SPREAD, WORTH)
     low, high, ending = judged(share, error, freedom, scale_of(start, level, there), spread, worth)
-    if laid.rows < LEAST_ROWS or not isfinite(error):
+    if laid.rows < LEAST_ROWS:
         ending = "unknown"
     effect = share / scatter if 0 < scatter < inf else 0.0
     return EndDifference(level, there, share, low, high, effect, len(of_windows), length, ending, int(laid.steps[-rows]))

@@ -22,14 +22,15 @@ def broken(case: Case) -> Reason | None:
     if (faults[0] is None) == (faults[1] is None):
         return None
     side, found = next((side, found) for side, found in zip(case.sides, faults, strict=True) if found)
-    leading = side.report.leading if side.report else None
-    why = f"; its report's likeliest cause ({leading.confidence} confidence): {leading.title}" if leading else ""
+    causes = [d for d in side.report.diagnoses if not d.normal and not d.mechanism] if side.report else []
+    sure = next((cause for cause in causes if cause.confidence != "low"), None)
+    why = f"; the likeliest cause in its report ({sure.confidence} confidence): {sure.title}" if sure else ""
     return Reason(11, f"{side.name} broke at step {found.step:,} ({found.slug}) and the other did not{why}.")
 
 
 def moment(case: Case) -> Reason | None:
     """That one of them had a spike or a jump where they part."""
-    if case.parted is None:
+    if case.parted is None or broken(case) is not None:
         return None
     for side, other, at in zip(case.sides, case.sides[::-1], case.parted, strict=True):
         near = max(SHARE * at, ROWS * _gap(side))

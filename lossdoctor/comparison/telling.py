@@ -83,7 +83,7 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
 def parting(step: int, axis: Axis, first: bool) -> str:
     """Where the curves part for good."""
     if first:
-        return f"They differ from the first rows on, up to the end (step {step:,})."
+        return f"They differ from the first rows on (step {step:,})."
     return f"They part for good at about step {step:,}" + (" of the first." if axis.name == "examples" else ".")
 
 
