@@ -68,7 +68,7 @@ def epoch(case: Case) -> Reason | None:
     if whole < 1 or abs(epochs[row] - whole) > max(OF_EPOCH, 1.5 * between) or between > 0.2:
         return None
     words = f"at about step {case.parted[0]:,.0f}, where epoch {whole} ends (epoch {epochs[row]:.2f})"
-    return Reason(5, f"The curves part {words} and examples are seen again: what they do there is learned by heart or not.")
+    return Reason(5, f"The curves part {words} and examples are seen again: one learns them by heart more than the other.")
 
 
 def _has(side: Side, slug: str, at: float, near: float) -> bool:
