@@ -33,16 +33,6 @@ class Beside:
     def rows(self) -> int:
         return len(self.steps)
 
-    def until(self, rows: int) -> Beside:
-        """The first so many rows."""
-        return self.part(slice(None, rows))
-
-    def part(self, chosen: slice) -> Beside:
-        """Some of the rows."""
-        pairs = (self.pairs[0][chosen], self.pairs[1][chosen]) if self.whole else self.pairs
-        columns = (self.steps, self.there, self.one, self.other, self.epochs)
-        return Beside(*(column[chosen] for column in columns), self.whole, pairs)
-
 
 def beside(first: Series, second: Series, axis: Axis) -> Beside:
     """Both over their common part; empty where they have none."""

@@ -9,14 +9,20 @@ from lossdoctor.comparison.nouns import CurveDifference, EndDifference, Pair
 def worse(pair: Pair) -> bool:
     """Whether the other side ends worse beyond noise, or broke where the first did not.
 
-    By the evaluation losses that both have, else by the training loss; by each one's own end where that is another place.
+    By the evaluation loss if both have one (by those of all sets where there are only such), else by the training loss; by
+    each one's own end where that is another place.
     """
     if fault(pair.other) is not None:
         return fault(pair.one) is None
     if fault(pair.one) is not None:
         return False
-    evaluations = [curve for curve in pair.curves if curve.series != "loss" and _judged(_decisive(pair, curve))]
-    curves = evaluations or [curve for curve in pair.curves if curve.series == "loss"]
+    judged = [curve for curve in pair.curves if _judged(_decisive(pair, curve))]
+    groups = (
+        [curve for curve in judged if curve.series == "eval_loss"],
+        [curve for curve in judged if curve.series not in ("loss", "eval_loss")],
+        judged,
+    )
+    curves: list[CurveDifference] = next(filter(None, groups), [])
     return any(_is_worse(_decisive(pair, curve)) for curve in curves)
 
 

@@ -63,7 +63,7 @@ def _training(one: Side, other: Side, first: Series, second: Series, axis: Axis)
         together=ups.correlation if ups else None,
         in_order=in_order,
     )
-    whole = same == laid.rows
+    whole = same == laid.rows and not lost
     said += [telling.beginning(same_until, agreeing_digits(first, second), whole)] if same_until is not None else []
     if ups and not whole and (words := telling.rows_together(ups)):
         said.append(words)
@@ -111,7 +111,7 @@ def _evaluation(one: Side, other: Side, name: str, first: Series, second: Series
     if ends is not None:
         said.append(telling.difference(ends, what, (one, other), _own(one, other)))
     if best is not None and end is not None and (best.one, best.other) not in ((e.one, e.other) for e in (end, ends) if e):
-        said.append(telling.difference(best, f"the lowest {what.removeprefix('the ')}", (one, other), "wherever it was"))
+        said.append(telling.difference(best, what, (one, other), "in the best evaluation of each"))
     if found.parted_at is not None:
         said.append(f"They differ from the evaluation at step {found.parted_at:,} on.")
     if end is not None:

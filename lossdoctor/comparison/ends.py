@@ -45,6 +45,8 @@ def end_of(laid: Beside, in_order: bool) -> EndDifference | None:
     one, other = one[-rows:], other[-rows:]
     share, rest = _difference(one, other)
     error, freedom = error_of_mean(rest)
+    if not isfinite(error):
+        return None
     length = window_length(rest)
     of_windows = windows(rest, length)
     scatter = float(of_windows.std(ddof=1)) if len(of_windows) > 1 else inf
@@ -52,7 +54,7 @@ def end_of(laid: Beside, in_order: bool) -> EndDifference | None:
     start = float(np.median(np.append(laid.one[:3], laid.other[:3])))
     spread, worth = (0.0, WORTH_IN_ORDER) if in_order else (SEED_SPREAD, WORTH)
     low, high, ending = judged(share, error, freedom, scale_of(start, level, there), spread, worth)
-    if laid.rows < LEAST_ROWS or not isfinite(error):
+    if laid.rows < LEAST_ROWS:
         ending = "unknown"
     effect = share / scatter if 0 < scatter < inf else 0.0
     return EndDifference(level, there, share, low, high, effect, len(of_windows), length, ending, int(laid.steps[-rows]))
@@ -71,11 +73,13 @@ def own_ends(first: Series, second: Series) -> EndDifference | None:
     errors = [error / abs(levels[0]) for error, _ in known]
     freedom = hypot(*errors) ** 4 / sum(max(e, 1e-12) ** 4 / f for e, (_, f) in zip(errors, known, strict=True))
     start = float(np.median(np.append(first.values[:3], second.values[:3])))
-    low, high, ending = judged(share, hypot(*errors), freedom, scale_of(start, *levels), SEED_SPREAD, WORTH)
+    low, high, ending = judged(share, hypot(*errors), freedom, scale_of(start, levels[0], levels[1]), SEED_SPREAD, WORTH)
     lengths = [window_length(values - values.mean()) for values in last]
     scatter = hypot(*(float(windows(v, n).std(ddof=1)) for v, n in zip(last, lengths, strict=True))) / 2**0.5 / abs(levels[0])
     count, effect = min(len(v) // n for v, n in zip(last, lengths, strict=True)), share / scatter if scatter else 0.0
-    return EndDifference(*levels, share, low, high, effect, count, max(lengths), ending, int(first.steps[-len(last[0])]))
+    return EndDifference(
+        levels[0], levels[1], share, low, high, effect, count, max(lengths), ending, int(first.steps[-len(last[0])])
+    )
 
 
 def judged(share: float, error: float, freedom: float, scale: float, spread: float, worth: float) -> tuple[float, float, Ending]:

@@ -11,6 +11,7 @@ from lossdoctor.comparison.axes import Axis
 from lossdoctor.comparison.ends import SEED_SPREAD, judged, scale_of
 from lossdoctor.comparison.nouns import EndDifference, Side
 from lossdoctor.comparison.series import Array, Series
+from lossdoctor.stats import MAD_TO_SD
 
 #: The least difference that is called one.
 WORTH = 0.02
@@ -73,7 +74,7 @@ def _between(one: float, other: float, both: Evaluations, starts: tuple[float, f
     share = (other - one) / abs(one)
     gaps = (both.other - both.one) / np.abs(both.one)
     late = np.diff(gaps[len(gaps) // 2 :])
-    wobble = float(np.sqrt(np.mean(late**2) / 2)) if len(late) > 1 else 0.0
+    wobble = MAD_TO_SD * float(np.median(np.abs(late))) / 2**0.5 if len(late) > 1 else 0.0
     start = float(np.median(starts))
     low, high, ending = judged(share, wobble, max(2.0, len(late)), scale_of(start, one, other), SEED_SPREAD, WORTH)
     effect = share / wobble if wobble else 0.0

@@ -60,7 +60,7 @@ def _ranks(values: Array) -> Array:
     from scipy.stats import rankdata
 
     ranks: NDArray[np.float64] = rankdata(values)
-    return ranks - ranks.mean()
+    return np.asarray(ranks - ranks.mean())
 
 
 def _effective(one: Array, other: Array) -> float:

@@ -37,7 +37,7 @@ def window_length(rest: Array) -> int:
     """Rows of a window whose means are nearly independent; at least 8 windows are left."""
     n, correlation = len(rest), alike(rest)
     length = ceil((2 * correlation / (1 - correlation**2)) ** (2 / 3) * n ** (1 / 3))
-    return max(1, min(length, n // WINDOWS))
+    return int(max(1, min(length, n // WINDOWS)))
 
 
 def windows(rest: Array, length: int) -> Array:

@@ -82,7 +82,7 @@ def _among_broken(broken: Sequence[Broken]) -> str:
             return (
                 f"{place} at nearly the same rate ({span}): whether rate, examples or precision did it cannot be told from them."
             )
-        return f"{place}, whatever the rate ({span}): that points to the examples of these steps or to the precision, not to the rate."
+        return f"{place}, whatever the rate ({span}): that points to the examples there or to the precision, not to the rate."
     place = (
         f"They broke at different steps ({', '.join(f'{step:,}' for step in steps)}) though the examples came in the same order"
     )

@@ -43,8 +43,8 @@ def named(series: str) -> str:
 def beginning(step: int, digits: int, whole: bool) -> str:
     """That both logs begin with the same numbers."""
     if whole:
-        return f"Both losses are the same to {digits} digits in all they have in common, up to step {step:,}: one run, or a repeat of it."
-    return f"Both losses are the same to {digits} digits up to step {step:,}: the same weights, seed and order of the data."
+        return f"Both losses are the same to {digits} digits in all that both have, up to step {step:,}: one run, or its repeat."
+    return f"Both losses are the same to {digits} digits up to step {step:,}: the same weights, seed and data order."
 
 
 def rows_together(found: Together) -> str | None:
@@ -83,7 +83,7 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
 def parting(step: int, axis: Axis, first: bool) -> str:
     """Where the curves part for good."""
     if first:
-        return f"They differ from the first rows on, up to the end (step {step:,})."
+        return f"They differ from the first rows on (step {step:,})."
     return f"They part for good at about step {step:,}" + (" of the first." if axis.name == "examples" else ".")
 
 

@@ -50,7 +50,7 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
 
 
 def _difference(difference: Difference) -> str:
-    impact = difference.impact if difference.judged else "not judged"
+    impact: str = difference.impact if difference.judged else "not judged"
     impact = f"**{impact}**" if impact in ("high", "medium") else impact
     sources = "".join(f" [{place}]({source})" for place, source in enumerate(difference.sources, 1) if _address(source))
     told = plain(" ".join(words.said(difference)))

@@ -57,7 +57,9 @@ def assumed(comparison: Comparison) -> list[str]:
 
 def matters(pair: Pair) -> list[Difference]:
     """The differences that change the training, the greatest impact first, derived quantities before settings."""
-    return sorted((d for d in pair.differences if WEIGHT[d.impact] and d.judged), key=lambda d: (-WEIGHT[d.impact], not d.derived))
+    return sorted(
+        (d for d in pair.differences if WEIGHT[d.impact] and d.judged), key=lambda d: (-WEIGHT[d.impact], not d.derived)
+    )
 
 
 def unjudged(pair: Pair) -> list[Difference]:
