@@ -221,7 +221,9 @@ def compare(
     from lossdoctor.facts import config_file
     from lossdoctor.reports import comparison as reports
 
-    found = comparing.compare(*analysis.expand(paths), known=config_file.settings(pairs), settings=settings())
+    found = comparing.compare(
+        *(each for path in paths for each in analysis.expand([path])), known=config_file.settings(pairs), settings=settings()
+    )
     if output:
         reports.save(found, output, output_format)
     else:

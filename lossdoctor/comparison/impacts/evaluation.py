@@ -55,7 +55,8 @@ def filtered(name: str, one: Plan, other: Plan) -> Rating:
 
 
 RATERS: dict[str, Rater] = {
-    **dict.fromkeys(("logging_steps", "eval_steps", "save_strategy", "save_steps", "per_device_eval_batch_size"), seen),
+    **dict.fromkeys(("logging_steps", "logging_strategy", "eval_steps", "per_device_eval_batch_size"), seen),
+    **dict.fromkeys(("save_strategy", "save_steps"), seen),
     "eval_strategy": evaluated,
     "save_total_limit": kept,
     "load_best_model_at_end": kept,

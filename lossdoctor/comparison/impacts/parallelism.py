@@ -96,4 +96,5 @@ RATERS: dict[str, Rater] = {
     "average_tokens_across_devices": averaged,
     "gradient_checkpointing": recomputed,
     "gradient_checkpointing_kwargs": recomputed,
+    "inputs_require_grads": recomputed,
 }

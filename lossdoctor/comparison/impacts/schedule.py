@@ -66,6 +66,7 @@ def warm_up(name: str, one: Plan, other: Plan) -> Rating:
 RATERS: dict[str, Rater] = {
     "lr_scheduler_type": shape,
     "lr_scheduler_kwargs": shape,
+    "scheduler_steps": shape,
     "learning-rate schedule": shape,
     "warmup_steps": warm_up,
     "warmup_ratio": warm_up,

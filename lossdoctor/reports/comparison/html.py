@@ -40,7 +40,7 @@ def _body(comparison: Comparison) -> Iterator[str]:
 def _header(comparison: Comparison) -> str:
     button = element("button", "Light or dark", type="button", data_ground="", hidden="")
     top = element("div", element("h1", text("Comparison")), button, kind="top")
-    told = [element("p", text(words.verdict(comparison, pair)), kind="sentence") for pair in comparison.pairs]
+    told = [element("p", text(words.verdict(pair)), kind="sentence") for pair in comparison.pairs]
     named = [
         element("p", element("strong", letter), " ", text(name), " ", element("span", text(kind), kind="soft"))
         for letter, name, kind in words.sides(comparison)
@@ -49,8 +49,7 @@ def _header(comparison: Comparison) -> str:
 
 
 def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
-    several = len(comparison.pairs) > 1
-    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    which = words.which(comparison, pair)
     if told := [sentence for curve in pair.curves for sentence in curve.told]:
         yield section(f"Curves{which}", listed(told))
     if pair.explained:

@@ -73,7 +73,7 @@ def _pair(comparison: Comparison, pair: Pair) -> dict[str, Any]:
     return {
         "one": places[0],
         "other": places[1],
-        "verdict": words.verdict(comparison, pair),
+        "verdict": words.verdict(pair),
         "differences": [_difference(difference) for difference in pair.differences],
         "curves": [_curve(curve) for curve in pair.curves],
         "explained": list(pair.explained),

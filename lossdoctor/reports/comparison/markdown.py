@@ -17,7 +17,7 @@ def render(comparison: Comparison, *, figure: str | None = None) -> str:
 def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
     yield "## " + " and ".join(code(side.name) for side in comparison.sides)
     for pair in comparison.pairs:
-        yield from ("", f"**{plain(words.verdict(comparison, pair))}**")
+        yield from ("", f"**{plain(words.verdict(pair))}**")
     yield ""
     for letter, name, kind in words.sides(comparison):
         yield f"- {letter}: {code(name)}, {plain(kind)}"
@@ -39,8 +39,7 @@ def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
 
 
 def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
-    several = len(comparison.pairs) > 1
-    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    which = words.which(comparison, pair)
     yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
     yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
     if different := [*words.matters(pair), *words.equal(pair), *words.unjudged(pair)]:

@@ -21,7 +21,7 @@ def render(comparison: Comparison, *, color: bool | None = None, width: int | No
             console.print(Text.assemble((f"{letter}  ", "bold"), (name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
         for pair in comparison.pairs:
             console.print()
-            console.print(Text(words.verdict(comparison, pair), "bold"))
+            console.print(Text(words.verdict(pair), "bold"))
         _table(console, comparison)
         for pair in comparison.pairs:
             _pair(console, comparison, pair)
@@ -56,8 +56,7 @@ def _table(console: Console, comparison: Comparison) -> None:
 
 def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
     """What differs between two sides, and what their curves say."""
-    several = len(comparison.pairs) > 1
-    which = f": {words.letter(comparison, pair.one)} and {words.letter(comparison, pair.other)}" if several else ""
+    which = words.which(comparison, pair)
     told = [sentence for curve in pair.curves for sentence in curve.told]
     if told:
         heading(console, f"Curves{which}")

@@ -72,9 +72,9 @@ def equal(pair: Pair) -> list[Difference]:
     return [d for d in pair.differences if not WEIGHT[d.impact]]
 
 
-def verdict(comparison: Comparison, pair: Pair) -> str:
+def verdict(pair: Pair) -> str:
     """How the other side stands against the first, in a sentence or two."""
-    one, other = letter(comparison, pair.one), letter(comparison, pair.other)
+    one, other = pair.one.name, pair.other.name
     told = [words for side, name in ((pair.one, one), (pair.other, other)) if (words := _broken(side, name))]
     deciding = end(pair)
     if deciding is not None and deciding.end is not None:
@@ -100,10 +100,10 @@ def ending(found: EndDifference, series: str, one: str, other: str) -> str:
     levels = f"{series} {found.other:.4g} against {found.one:.4g}"
     interval = f"95 %: {found.low:+.1%} to {found.high:+.1%}"
     if found.ending == "same":
-        return f"no difference beyond noise: {other} ends at {levels}, {found.share:+.1%} ({interval})"
+        return f"no difference beyond noise: {other} ends like {one}, {levels}, {found.share:+.1%} ({interval})"
     if found.ending == "unknown":
-        return f"{other} ends at {levels}; whether that is more than noise cannot be told"
-    return f"{other} ends {found.ending}: {levels}, {found.share:+.1%} ({interval})"
+        return f"{other} ends at {levels} in {one}; whether that is more than noise cannot be told"
+    return f"{other} ends {found.ending} than {one}: {levels}, {found.share:+.1%} ({interval})"
 
 
 def counted(pair: Pair) -> str:
@@ -116,6 +116,11 @@ def counted(pair: Pair) -> str:
     levels = [f"{count} {level}" for level in ("high", "medium", "low") if (count := sum(d.impact == level for d in several))]
     told = f"{len(several)} difference{'s' * (len(several) > 1)} that matter{'s' * (len(several) == 1)}: {', '.join(levels)}"
     return f"{told}; {rest}" if rest else told
+
+
+def which(comparison: Comparison, pair: Pair) -> str:
+    """What is said of which two, behind a heading; nothing where there are only two."""
+    return f": {pair.one.name} and {pair.other.name}" if len(comparison.pairs) > 1 else ""
 
 
 def values(difference: Difference) -> str:
