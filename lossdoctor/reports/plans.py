@@ -17,10 +17,10 @@ def lines(plan: Plan) -> dict[str, str]:
         "warm-up steps": _count(plan.warmup),
         "examples seen": _count(plan.examples_seen),
         "tokens seen, at most": _large(plan.tokens_seen),
-        "learning rate": slips.plain(plan.get("learning_rate")) if plan.get("learning_rate") else "",
+        "learning rate": slips.plain(_digits(plan.get("learning_rate"))) if plan.get("learning_rate") else "",
         "schedule": str(plan.get("lr_scheduler_type") or ""),
-        "mean learning rate": slips.short(float(f"{rates.mean():.3g}")) if rates else "",
-        "last learning rate": slips.short(float(f"{rates.last:.3g}")) if rates else "",
+        "mean learning rate": slips.short(_digits(rates.mean())) if rates else "",
+        "last learning rate": slips.short(_digits(rates.last)) if rates else "",
         "adapter scale (alpha / rank)": f"{plan.adapter_scale.value:.4g}" if plan.adapter_scale else "",
         "trained layers": plan.trained_layers.words if plan.trained_layers else "",
         "precision": plan.precision or "",
@@ -31,6 +31,11 @@ def assumed(plan: Plan) -> list[str]:
     """What nobody stated and was taken as usual, each once."""
     known = (plan.effective_batch, plan.epochs, plan.total_steps)
     return list(dict.fromkeys(words for quantity in known if quantity for words in quantity.assumed))
+
+
+def _digits(rate: float) -> float:
+    """Three digits: nobody chooses a rate with more."""
+    return float(f"{rate:.3g}")
 
 
 def _count(quantity: Quantity | None) -> str:

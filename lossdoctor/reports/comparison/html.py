@@ -25,7 +25,7 @@ def _body(comparison: Comparison) -> Iterator[str]:
         yield element("section", curves, element("p", "", kind="readout"))
     if rows := words.table(comparison):
         letters = [letter for letter, _, _ in words.sides(comparison)]
-        cells = [[row.name, *row.values, "equal" if row.equal else ""] for row in rows]
+        cells = [[row.name, *row.values, "=" if row.equal else ""] for row in rows]
         assumed = words.assumed(comparison)
         note = element("p", text(f"Not stated, taken as usual: {'; '.join(assumed)}."), kind="soft") if assumed else ""
         yield section("What it comes to", tabled(["", *letters, ""], [[text(cell) for cell in row] for row in cells]), note)

@@ -80,8 +80,8 @@ def verdict(pair: Pair) -> str:
     if deciding is not None and deciding.end is not None:
         told.append(ending(deciding.end, deciding.series, one, other))
     elif pair.one.log and pair.other.log and not told:
-        told.append(f"whether {other} ends lower than {one} cannot be told from these logs")
-    return " ".join(map(of_runs.sentence, told or [counted(pair)]))
+        told.append(f"Whether {other} ends lower than {one} cannot be told from these logs")
+    return " ".join(f"{words}." for words in told or [counted(pair)])
 
 
 def _broken(side: Side, name: str) -> str:
@@ -100,7 +100,7 @@ def ending(found: EndDifference, series: str, one: str, other: str) -> str:
     levels = f"{series} {found.other:.4g} against {found.one:.4g}"
     interval = f"95 %: {found.low:+.1%} to {found.high:+.1%}"
     if found.ending == "same":
-        return f"no difference beyond noise: {other} ends like {one}, {levels}, {found.share:+.1%} ({interval})"
+        return f"No difference beyond noise: {other} ends like {one}, {levels}, {found.share:+.1%} ({interval})"
     if found.ending == "unknown":
         return f"{other} ends at {levels} in {one}; whether that is more than noise cannot be told"
     return f"{other} ends {found.ending} than {one}: {levels}, {found.share:+.1%} ({interval})"
@@ -112,7 +112,7 @@ def counted(pair: Pair) -> str:
     same = len(equal(pair))
     rest = f"{same} come{'s' * (same == 1)} to the same or change{'s' * (same == 1)} nothing" if same else ""
     if not several:
-        return f"nothing differs that changes the training{f'; {rest}' if rest else ''}"
+        return f"Nothing differs that changes the training{f'; {rest}' if rest else ''}"
     levels = [f"{count} {level}" for level in ("high", "medium", "low") if (count := sum(d.impact == level for d in several))]
     told = f"{len(several)} difference{'s' * (len(several) > 1)} that matter{'s' * (len(several) == 1)}: {', '.join(levels)}"
     return f"{told}; {rest}" if rest else told
