@@ -149,7 +149,7 @@ def lowered(chart: Chart, onset: int | None = None, ceiling: float | None = None
         third = "a third of what it was"
         return Remedy(f"Lower the learning rate to {third}", why, {"learning_rate": Rule(third)}, "none", (HIGHEST_STABLE,))
     new = lower(rate, band, failed_at(chart, onset), ceiling)
-    why = f"{rate / new:,.3g} times less; the highest rate that stays stable is the best one, so go up from there"
+    why = f"{slips.in_times(rate / new)} less; the highest rate that stays stable is the best one, so go up from there"
     sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
     return Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from lossdoctor.base import Check
 from lossdoctor.budgets import chart_of
 from lossdoctor.families import billions
-from lossdoctor.learning_rates import OTHER_SCALE, Band, against, band_of, lowered, raised, short
-from lossdoctor.model import Finding, Severity
+from lossdoctor.learning_rates import LORA, OTHER_SCALE, Band, against, band_of, lowered, raised, short
+from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
+from lossdoctor.slips import in_times
 from lossdoctor.tasks import SMALL_MODELS, SUPERVISED
 
 
@@ -47,10 +48,14 @@ class LearningRateUnusual(Check):
         if not isinstance(rate, (int, float)) or band is None or self._other_optimizer(plan):
             return None
         if rate <= 0:
-            return self.finding("critical", f"the learning rate is {short(rate)}: no step changes a weight", self._stated(plan))
+            new = Remedy(
+                f"Set it to {short(band.usual)}", band.words, {"learning_rate": band.usual}, "none", band.sources or LORA
+            )
+            words = f"the learning rate is {short(rate)}: no step changes a weight"
+            return self.finding("critical", words, self._stated(plan), remedies=(new,))
         chart, supervised = chart_of(plan), plan.get("task") in (SUPERVISED, None)
         if rate > self.never * 1.0001 or self._too_high(plan, float(rate), band, supervised):
-            words = f"{against(rate, band)}; this is {rate / band.high:,.3g} times the highest of them"
+            words = f"{against(rate, band)}; this is {in_times(rate / band.high)} the highest of them"
             return self.finding("warning", words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
         if not band.known or rate * self.slightly_low >= band.low:
             return None

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import DECAYING, PlannedRate
@@ -44,7 +44,7 @@ class ScheduleOfAnotherLength(Check):
             words += f"the decay never arrives, {left:.0%} of the rate is left at the end"
         else:
             words += f"the decay is over {total.whole - steps:,} steps too early"
-        because = (f"{steps:,} steps: {source}", f"{total.whole:,} steps: {total.how}")
+        because = (f"{steps:,} steps: {source}", *worked_out(total, "steps"))
         return self.finding("warning", words, *because, remedies=(scheduler_by_trainer(),) if plan.get("scheduler_steps") else ())
 
     @staticmethod
