@@ -64,7 +64,7 @@ def band_of(run: Run) -> Band | None:
             return Band(f"LoRA on {size:g} billion parameters", 5e-5, 1e-4, 5e-4, True, (*LORA, QLORA))
         high = 5e-4 if size >= 8 else 1e-3
         return Band("LoRA", 1e-4, 2e-4, high, True, (*LORA, QLORA))
-    if "t5" in name:
+    if "t5" in name and "speecht5" not in name:
         return Band("fine-tuning all weights of a T5", 5e-5, 3e-4, 1e-3, True, (T5,))
     if "wav2vec" in name or "hubert" in name:
         return Band("fine-tuning a speech encoder", 1e-5, 1e-4, 5e-4, True, ())

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor.base import Check, worked_out
-from lossdoctor.model import Finding
+from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import DECAYING, PlannedRate
 from lossdoctor.remedies import scheduler_by_trainer
+
+SCHEDULES = "https://huggingface.co/docs/transformers/main_classes/optimizer_schedules"
 
 
 @dataclass(eq=False, repr=False)
@@ -45,7 +47,17 @@ class ScheduleOfAnotherLength(Check):
         else:
             words += f"the decay is over {total.whole - steps:,} steps too early"
         because = (f"{steps:,} steps: {source}", *worked_out(total, "steps"))
-        return self.finding("warning", words, *because, remedies=(scheduler_by_trainer(),) if plan.get("scheduler_steps") else ())
+        return self.finding("warning", words, *because, remedies=(self._fitting(plan, total.whole),))
+
+    @staticmethod
+    def _fitting(plan: Plan, total: int) -> Remedy:
+        """The schedule for the steps that there are."""
+        if plan.get("scheduler_steps"):
+            return scheduler_by_trainer()
+        decay, warm = max(1, total // 5), plan.warmup.whole if plan.warmup else 0
+        stages = {"num_stable_steps": max(0, total - decay - warm), "num_decay_steps": decay}
+        why = f"{warm:,} of warm-up and these make {total:,} steps, the last fifth of them decay"
+        return Remedy("Let the stages add up to the steps of the run", why, {"lr_scheduler_kwargs": stages}, "none", (SCHEDULES,))
 
     @staticmethod
     def _made_for(plan: Plan) -> tuple[int, str] | None:

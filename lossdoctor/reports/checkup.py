@@ -105,7 +105,9 @@ def _steps(plan: Plan) -> str:
 def _warmup(plan: Plan) -> str:
     if plan.warmup is None or plan.warmup.whole <= 0 or plan.get("lr_scheduler_type") == "constant":
         return ""
-    share = f", {min(1.0, plan.warmup.value / plan.total_steps.value):.0%} of the run" if plan.total_steps else ""
+    if plan.total_steps is not None and plan.warmup.value >= plan.total_steps.value:
+        return f"{plan.warmup.whole:,} steps, as many as the run has or more"
+    share = f", {plan.warmup.value / plan.total_steps.value:.0%} of the run" if plan.total_steps else ""
     return f"{plan.warmup.whole:,} steps{share}"
 
 
