@@ -39,7 +39,7 @@ def worked_out(quantity: Quantity, unit: str) -> tuple[str, ...]:
     """A derived number as evidence: how it came about, and what was taken as usual because nobody stated it."""
     how = quantity.how if "as stated" in quantity.how else f"{quantity.value:,.4g} {unit} = {quantity.how}"
     whole = f"{quantity.whole:,} {unit}, as stated" if "as stated" in quantity.how else how
-    return (whole, *(f"taken as usual: {usual}" for usual in quantity.assumed))
+    return (whole, *((f"taken as usual: {', '.join(quantity.assumed)}",) if quantity.assumed else ()))
 
 
 def slug_of(name: str) -> str:

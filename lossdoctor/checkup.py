@@ -26,10 +26,8 @@ from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, task_of_run
 
 #: What the name of a run, of its data or of its model says of what it learns, where no trainer is named.
 _TASKS = ((REINFORCEMENT, ("grpo", "ppo", "rloo")), (PREFERENCE, ("dpo", "orpo", "kto", "simpo", "preference")))
-#: What facts from a DeepSpeed configuration have behind their source: such a file holds these, and no arguments of a Trainer.
+#: What facts from a DeepSpeed configuration have behind their source.
 DEEPSPEED = "(DeepSpeed)"
-_OF_DEEPSPEED = ("zero_stage", "overlap_comm", "scheduler_steps", "initial_scale_power")
-_OF_ARGUMENTS = ("num_train_epochs", "logging_steps", "save_steps", "model_name_or_path", "lora_r")
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,8 +191,7 @@ def _run(source: Any, model: Any) -> Run:
         run = source
     elif isinstance(source, Mapping):
         stated = config_file.of_mapping(source, "stated")
-        own, beside = config_file.with_deepspeed(stated, Path()) if not isinstance(source.get("deepspeed"), str) else (stated, {})
-        run = Run(kind="mapping", facts=own).knowing(_marked(beside))
+        run = Run(kind="mapping", facts=stated).knowing(_marked(_inner_deepspeed(stated)))
     elif isinstance(source, (str, os.PathLike)):
         return _of_paths([source], model)
     elif isinstance(source, Sequence):
@@ -219,7 +216,7 @@ def _of_paths(paths: Sequence[str | os.PathLike[str]], model: Any = None) -> Run
     run = Run(path=", ".join(os.fspath(path) for path in paths), kind="configuration")
     for path in map(Path, paths):
         own, beside, notes = _read(path)
-        of_deepspeed = any(name in own for name in _OF_DEEPSPEED) and not any(name in own for name in _OF_ARGUMENTS)
+        of_deepspeed = _is_deepspeed(path)
         run = run.knowing(_marked(own) if of_deepspeed else own, first=not of_deepspeed)
         for more in beside:
             run = run.knowing(more)
@@ -242,8 +239,30 @@ def _read(path: Path) -> tuple[dict[str, Fact], list[dict[str, Fact]], list[str]
         return found[0], found[1:], notes
     if path.suffix == ".bin":
         return training_args.read(path), [], []
-    own, beside = config_file.with_deepspeed(config_file.read_alone(path), path.parent)
+    own = config_file.read_alone(path)
+    beside = _inner_deepspeed(own) or config_file.with_deepspeed(own, path.parent)[1]
     return own, [_marked(beside)] if beside else [], []
+
+
+def _is_deepspeed(path: Path) -> bool:
+    """Whether a file is the JSON of DeepSpeed itself, which speaks of the Trainer's settings as its own."""
+    from lossdoctor.facts import deepspeed_config, files
+
+    try:
+        return path.is_file() and path.suffix != ".bin" and deepspeed_config.recognise(files.mapping(path))
+    except LossDoctorError:  # text with flags, a model card
+        return False
+
+
+def _inner_deepspeed(own: Mapping[str, Fact]) -> dict[str, Fact]:
+    """What a DeepSpeed configuration states that stands within another one, also where both speak of the same."""
+    from lossdoctor.facts import deepspeed_config
+    from lossdoctor.facts.canonical import translate
+
+    known = own.get("deepspeed")
+    if known is None or not isinstance(known.value, dict):
+        return {}
+    return translate(deepspeed_config.beside(known.value, own), known.source)
 
 
 def _marked(facts: Mapping[str, Fact]) -> dict[str, Fact]:

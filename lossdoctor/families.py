@@ -53,7 +53,8 @@ FAMILIES = (
 def billions(run: Run) -> float | None:
     """How many billion parameters the name of the model claims; None where it says nothing."""
     name = str(run.get("model_name_or_path") or "")
-    found = re.findall(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*([bBmM])(?![a-zA-Z0-9])", name.replace("_", " ").replace("-", " "))
+    name = re.sub(r"(?<=\d)_(?=\d)", ".", name).replace("_", " ").replace("-", " ")  # 1_6b is 1.6b
+    found = re.findall(r"(?<![\w.])(\d{1,4}(?:\.\d+)?)\s*([bBmM])(?![a-zA-Z0-9])", name)
     sizes = [float(number) / (1 if unit in "bB" else 1000) for number, unit in found]
     return max(sizes, default=None)
 

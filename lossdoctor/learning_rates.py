@@ -64,7 +64,7 @@ def band_of(run: Run) -> Band | None:
             return Band(f"LoRA on {size:g} billion parameters", 5e-5, 1e-4, 5e-4, True, (*LORA, QLORA))
         high = 5e-4 if size >= 8 else 1e-3
         return Band("LoRA", 1e-4, 2e-4, high, True, (*LORA, QLORA))
-    if "t5" in name:
+    if "t5" in name and "speecht5" not in name:
         return Band("fine-tuning all weights of a T5", 5e-5, 3e-4, 1e-3, True, (T5,))
     if "wav2vec" in name or "hubert" in name:
         return Band("fine-tuning a speech encoder", 1e-5, 1e-4, 5e-4, True, ())
@@ -149,7 +149,7 @@ def lowered(chart: Chart, onset: int | None = None, ceiling: float | None = None
         third = "a third of what it was"
         return Remedy(f"Lower the learning rate to {third}", why, {"learning_rate": Rule(third)}, "none", (HIGHEST_STABLE,))
     new = lower(rate, band, failed_at(chart, onset), ceiling)
-    why = f"{rate / new:,.3g} times less; the highest rate that stays stable is the best one, so go up from there"
+    why = f"{slips.in_times(rate / new)} less; the highest rate that stays stable is the best one, so go up from there"
     sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
     return Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
 

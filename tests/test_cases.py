@@ -13,15 +13,16 @@ import pytest
 from conftest import CASES, ROOT, rows_of
 
 from lossdoctor.engine import Engine
-from lossdoctor.explain import pages
 from lossdoctor.facts.canonical import translate
 from lossdoctor.model import Report, Run
 from lossdoctor.parsing.rows import records
 from lossdoctor.probe_columns import LABELS, LOSSES, SCALE
-from lossdoctor.registry import all_detectors
+from lossdoctor.registry import all_causes, all_detectors
 from lossdoctor.reports.text import render
 
 LOGS = sorted(CASES.glob("*/*.jsonl"))
+#: Symptoms and causes; checks have configurations instead, see test_checks.py.
+PAGES = {**all_detectors(), **all_causes()}
 
 
 def judge(log: Path) -> Report:
@@ -40,7 +41,7 @@ def named(report: Report) -> set[str]:
     return {s.slug for s in report.symptoms} | {d.slug for d in report.diagnoses}
 
 
-@pytest.mark.parametrize("slug", pages())
+@pytest.mark.parametrize("slug", PAGES)
 @pytest.mark.parametrize("kind", ["sick", "healthy"])
 def test_every_page_has_a_sick_and_a_healthy_log(slug: str, kind: str) -> None:
     """Nothing is promised without a log that shows it and one that does not."""
@@ -56,7 +57,7 @@ def test_the_sick_log_is_named_and_the_healthy_one_is_not(log: Path) -> None:
     elif slug in all_detectors():
         assert slug in {s.slug for s in report.symptoms}
     else:
-        mechanism = pages()[slug].mechanism  # type: ignore[attr-defined]
+        mechanism = PAGES[slug].mechanism  # type: ignore[attr-defined]
         known = [d.slug for d in report.diagnoses]
         assert slug in known if mechanism else known[0] == slug
 
@@ -74,6 +75,6 @@ def test_the_user_reads_exactly_this(log: Path) -> None:
 
 def test_no_case_is_an_orphan() -> None:
     """Every folder of cases belongs to a page, and every text and fact file to a log."""
-    assert {p.name for p in CASES.iterdir()} == set(pages())
+    assert {p.name for p in CASES.iterdir()} == set(PAGES)
     logs = {p.with_suffix("") for p in LOGS}
     assert {p.with_suffix("") for p in CASES.glob("*/*")} == logs

@@ -1,4 +1,4 @@
-"""Promises that hold for every detector and cause, checked by reflection: a new one is covered the moment it exists."""
+"""Promises that hold for every detector, cause and check, checked by reflection: a new one is covered as soon as it exists."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from conftest import CASES, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossdoctor.base import Cause, Detector, Page, slug_of
+from lossdoctor.base import Cause, Check, Detector, Page, slug_of
+from lossdoctor.checkup import check
+from lossdoctor.checkup import examine as examine_configuration
 from lossdoctor.engine import Engine, Event, examine
-from lossdoctor.explain import CAUSE_HEADINGS, DETECTOR_HEADINGS, pages
+from lossdoctor.explain import CAUSE_HEADINGS, CHECK_HEADINGS, DETECTOR_HEADINGS, pages
+from lossdoctor.facts.canonical import ALIASES, NAMES
 from lossdoctor.model import RANK, Record, Run
 from lossdoctor.parsing.rows import records
-from lossdoctor.registry import all_causes, all_detectors, thresholds
+from lossdoctor.registry import all_causes, all_checks, all_detectors, thresholds
 from lossdoctor.reports.json import render as as_json
 from lossdoctor.reports.text import render as as_text
 from lossdoctor.vitals import Vitals
@@ -181,7 +184,8 @@ def test_a_page_is_named_for_its_file(page: type[Page]) -> None:
 def test_a_page_has_its_headings_in_order(page: type[Page]) -> None:
     """The docstring is the page: a first sentence, then the fixed headings, each with text under it."""
     text = inspect.getdoc(page) or ""
-    headings = DETECTOR_HEADINGS if issubclass(page, Detector) else CAUSE_HEADINGS
+    kinds = {Detector: DETECTOR_HEADINGS, Cause: CAUSE_HEADINGS, Check: CHECK_HEADINGS}
+    headings = next(headings for kind, headings in kinds.items() if issubclass(page, kind))
     assert text.partition("\n")[0].endswith(".")
     assert tuple(re.findall(r"^## (.+)$", text, re.M)) == headings
     assert all(part.strip() for part in re.split(r"^## .+$", text, flags=re.M)[1:])
@@ -208,6 +212,42 @@ def test_a_cause_says_how_to_decide(cause: type[Cause]) -> None:
     """Every cause has a title and the cheapest check that decides for or against it."""
     assert cause.title and not cause.title.endswith(".")
     assert cause.decide_by and not cause.decide_by.endswith(".")
+
+
+#: What somebody may write behind a name, right or wrong.
+VALUES = st.sampled_from(
+    [0, 1, -1, 2, 8, 500, 10**12, 2**62, 0.0, 0.03, 0.5, 2e-4, 5.0, 1e300, True, False, "no", "steps", "epoch", "constant",
+     "linear", "cosine", "warmup_stable_decay", "auto", "", "T4", "4x A100", "fp16", "float16", "bfloat16", "full", "sdpa",
+     "flash_attention_2", "Qwen/Qwen2-7B", "t5-small", "lion_8bit", "4bit", "8bit", [], ["q_proj"], ["all", 3], {}, {"use_reentrant": True},
+     {"num_stable_steps": 5, "num_decay_steps": 0}, {"zero_optimization": {"stage": 2, "overlap_comm": True}}, None]
+)  # fmt: skip
+
+
+@QUIET
+@given(values=st.dictionaries(st.sampled_from(sorted({*NAMES, *ALIASES})), VALUES, max_size=14))
+def test_no_configuration_can_crash_anything(values: dict[str, Any]) -> None:
+    """Whatever a configuration holds, every check and report survives it, and every finding is a finished sentence."""
+    from lossdoctor.reports import Look
+    from lossdoctor.reports.checkup import FORMATS
+
+    report = examine_configuration(check(values).run, strict=True)
+    for finding in report.findings:
+        assert finding.slug in all_checks() and finding.message and "{" not in finding.message and "None" not in finding.message
+        assert "nan" not in finding.message.lower().split() or "NaN" in finding.message
+    for render in FORMATS.values():
+        assert render(report, Look(color=False, width=80))
+
+
+@pytest.mark.parametrize("one", all_checks().values(), ids=lambda p: p.slug)
+def test_a_check_has_a_title_and_knows_those_that_it_includes(one: type[Check]) -> None:
+    """The title is no sentence, and what a check includes is there."""
+    assert one.title and not one.title.endswith(".")
+    assert set(one.includes) <= set(all_checks()) - {one.slug}
+
+
+def test_no_two_pages_share_a_slug() -> None:
+    """A symptom, a cause and a check of one name would share one table of thresholds."""
+    assert len(pages()) == len(all_detectors()) + len(all_causes()) + len(all_checks())
 
 
 @QUIET

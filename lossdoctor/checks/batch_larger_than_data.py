@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -33,7 +33,7 @@ class BatchLargerThanData(Check):
         if not isinstance(rows, int) or rows < 1 or batch is None or batch.whole <= rows:
             return None
         micro = batch.whole // (plan.get("gradient_accumulation_steps") or 1)
-        because = (f"batch: {batch.how}", *(f"taken as usual: {usual}" for usual in batch.assumed))
+        because = worked_out(batch, "examples in a batch")
         if plan.get("dataloader_drop_last") is True and micro > rows:
             words = (
                 f"no batch is full: {micro:,} examples are needed, {rows:,} are there, and dataloader_drop_last drops the rest"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
@@ -43,4 +43,4 @@ class EpochsOverruled(Check):
         if 1 / self.much < made.value / asked < self.much:
             return None
         words = f"{short(asked)} epochs are asked for, and max_steps decides: {steps:,} steps are {in_epochs(made.value)} epochs"
-        return self.finding("info", words, f"{plan.steps_per_epoch.whole:,} steps in one epoch: {plan.steps_per_epoch.how}")
+        return self.finding("info", words, *worked_out(plan.steps_per_epoch, "steps in one epoch"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.evaluations import evaluated, hold_out
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
@@ -36,4 +36,4 @@ class EvaluationMissing(Check):
         words = f"each example is shown {plan.epochs.value:.3g} times, and nothing is evaluated"
         if asked:
             words += f", though {asked} is to choose the best model"
-        return self.finding("info", words, f"epochs: {plan.epochs.how}", remedies=(hold_out(),))
+        return self.finding("info", words, *worked_out(plan.epochs, "epochs"), remedies=(hold_out(),))

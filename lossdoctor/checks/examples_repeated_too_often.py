@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check
+from lossdoctor.base import NO_ROWS, Check, worked_out
 from lossdoctor.budgets import EPOCHS, LONG_EPOCHS, SMALL_SET, chart_of, small_set
 from lossdoctor.chance import language_model
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
@@ -48,10 +48,7 @@ class ExamplesRepeatedTooOften(Check):
         verb = "are" if isinstance(rows, int) else "is"
         words = f"{shown} {verb} shown {in_epochs(epochs.value)} times"
         words += "" if watched else ", and no evaluation is planned that would say when to stop"
-        because = (
-            f"{in_epochs(epochs.value)} epochs: {epochs.how}",
-            f"evaluations get worse from epoch 2 or 3 on: {LEARNING_JUMPS}",
-        )
+        because = (*worked_out(epochs, "epochs"), f"evaluations get worse from epoch 2 or 3 on: {LEARNING_JUMPS}")
         return self.finding(severity, words, *because, remedies=small_set(chart_of(plan)) or (self._fewer(),))
 
     @staticmethod

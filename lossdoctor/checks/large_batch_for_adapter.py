@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.learning_rates import LORA
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
@@ -37,4 +37,4 @@ class LargeBatchForAdapter(Check):
         accumulation = plan.get("gradient_accumulation_steps") or 1
         smaller = {"gradient_accumulation_steps": max(1, accumulation // 4)} if accumulation > 1 else {}
         remedies = (Remedy("Accumulate over fewer batches", why, smaller, "low", LORA[:1]),) if smaller else ()
-        return self.finding("info", words, f"batch: {batch.how}", f"measured: {LORA[0]}", remedies=remedies)
+        return self.finding("info", words, *worked_out(batch, "examples in a batch"), f"measured: {LORA[0]}", remedies=remedies)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from lossdoctor.base import Check
 from lossdoctor.budgets import chart_of
 from lossdoctor.families import billions
-from lossdoctor.learning_rates import OTHER_SCALE, Band, against, band_of, lowered, raised, short
-from lossdoctor.model import Finding, Severity
+from lossdoctor.learning_rates import LORA, OTHER_SCALE, Band, against, band_of, lowered, raised, short
+from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
+from lossdoctor.slips import in_times
 from lossdoctor.tasks import SMALL_MODELS, SUPERVISED
 
 
@@ -34,24 +35,34 @@ class LearningRateUnusual(Check):
     #: Times below the lowest usual rate: from here on it is that of full fine-tuning; short of that it is a note.
     low: float = 4.0
     slightly_low: float = 1.5
-    #: Times above the highest usual rate, in supervised and in preference tuning or reinforcement learning.
-    high: float = 2.0
+    #: Times above the highest usual rate in supervised tuning, and from which on it is a note; in preference tuning and
+    #: reinforcement learning.
+    high: float = 3.0
+    slightly_high: float = 2.0
     high_otherwise: float = 10.0
     #: The rate from which on AdamW leaves the valley whatever it trains, small models too.
     never: float = 5e-3
-    #: Billions of parameters below which all weights bear the rates of small models.
-    small: float = 0.8
+    #: Billions of parameters below which all weights bear the rates of small models: SmolLM2-1.7B was tuned at 3e-4.
+    small: float = 2.0
 
     def look(self, plan: Plan) -> Finding | None:
         rate, band = plan.get("learning_rate"), band_of(plan.run)
         if not isinstance(rate, (int, float)) or band is None or self._other_optimizer(plan):
             return None
         if rate <= 0:
-            return self.finding("critical", f"the learning rate is {short(rate)}: no step changes a weight", self._stated(plan))
+            new = Remedy(
+                f"Set it to {short(band.usual)}", band.words, {"learning_rate": band.usual}, "none", band.sources or LORA
+            )
+            words = f"the learning rate is {short(rate)}: no step changes a weight"
+            return self.finding("critical", words, self._stated(plan), remedies=(new,))
         chart, supervised = chart_of(plan), plan.get("task") in (SUPERVISED, None)
-        if rate > self.never * 1.0001 or self._too_high(plan, float(rate), band, supervised):
-            words = f"{against(rate, band)}; this is {rate / band.high:,.3g} times the highest of them"
-            return self.finding("warning", words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
+        times = self._too_high(plan, float(rate), band)
+        if rate > self.never * 1.0001 or times:
+            words = f"{against(rate, band)}; this is {in_times(rate / band.high)} the highest of them"
+            sure: Severity = (
+                "warning" if rate > self.never or times >= (self.high if supervised else self.high_otherwise) else "info"
+            )
+            return self.finding(sure, words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
         if not band.known or rate * self.slightly_low >= band.low:
             return None
         severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method else "info"
@@ -63,13 +74,14 @@ class LearningRateUnusual(Check):
         higher = raised(chart)
         return self.finding(severity, against(rate, band), *because, remedies=(higher,) if higher else ())
 
-    def _too_high(self, plan: Plan, rate: float, band: Band, supervised: bool) -> bool:
+    def _too_high(self, plan: Plan, rate: float, band: Band) -> float:
+        """How many times the highest usual rate this is; 0 where that is not too much, or nobody knows."""
         words = plan.run.words("model_name_or_path", "model_type", "trainer")
-        size = billions(plan.run)
-        scratch = any(name in words for name in (*SMALL_MODELS, "pretrain")) or (size is not None and size < self.small)
-        if not band.known or (scratch and "LoRA" not in band.method):
-            return False
-        return rate * 1.0001 >= (self.high if supervised else self.high_otherwise) * band.high
+        size, partly = billions(plan.run), "freeze" in plan.run.words("finetuning_type")
+        robust = any(name in words for name in (*SMALL_MODELS, "pretrain"))
+        robust = robust or (size is not None and size < self.small and "LoRA" not in band.method)
+        times = rate * 1.0001 / band.high
+        return times if band.known and not (robust or partly) and times >= self.slightly_high else 0.0
 
     @staticmethod
     def _other_optimizer(plan: Plan) -> bool:

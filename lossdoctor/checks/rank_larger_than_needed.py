@@ -41,6 +41,8 @@ class RankLargerThanNeeded(Check):
         filled = not (isinstance(rows, int) and rows <= SMALL_SET) and plan.get("task") != REINFORCEMENT
         if rank < (self.any if filled else self.small):
             return None
+        if filled and plan.get("use_rslora") is True:
+            return None
         words = f"the rank is {rank}"
         if not filled:
             words += (

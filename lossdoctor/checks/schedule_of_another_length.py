@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lossdoctor.base import Check
-from lossdoctor.model import Finding
+from lossdoctor.base import Check, worked_out
+from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import DECAYING, PlannedRate
 from lossdoctor.remedies import scheduler_by_trainer
+
+SCHEDULES = "https://huggingface.co/docs/transformers/main_classes/optimizer_schedules"
 
 
 @dataclass(eq=False, repr=False)
@@ -44,8 +46,18 @@ class ScheduleOfAnotherLength(Check):
             words += f"the decay never arrives, {left:.0%} of the rate is left at the end"
         else:
             words += f"the decay is over {total.whole - steps:,} steps too early"
-        because = (f"{steps:,} steps: {source}", f"{total.whole:,} steps: {total.how}")
-        return self.finding("warning", words, *because, remedies=(scheduler_by_trainer(),) if plan.get("scheduler_steps") else ())
+        because = (f"{steps:,} steps: {source}", *worked_out(total, "steps"))
+        return self.finding("warning", words, *because, remedies=(self._fitting(plan, total.whole),))
+
+    @staticmethod
+    def _fitting(plan: Plan, total: int) -> Remedy:
+        """The schedule for the steps that there are."""
+        if plan.get("scheduler_steps"):
+            return scheduler_by_trainer()
+        decay, warm = max(1, total // 5), plan.warmup.whole if plan.warmup else 0
+        stages = {"num_stable_steps": max(0, total - decay - warm), "num_decay_steps": decay}
+        why = f"{warm:,} of warm-up and these make {total:,} steps, the last fifth of them decay"
+        return Remedy("Let the stages add up to the steps of the run", why, {"lr_scheduler_kwargs": stages}, "none", (SCHEDULES,))
 
     @staticmethod
     def _made_for(plan: Plan) -> tuple[int, str] | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check
+from lossdoctor.base import Check, worked_out
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 
@@ -47,7 +47,7 @@ class SparseLogging(Check):
             return None
         severity: Severity = "warning" if rows < self.none and strategy != "epoch" else "info"
         words = f"{int(rows)} row" + "s" * (int(rows) != 1) + f" will be logged in {total.whole:,} steps"
-        return self.finding(severity, words, f"{total.whole:,} steps: {total.how}", remedies=(self._more(total.whole),))
+        return self.finding(severity, words, *worked_out(total, "steps"), remedies=(self._more(total.whole),))
 
     @staticmethod
     def _rows(plan: Plan, strategy: str, total: float) -> float | None:

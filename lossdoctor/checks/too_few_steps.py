@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check
+from lossdoctor.base import NO_ROWS, Check, worked_out
 from lossdoctor.budgets import FEW_STEPS, SMALL_BATCHES, steps_are_chosen
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
@@ -37,13 +37,9 @@ class TooFewSteps(Check):
         severity: Severity = "warning" if total.whole < self.handful and not steps_are_chosen(plan) else "info"
         words = f"the whole run has {total.whole:,} optimizer step" + "s" * (total.whole != 1)
         if steps_are_chosen(plan) or batch is None:
-            return self.finding("info", words + ", enough for a trial", f"{total.whole:,} steps: {total.how}")
+            return self.finding("info", words + ", enough for a trial", *worked_out(total, "steps"))
         words += f": {plan.get('dataset_size'):,} examples in batches of {batch.whole:,}"
-        because = [
-            f"{total.whole:,} steps: {total.how}",
-            f"batch: {batch.how}",
-            *(f"taken as usual: {usual}" for usual in total.assumed),
-        ]
+        because = (*worked_out(total, "steps"), *worked_out(batch, "examples in a batch")[:1])
         return self.finding(severity, words, *because, remedies=self._smaller_batch(plan, total.whole, batch.whole))
 
     @staticmethod

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check
+from lossdoctor.base import NO_ROWS, Check, worked_out
 from lossdoctor.budgets import warm_up
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding
@@ -42,11 +42,7 @@ class WarmupTooLong(Check):
             words += f": the learning rate{asked} is never reached, {reached:.0%} of it at most"
         else:
             words += f": only {total - warm:,} of them come after it"
-        because = [
-            f"{total:,} steps: {plan.total_steps.how}",
-            *(f"taken as usual: {usual}" for usual in plan.total_steps.assumed),
-        ]
-        return self.finding("warning", words, *because, remedies=(warm_up(total),))
+        return self.finding("warning", words, *worked_out(plan.total_steps, "steps"), remedies=(warm_up(total),))
 
     def blind(self, plan: Plan) -> str | None:
         asked = plan.get("warmup_steps", 0) > 1 and plan.get("lr_scheduler_type") != "constant"

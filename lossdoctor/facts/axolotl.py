@@ -55,6 +55,8 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     found["max_grad_norm"] = values.get("max_grad_norm")
     if found.get("attn_implementation") is None:
         found["attn_implementation"] = next((word for name, word in _ATTENTION.items() if on(values.get(name))), None)
+    if found.get("torch_dtype") is None:  # 16-bit weights without mixed precision
+        found["torch_dtype"] = next((name for name in ("float16", "bfloat16") if on(values.get(name))), None)
     found |= _per_epoch(values)
     tokens = values.get("tokens")
     found["tokens_added"] = len(tokens) if isinstance(tokens, list) and tokens else None

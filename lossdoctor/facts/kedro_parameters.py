@@ -41,7 +41,7 @@ def _walk(values: Mapping[str, Any], section: tuple[str, ...], depth: int) -> It
     if section and deepspeed_config.recognise(values):
         for name, value in deepspeed_config.names(values).items():
             if value is not None and name != "max_steps":  # its scheduler's, which speaks of the run where nothing else does
-                yield depth, name, value
+                yield depth, name, dict(values) if name == "deepspeed" else value
         return
     for key, value in values.items():
         name = str(key)

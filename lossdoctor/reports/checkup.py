@@ -38,11 +38,17 @@ def verdict(report: CheckReport) -> str:
     alarming = [finding for finding in report.findings if finding.severity != "info"]
     if alarming:
         more = f" {len(alarming) - 1} more below." if len(alarming) > 1 else ""
-        return words.sentence(alarming[0].message) + more
+        return _sentence(alarming[0].message) + more
     if report.verdict == "insufficient":
         return "Too little is stated to judge anything."
     notes = len(report.findings)
     return "Nothing wrong found in this configuration" + (f"; {notes} note{'s' * (notes > 1)}." if notes else ".")
+
+
+def _sentence(said: str) -> str:
+    """With a full stop, and a capital unless it begins with a name."""
+    first = said.partition(" ")[0]
+    return said + "." if not first.isalpha() else words.sentence(said)
 
 
 def shown(report: CheckReport) -> list[Shown]:
@@ -80,7 +86,8 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
 def _quantity(quantity: Quantity | None, unit: str) -> str:
     if quantity is None:
         return ""
-    return f"{quantity.whole:,} {unit} ({quantity.how})" + _assumed(quantity)
+    how = "" if "as stated" in quantity.how else f" ({quantity.how})"
+    return f"{quantity.whole:,} {unit}{how}" + _assumed(quantity)
 
 
 def _assumed(quantity: Quantity) -> str:
@@ -90,13 +97,16 @@ def _assumed(quantity: Quantity) -> str:
 def _steps(plan: Plan) -> str:
     if plan.total_steps is None:
         return f"{in_epochs(plan.epochs.value)} epochs" if plan.epochs else ""
-    made = f", {in_epochs(plan.epochs.value)} epochs" if plan.epochs and "as stated" in plan.total_steps.how else ""
-    return f"{plan.total_steps.whole:,} ({plan.total_steps.how}{made})"
+    if "as stated" not in plan.total_steps.how:
+        return f"{plan.total_steps.whole:,} ({plan.total_steps.how})"
+    return f"{plan.total_steps.how}" + (f" ({in_epochs(plan.epochs.value)} epochs)" if plan.epochs else "")
 
 
 def _warmup(plan: Plan) -> str:
     if plan.warmup is None or plan.warmup.whole <= 0 or plan.get("lr_scheduler_type") == "constant":
         return ""
+    if plan.total_steps is not None and plan.warmup.value >= plan.total_steps.value:
+        return f"{plan.warmup.whole:,} steps, as many as the run has or more"
     share = f", {plan.warmup.value / plan.total_steps.value:.0%} of the run" if plan.total_steps else ""
     return f"{plan.warmup.whole:,} steps{share}"
 
