@@ -22,7 +22,7 @@ Unlabelled = Literal["", "the prompt fills the length", "no markers", "no assist
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the run makes tokens and labels of an example, as far as its facts say; `…_from` names the setting or default behind it.
+    """How the run makes tokens and labels of an example, as far as its facts say; `…_from` names what each is known from.
 
     `adds_end` and `masks_padding` are None where nothing says so: whether the end token is appended to text, and whether labels
     are masked by the id of the padding token, that of a real end included.

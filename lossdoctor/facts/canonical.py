@@ -60,6 +60,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "padding_free": bool,
     "completion_only_loss": bool,
     "assistant_only_loss": bool,
+    "train_on_prompt": bool,
     "loss_type": (list, str),
     "beta": float,
     "num_generations": int,
@@ -149,6 +150,7 @@ ALIASES: Mapping[str, str] = {
     "model_max_length": "max_length",
     "cutoff_len": "max_length",
     "sequence_len": "max_length",
+    "train_on_inputs": "train_on_prompt",
     # evaluation and logging
     "evaluation_strategy": "eval_strategy",
     "filter": "logging_nan_inf_filter",
