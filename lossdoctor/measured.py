@@ -12,6 +12,14 @@ from lossdoctor.model import Run
 #: Lengths are suggested in multiples of this, as kernels like them.
 STEP = 64
 
+
+def percent(share: float) -> str:
+    """`42%`, `3.1%`; never 0% for something, nor 100% for less than all."""
+    if 0.0 < share < 0.001 or 0.995 <= share < 1.0:
+        return "<0.1%" if share < 0.5 else f"{min(share, 0.999):.1%}"
+    return f"{share:.1%}" if 0.0 < share < 0.0995 else f"{share:.0%}"
+
+
 #: Which tokens have a label: every one, the answers of the assistant, or what `{% generation %}` marks in the chat template.
 Labels = Literal["all", "answers", "marked"]
 #: What becomes of an example that is too long.
@@ -142,6 +150,8 @@ class Measured:
     refused: int = 0  # examples that the chat template raised an error on
     refusal: str = ""
     roles: tuple[str, ...] = ()
+    prompt_share: float = 0.0  # share of the characters that nobody has to answer with
+    usual_end: str = ""  # how most examples end, as their last tokens are written
     pictures: bool = False
     unmeasured: str = ""  # why nothing was made into tokens
 

@@ -81,7 +81,7 @@ def opened(path: Path) -> Folder:
         what = "no such folder" if not path.exists() else "no folder"
         raise LossDoctorError(f"{path}: {what}; --model-path takes the folder of a model on this machine")
     config = mapping(path / "config.json") if is_file_of(path / "config.json", path) else {}
-    named = [name for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt")]
+    named = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt"]
     if not any(is_file_of(path / name, path) for name in named):
         if not config:
             raise LossDoctorError(f"{path} has neither a tokenizer nor a config.json; the folder of a model was expected")
@@ -191,7 +191,7 @@ def _ends(folder: Folder) -> Iterator[int]:
 
 def _added(tokenizer: Any, size: int) -> Iterator[tuple[int, str]]:
     """The first tokens that the model has no row for."""
-    behind = [token for token in range(size, min(len(tokenizer), size + MOST_ADDED))]
+    behind = list(range(size, min(len(tokenizer), size + MOST_ADDED)))
     return zip(behind, (str(word) for word in tokenizer.convert_ids_to_tokens(behind)), strict=False)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from lossdoctor.measured import Measured, Recipe, Unlabelled, Vocabulary, Weights
+from lossdoctor.measured import Example, Measured, Unlabelled, Vocabulary
 from lossdoctor.model import NotJudged, Run
 from lossdoctor.probes.data import folder as folders
 from lossdoctor.probes.data.opening import with_loss
@@ -90,37 +91,71 @@ def _unmeasurable(folder: folders.Folder, sample: Sample, vocabulary: Vocabulary
     if sample.shape.name == "prompts":
         return "the examples are prompts without answers"
     if folder.config.get("is_encoder_decoder") or "Classification" in names or "ForMaskedLM" in names:
-        return f"the model is a {str(folder.config.get('model_type'))} that does not predict the next token"
+        return f"the model is a {folder.config.get('model_type')} that does not predict the next token"
     return folder.no_tokenizer if vocabulary is None and sample.shape.name != "tokens" else ""
 
 
 def _tokenised(found: Measured, sample: Sample, shape: Shape, tokeniser: Tokeniser) -> tuple[Measured, list[Tokens]]:
     """The examples in tokens, and some sequences for the loss of a batch."""
-    examples, kept, refused, refusal, rendered = [], [], 0, "", 0
-    roles: dict[str, None] = {}
+    made = _Made(tokeniser)
     order = [one for start in range(ROUNDS) for one in sample.chosen[start::ROUNDS]]
     for number, row in order:
         content = content_of(row, shape, translates_roles(found.run))
+        made.looked += 1
         if content is None or empty(content, shape):
             continue
-        rendered += _characters(content)
-        if rendered > MOST_RENDERED:
+        made.rendered += _characters(content)
+        if made.rendered > MOST_RENDERED:
+            made.looked -= 1
             break
-        roles |= dict.fromkeys(_roles(content))
+        made.add(number, content)
+    return made.told(found), made.kept
+
+
+class _Made:
+    """What became of the examples so far."""
+
+    def __init__(self, tokeniser: Tokeniser) -> None:
+        self.tokeniser = tokeniser
+        self.examples: list[Example] = []
+        self.kept: list[Tokens] = []
+        self.roles: dict[str, None] = {}
+        self.tails: Counter[tuple[int, ...]] = Counter()
+        self.looked = self.rendered = self.refused = self.asked = self.said = 0
+        self.refusal = ""
+
+    def add(self, number: int, content: Content) -> None:
+        tokeniser = self.tokeniser
+        self.roles |= dict.fromkeys(_roles(content))
+        asked, said = _asked(content)
+        self.asked, self.said = self.asked + asked, self.said + said
         try:
             sequences = tokeniser.tokens(content)
         except Refused as error:
-            refused, refusal = refused + 1, refusal or str(error)
-            continue
+            self.refused, self.refusal = self.refused + 1, self.refusal or str(error)
+            return
         if not all(sequence.ids for sequence in sequences):
-            continue
+            return
         why = _unlabelled(sequences, content, tokeniser)
-        examples.append(measured(number, sequences, tokeniser.recipe, tokeniser.vocabulary, why))
-        if len(kept) < FOR_LOSS:
-            kept.append(shortened(sequences[0], tokeniser.recipe))
-    looked = min(len(order), found.looked)
-    found = replace(found, recipe=tokeniser.recipe, examples=tuple(sorted(examples, key=lambda one: one.row)), looked=looked)
-    return replace(found, refused=refused, refusal=refusal, roles=tuple(roles)), kept
+        self.examples.append(measured(number, sequences, tokeniser.recipe, tokeniser.vocabulary, why))
+        self.tails[tuple(sequences[0].ids[-2:])] += 1
+        if len(self.kept) < FOR_LOSS:
+            self.kept.append(shortened(sequences[0], tokeniser.recipe))
+
+    def told(self, found: Measured) -> Measured:
+        usual = max(self.tails, key=self.tails.__getitem__, default=())
+        tokenizer = self.tokeniser.tokenizer
+        return replace(
+            found,
+            recipe=self.tokeniser.recipe,
+            examples=tuple(sorted(self.examples, key=lambda one: one.row)),
+            looked=self.looked,
+            refused=self.refused,
+            refusal=self.refusal,
+            roles=tuple(self.roles),
+            prompt_share=self.asked / max(1, self.asked + self.said),
+            usual_end=str(tokenizer.decode(list(usual))) if tokenizer is not None and usual else "",
+        )
 
 
 def _unlabelled(sequences: list[Tokens], content: Content, tokeniser: Tokeniser) -> Unlabelled:
@@ -139,14 +174,16 @@ def _roles(content: Content) -> list[str]:
     return [str(message["role"]) for part in parts for message in part]
 
 
+def _asked(content: Content) -> tuple[int, int]:
+    """Characters of the prompts, and of the answers."""
+    asked = said = 0
+    for part, role in ((content.prompt, "user"), (content.answer, "assistant")):
+        for message in part if isinstance(part, list) else [{"role": role, "content": part}]:
+            size = len(str(message["content"]))
+            asked, said = (asked, said + size) if message["role"] == "assistant" else (asked + size, said)
+    return asked, said
+
+
 def _characters(content: Content) -> int:
     """What rendering costs: every turn of the assistant renders all that was said before."""
-    turns = 1 + 2 * sum(role == "assistant" for role in _roles(content))
-    return turns * sum(len(str(message["content"])) for part in (content.prompt, content.answer) for message in _listed(part))
-
-
-def _listed(part: object) -> list[dict[str, object]]:
-    return part if isinstance(part, list) else [{"content": part}]
-
-
-__all__ = ["LABELS", "OPENING", "Recipe", "Weights", "measure"]
+    return (1 + 2 * sum(role == "assistant" for role in _roles(content))) * sum(_asked(content))

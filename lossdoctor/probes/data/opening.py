@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lossdoctor.measured import Weights
@@ -125,8 +126,8 @@ def _parameters(folder: Folder) -> float:
 
 def _free_memory() -> float | None:
     """Bytes that programs can still take; None where the system does not say."""
-    with suppress(OSError, ValueError, IndexError), open("/proc/meminfo", encoding="ascii") as stream:
-        for line in stream:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return float(line.split()[1]) * 1024
     with suppress(OSError, ValueError, AttributeError):
