@@ -87,7 +87,7 @@ def _another_token() -> tuple[Remedy, ...]:
     return (
         Remedy("Pad with another token", "then only padding is masked", token, "none", SOURCES),
         Remedy(
-            "Or let a collator pad labels that were made before",
+            "Let a collator pad labels that were made before",
             "DataCollatorForSeq2Seq masks what it adds, and no label that is there",
             {},
             "low",

@@ -20,8 +20,8 @@ class EndTokenMissing(DataCheck):
     those of `config.json` and `generation_config.json`.
 
     ## Why it matters
-    A model that never sees the end token behind an answer never writes it, and goes on until it is cut off. Base models often have
-    a chat template that ends turns with one token while generation stops at another.
+    A model that never sees the end token behind an answer never writes it, and goes on until it is cut off. Base models often
+    have a chat template that ends turns with one token while generation stops at another.
 
     ## What it misses
     Text that a script completes by itself; blocks of equal length, which are cut from a stream and need no end.
@@ -51,10 +51,11 @@ class EndTokenMissing(DataCheck):
         severity: Severity = "warning" if chats or measured.shape == "tokens" or recipe.adds_end is False else "info"
         stops = " or ".join(vocabulary.word(end) for end in sorted(vocabulary.ends)[:3])
         ends = f"most end with {measured.usual_end[-40:]!r}" if measured.usual_end else ""
+        unless = "" if chats or measured.shape == "tokens" or recipe.adds_end is False else "unless a script appends it, "
         count = f"{missing:,} of {len(examples):,} examples ({percent(share)})"
         return self.finding(
             severity,
-            f"{count} do not end with {stops}, at which generation stops: the model is not taught to stop",
+            f"{count} do not end with {stops}, at which generation stops: {unless}the model is not taught to stop",
             measured.basis,
             *([ends] if ends else []),
             remedies=(_of_template() if chats else _of_text(vocabulary.word(vocabulary.end)),),

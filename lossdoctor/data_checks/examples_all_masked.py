@@ -65,7 +65,7 @@ def _reason(why: str, measured: Measured, masked: list[Example]) -> tuple[str, t
         return words, (
             Remedy(do, "without these marks the mask of the assistant is empty", path, "low", MARKERS),
             Remedy(
-                "Or train on all tokens", "prompts are then learned as well", {"assistant_only_loss": False}, "low", MARKERS, True
+                "Train on all tokens", "prompts are then learned as well", {"assistant_only_loss": False}, "low", MARKERS, True
             ),
         )
     if why == "no assistant":
@@ -92,7 +92,7 @@ def _cut(measured: Measured) -> tuple[str, tuple[Remedy, ...]]:
     positions = measured.weights.positions if measured.weights else None
     words = f"their prompts fill the {length:,} tokens of max_length, and the answers are cut off"
     drop = {"dataset.filter": Rule(f"examples whose prompt is shorter than {length:,} tokens")}
-    dropped = Remedy("Or drop the examples that it empties", "they teach nothing", drop, "none", CUT, alternative=True)
+    dropped = Remedy("Drop the examples that it empties", "they teach nothing", drop, "none", CUT, alternative=True)
     if positions is not None and room > positions:
         return words, (Remedy("Drop or shorten these examples", f"the model has {positions:,} positions", drop, "low", CUT),)
     do = f"Raise max_length to {room:,}, which keeps 99% of the examples whole"

@@ -14,8 +14,8 @@ class ExamplesEmpty(DataCheck):
     """Some examples have no answer, or no text at all.
 
     ## What it looks at
-    The columns that are learned from, in the first 100,000 examples: an answer without a letter, a chat in which the assistant says
-    nothing, a column that is null.
+    The columns that are learned from, in the first 100,000 examples: an answer without a letter, a chat in which the
+    assistant says nothing, a column that is null.
 
     ## Why it matters
     An example without a label is NaN on its own: one of them in a batch of one was enough to lose a run. In a larger batch it

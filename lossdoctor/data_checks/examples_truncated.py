@@ -35,7 +35,7 @@ class ExamplesTruncated(DataCheck):
 
     def look(self, measured: Measured) -> Finding | None:
         recipe, examples = measured.recipe, measured.examples
-        cut = [example for example in examples if example.cut]
+        cut = [example for example in examples if example.cut and not example.why]  # those without a label are told by themselves
         share = measured.share(len(cut))
         if recipe.max_length is None or len(cut) < 2 or share < self.share_to_tell:
             return None
@@ -45,7 +45,8 @@ class ExamplesTruncated(DataCheck):
         bad = lost >= self.tokens_to_warn if plain else measured.share(answers) >= self.share_to_warn
         severity: Severity = "warning" if bad and measured.run.get("max_length") is not None else "info"
         name = _NAMES.get(recipe.tool, "max_length")
-        what = f"{len(cut):,} of {len(examples):,} examples ({percent(share)}) are longer than the {recipe.max_length:,} tokens of {name}"
+        count = f"{len(cut):,} of {len(examples):,} examples ({percent(share)})"
+        what = f"{count} are longer than the {recipe.max_length:,} tokens of {name}"
         if recipe.too_long == "dropped":
             message = f"{what}, and axolotl drops them"
         elif plain or not answers:

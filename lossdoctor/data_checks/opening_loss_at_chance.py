@@ -19,8 +19,8 @@ class OpeningLossAtChance(DataCheck):
     ln(vocabulary), the loss of a model that gives every token the same probability.
 
     ## Why it matters
-    Fine-tunes of a pretrained model begin between 0.5 and 4. At ln(vocabulary) the weights are random or were not loaded; above it
-    the model is sure of something else: the tokenizer is another model's, or the labels do not belong to the text.
+    Fine-tunes of a pretrained model begin between 0.5 and 4. At ln(vocabulary) the weights are random or were not loaded; above
+    it the model is sure of something else: the tokenizer is another model's, or the labels do not belong to the text.
 
     ## What it misses
     Models that are too large for one batch on a CPU. Training from scratch begins at chance by nature.

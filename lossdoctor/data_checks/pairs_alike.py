@@ -34,8 +34,8 @@ class PairsAlike(DataCheck):
         change = {"dataset.filter": Rule("pairs whose answers differ")}
         return self.finding(
             "warning" if share >= self.share_to_warn and measured.same_pairs > 1 else "info",
-            f"chosen and rejected are the same in {measured.same_pairs:,} of {measured.fingerprinted:,} pairs ({percent(share)}): "
-            "their loss stays at ln 2 = 0.693",
+            f"chosen and rejected are the same in {measured.same_pairs:,} of {measured.fingerprinted:,} pairs ({percent(share)})"
+            ": their loss stays at ln 2 = 0.693",
             f"{measured.fingerprinted:,} pairs in {measured.source} were compared",
             remedies=(Remedy("Drop these pairs", "two equal answers have no gradient", change, "none", SOURCES),),
         )

@@ -25,8 +25,8 @@ class PromptsSupervised(DataCheck):
     """
 
     title = "prompts that are learned"
-    #: Share of the text from which prompts outweigh the answers.
-    share_to_tell: float = 0.5
+    #: Share of the text from which the loss is about little else than prompts: three quarters.
+    share_to_tell: float = 0.75
 
     def look(self, measured: Measured) -> Finding | None:
         recipe, run = measured.recipe, measured.run

@@ -46,8 +46,8 @@ class TokenIdsBeyondVocabulary(DataCheck):
         padding = vocabulary.padding if vocabulary else None
         if beyond:
             severity: Severity = "critical"
-            message = f"{beyond:,} of {len(measured.examples):,} examples have token ids up to {highest:,}, and the model has {size:,} rows"
-            message += ": the first batch with one raises an index error"
+            message = f"{beyond:,} of {len(measured.examples):,} examples have token ids up to {highest:,}, and the model has "
+            message += f"{size:,} rows: the first batch with one raises an index error"
         elif padding is not None and padding >= size:
             severity = "critical"
             word = vocabulary.word(padding) if vocabulary else str(padding)
@@ -85,5 +85,5 @@ def _remedies(measured: Measured) -> tuple[Remedy, ...]:
     return (
         resize,
         Remedy("Under LoRA, train the new rows as well", why, saved, "low", (PEFT,)),
-        Remedy("Or these rows alone", "it takes far less memory", token, "low", (PEFT,), alternative=True),
+        Remedy("Train these rows alone", "it takes far less memory", token, "low", (PEFT,), alternative=True),
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lossdoctor.base import DataCheck
+from lossdoctor.confinement import is_file_of
 from lossdoctor.facts.model_config import read as read_model_config
 from lossdoctor.measured import Measured
 from lossdoctor.model import RANK, Fact, Finding, NotJudged, Run
@@ -52,6 +53,6 @@ def examine(model_path: Path | None, data: Path | None, run: Run, checks: tuple[
 
 def _of_model(folder: Path) -> dict[str, Fact]:
     config = folder / "config.json"
-    if not config.is_file():
+    if not is_file_of(config, folder):
         return {}
     return {name: fact for name, fact in read_model_config(config).items() if name in OF_MODEL}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def _computed(folder: Folder, weights: Weights, batch: list[Tokens], used: list[
     import torch
     from transformers import AutoModelForCausalLM
 
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+    with _no_bars(), torch.random.fork_rng(devices=[]), torch.inference_mode():
         model, told = AutoModelForCausalLM.from_pretrained(
             str(folder.path),
             local_files_only=True,
@@ -70,6 +70,20 @@ def _computed(folder: Folder, weights: Weights, batch: list[Tokens], used: list[
     loss = total / labels
     found = replace(weights, loss=loss, loss_tokens=labels, loss_examples=len(batch), unloaded=unloaded, untrained=untrained)
     return found, ""
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the bars that transformers draws while it loads."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def _untrained(model: Any, used: list[int], tokenizer: Any) -> tuple[str, ...]:

@@ -112,7 +112,7 @@ def _padding(tool: str, version: tuple[int, ...] | None) -> tuple[bool | None, s
         return True, f"SFTTrainer of TRL {'.'.join(map(str, version))} masks every label with the id of the padding token"
     if version is not None and version >= OWN_COLLATOR:
         return False, ""
-    return None, ""
+    return None, "TRL masked these labels before 0.17, and no version of it is stated" if tool == "TRL" else ""
 
 
 def _version(run: Run) -> tuple[int, ...] | None:
