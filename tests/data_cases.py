@@ -112,6 +112,7 @@ CASES: dict[str, dict[str, Case]] = {
     "end-token-missing": {
         "sick": Case(lambda p: (_named(p), _chats(p)), {**TRL, "max_length": 512}),
         "sick-text": Case(lambda p: (_named(p), _texts(p)), {}),
+        "healthy-stated": Case(lambda p: (_named(p), _chats(p)), {**TRL, "eos_token": "<|im_end|>", "max_length": 512}),
         "sick-old": Case(lambda p: (_named(p), _texts(p)), {**TRL, "trl_version": "0.15.2", "max_length": 512}),
         "healthy": Case(lambda p: (_named(p, **STOPS), _chats(p)), {**TRL, "max_length": 512}),
     },

@@ -291,3 +291,51 @@ def test_blocks_of_a_stream_need_no_end() -> None:
     examples = tuple(Example(row, 512, 512, 512, 512) for row in range(20))
     measured = Measured(shape="tokens", vocabulary=Vocabulary(100, ends=frozenset({2})), examples=examples, recipe=Recipe())
     assert all_data_checks()["end-token-missing"]().look(measured) is None
+
+
+def test_the_hub_is_off_while_a_folder_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, every library that asks is told to stay offline; afterwards all is as it was."""
+    import huggingface_hub
+
+    from lossdoctor.probes.data.folder import offline
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    before = huggingface_hub.is_offline_mode()
+    with offline():
+        assert os.environ["HF_HUB_OFFLINE"] == "1" and huggingface_hub.is_offline_mode()
+    assert "HF_HUB_OFFLINE" not in os.environ and huggingface_hub.is_offline_mode() is before
+
+
+def test_every_answer_of_a_chat_has_labels_to_its_end_and_nothing_else_has(tmp_path: Path) -> None:
+    """Of two questions with two answers under axolotl the labels are both answers, each with its end token and no header."""
+    from lossdoctor.probes.data.folder import offline, opened, vocabulary_of
+    from lossdoctor.probes.data.recipe import recipe_of
+    from lossdoctor.probes.data.shapes import content_of, shape_of
+    from lossdoctor.probes.data.tokens import Tokeniser
+
+    said = [*tiny.chat(1)["messages"], *tiny.chat(2)["messages"]]
+    row = {"conversations": [{"from": "human" if m["role"] == "user" else "gpt", "value": m["content"]} for m in said]}
+    shape = shape_of([row])
+    assert shape is not None
+    with offline():
+        folder = opened(tiny.tokenizer(tmp_path / "model"))
+        recipe = recipe_of(run_of(framework="axolotl"), shape)
+        made = Tokeniser(folder.tokenizer, vocabulary_of(folder, None, None) or Vocabulary(0), recipe)
+        content = content_of(row, shape, True)
+        assert content is not None
+        (tokens,) = made.tokens(content)
+        labelled = folder.tokenizer.decode([token for token, has in zip(tokens.ids, tokens.labelled, strict=True) if has])
+    assert labelled == f"{said[1]['content']}<|im_end|>\n{said[3]['content']}<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "left"), [(20, 3, (7, 3)), (3, 20, (3, 7)), (20, 20, (5, 5)), (30, 10, (8, 2)), (4, 4, (4, 4))]
+)
+def test_llama_factory_cuts_prompt_and_answer_by_their_lengths(prompt: int, answer: int, left: tuple[int, int]) -> None:
+    """What is shorter than half of the ten tokens stays whole; otherwise both give in proportion to their lengths."""
+    from lossdoctor.probes.data.tokens import Tokens, shortened
+
+    tokens = Tokens(list(range(prompt + answer)), [False] * prompt + [True] * answer)
+    kept = shortened(tokens, Recipe(max_length=10, too_long="cut both"))
+    assert (kept.labelled.count(False), kept.labelled.count(True)) == left
+    assert kept.ids == [*range(left[0]), *range(prompt, prompt + left[1])]

@@ -57,6 +57,9 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         found["attn_implementation"] = next((word for name, word in _ATTENTION.items() if on(values.get(name))), None)
     tokens = values.get("tokens")
     found["tokens_added"] = len(tokens) if isinstance(tokens, list) and tokens else None
+    special = values.get("special_tokens")
+    for name in ("eos_token", "pad_token"):
+        found[name] = special.get(name) if isinstance(special, dict) else None
     found["dataset"] = _datasets(values.get("datasets"))
     ratio = values.get("warmup_ratio")
     if ratio is not None:

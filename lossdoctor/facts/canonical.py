@@ -61,6 +61,8 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "completion_only_loss": bool,
     "assistant_only_loss": bool,
     "train_on_prompt": bool,
+    "eos_token": str,
+    "pad_token": str,
     "loss_type": (list, str),
     "beta": float,
     "num_generations": int,

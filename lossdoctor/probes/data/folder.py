@@ -17,7 +17,7 @@ from typing import Any
 from lossdoctor.confinement import is_file_of
 from lossdoctor.facts.files import mapping
 from lossdoctor.measured import Vocabulary, Weights
-from lossdoctor.model import LossDoctorError
+from lossdoctor.model import LossDoctorError, Run
 from lossdoctor.probes.data.recipe import tool_of
 
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
@@ -121,7 +121,15 @@ def vocabulary_of(folder: Folder, brought: str | None, size: int | None) -> Voca
     )
 
 
-def brought_template(folder: Folder, run: Any) -> str | None:
+def with_tokens_of(folder: Folder, run: Run) -> None:
+    """Gives the tokenizer the end and padding tokens that the configuration names, as trainers do, if it knows them."""
+    for name in ("eos_token", "pad_token"):
+        token = run.get(name)
+        if folder.tokenizer is not None and token in folder.tokenizer.get_vocab():
+            setattr(folder.tokenizer, name, token)
+
+
+def brought_template(folder: Folder, run: Run) -> str | None:
     """The template with marks that TRL has for this tokenizer where `assistant_only_loss` needs one; None where it has none."""
     template = _template(folder.tokenizer) if folder.tokenizer is not None else None
     if template is None or run.get("assistant_only_loss") is not True or _GENERATION.search(template) or tool_of(run) != "TRL":

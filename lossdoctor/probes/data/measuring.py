@@ -61,6 +61,7 @@ def _counted(run: Run, sample: Sample) -> Measured:
 
 def _with_model(folder: folders.Folder, found: Measured, sample: Sample | None) -> tuple[Measured, tuple[NotJudged, ...]]:
     run = found.run
+    folders.with_tokens_of(folder, run)
     weights = folders.weights_of(folder)
     brought = folders.brought_template(folder, run)
     vocabulary = folders.vocabulary_of(folder, brought, weights.size)
