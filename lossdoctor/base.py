@@ -11,11 +11,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.vitals import Vitals
+
+if TYPE_CHECKING:  # what is measured only where somebody asks for it is loaded only then
+    from lossdoctor.measured import Measured
 
 #: Why a symptom cannot be judged, where several detectors have the same reason.
 LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
@@ -195,3 +198,21 @@ class Streak:
 
     def stop(self) -> None:
         self.rows = 0
+
+
+class DataCheck(Page, ABC):
+    """Looks at what was measured of data and model, before the first step, for one thing that is going to go wrong."""
+
+    title: ClassVar[str]
+
+    @abstractmethod
+    def look(self, measured: Measured) -> Finding | None:
+        """The finding; None where all is well, or where nothing that it needs was measured."""
+
+    def blind(self, measured: Measured) -> str | None:
+        """Why this cannot be judged; None where it was judged, or does not apply."""
+        return None
+
+    def finding(self, severity: Severity, message: str, *because: str, remedies: tuple[Remedy, ...] = ()) -> Finding:
+        """A finding of this check."""
+        return Finding(self.slug, severity, message, because, remedies)

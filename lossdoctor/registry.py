@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from lossdoctor import causes, checks, detectors, plugins
-from lossdoctor.base import Cause, Check, Detector, Page
+from lossdoctor.base import Cause, Check, DataCheck, Detector, Page
 from lossdoctor.model import LossDoctorError, NotJudged
 
 P = TypeVar("P", bound=Page)
@@ -83,6 +83,14 @@ def all_detectors() -> dict[str, type[Detector]]:
 def all_causes() -> dict[str, type[Cause]]:
     """Every cause class by its slug."""
     return {slug: page for slug, page in (built_in() | installed()[0]).items() if issubclass(page, Cause)}
+
+
+@cache
+def all_data_checks() -> dict[str, type[DataCheck]]:
+    """Every check of data and model by its slug; loaded only where somebody asks for them."""
+    from lossdoctor import data_checks
+
+    return _find(data_checks, DataCheck)  # type: ignore[type-abstract]
 
 
 def thresholds(page: type[Page]) -> dict[str, Any]:

@@ -60,6 +60,9 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     found |= _per_epoch(values)
     tokens = values.get("tokens")
     found["tokens_added"] = len(tokens) if isinstance(tokens, list) and tokens else None
+    special = values.get("special_tokens")
+    for name in ("eos_token", "pad_token"):
+        found[name] = special.get(name) if isinstance(special, dict) else None
     found["dataset"] = _datasets(values.get("datasets"))
     ratio = values.get("warmup_ratio")
     if ratio is not None:

@@ -61,6 +61,9 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "padding_free": bool,
     "completion_only_loss": bool,
     "assistant_only_loss": bool,
+    "train_on_prompt": bool,
+    "eos_token": str,
+    "pad_token": str,
     "loss_type": (list, str),
     "beta": float,
     "num_generations": int,
@@ -152,6 +155,7 @@ ALIASES: Mapping[str, str] = {
     "model_max_length": "max_length",
     "cutoff_len": "max_length",
     "sequence_len": "max_length",
+    "train_on_inputs": "train_on_prompt",
     # evaluation and logging
     "activation_checkpointing": "gradient_checkpointing",
     "activation_checkpointing_kwargs": "gradient_checkpointing_kwargs",

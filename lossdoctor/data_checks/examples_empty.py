@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossdoctor.base import DataCheck
+from lossdoctor.measured import Measured, percent
+from lossdoctor.model import Finding, Remedy, Rule
+
+SOURCES = ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",)
+
+
+@dataclass(eq=False, repr=False)
+class ExamplesEmpty(DataCheck):
+    """Some examples have no answer, or no text at all.
+
+    ## What it looks at
+    The columns that are learned from, in the first 100,000 examples: an answer without a letter, a chat in which the
+    assistant says nothing, a column that is null.
+
+    ## Why it matters
+    An example without a label is NaN on its own: one of them in a batch of one was enough to lose a run. In a larger batch it
+    teaches to answer with nothing.
+
+    ## What it misses
+    Answers that are there and say nothing ("n/a", "-"), and empty rows further on.
+    """
+
+    title = "examples without an answer"
+    #: Share from which it is worth a warning, if there are several; a single one is a note.
+    share_to_warn: float = 0.01
+
+    def look(self, measured: Measured) -> Finding | None:
+        if not measured.empty or not measured.shape:
+            return None
+        share = measured.empty / measured.fingerprinted
+        change = {"dataset.filter": Rule("examples whose answer is not empty")}
+        return self.finding(
+            "warning" if share >= self.share_to_warn and measured.empty > 1 else "info",
+            f"{measured.empty:,} of {measured.fingerprinted:,} examples ({percent(share)}) have no answer in them",
+            f"{'all' if measured.fingerprinted >= measured.rows else 'the first'} {measured.fingerprinted:,} examples in "
+            f"{measured.source} were read; their shape is {measured.shape}",
+            f"the first of them is example {measured.first_empty:,}",
+            remedies=(Remedy("Drop these examples", "a mean over no labels is NaN", change, "none", SOURCES),),
+        )
