@@ -236,6 +236,10 @@ def compare(
 @click.option("--model", metavar="NAME", help="The model, where the configuration does not name it.")
 @click.option("--dataset-rows", type=click.IntRange(1), metavar="N", help="Training examples: steps and epochs follow from them.")
 @click.option("--gpu", metavar="NAME", help='What it will run on, such as T4 or "4x A100".')
+@click.option("--model-path", type=click.Path(), metavar="DIR", help="The folder of the model or its tokenizer on this machine.")
+@click.option(
+    "--data", type=click.Path(), metavar="FILE", help="The examples on this machine: JSON lines, CSV, Parquet, a folder."
+)
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One fact, such as fp16=true.")
 @click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
 @_report_options
@@ -244,6 +248,8 @@ def check(
     model: str | None,
     dataset_rows: int | None,
     gpu: str | None,
+    model_path: str | None,
+    data: str | None,
     pairs: tuple[str, ...],
     suggest: str | None,
     **options: Any,
@@ -252,7 +258,12 @@ def check(
 
     CONFIG is a file with settings: TrainingArguments as JSON or YAML, LLaMA-Factory, axolotl, DeepSpeed, a script with flags, a
     training_args.bin, or the folder of a run. Several files describe one run, such as the arguments and the DeepSpeed JSON;
-    the later ones win. Exits with 0 if all is well, 1 on findings, 2 if an input or an option cannot be used.
+    the later ones win.
+
+    With --data and --model-path the examples are made into tokens and labels as the run would make them, and measured: how many
+    tokens are supervised, what is cut, whether tokenizer and vocabulary fit, the loss of one batch. Nothing is downloaded.
+
+    Exits with 0 if all is well, 1 on findings, 2 if an input or an option cannot be used.
     """
     from lossdoctor import checkup
     from lossdoctor.config import settings
@@ -260,6 +271,12 @@ def check(
 
     facts = {name: known.value for name, known in config_file.settings(pairs).items()}
     report = checkup.check(list(configs), model=model, rows=dataset_rows, gpu=gpu, facts=facts, settings=settings())
+    if model_path or data:
+        from lossdoctor.probes.data import examine
+
+        seen = examine(Path(model_path) if model_path else None, Path(data) if data else None, report.run)
+        run = report.run.knowing(seen.facts)
+        report = checkup.examine(run, settings(), extra=seen.findings, not_judged=seen.not_judged)
     code = _write_check(report, **options)
     if suggest:
         _suggest(report, suggest)
