@@ -26,6 +26,9 @@ from lossdoctor.probes.data import Examined, examine
 from lossdoctor.registry import all_data_checks
 from lossdoctor.settings import ARGUMENTS, OBJECTS, owner
 
+pytest.importorskip("transformers")
+pytest.importorskip("torch")
+
 TEXTS = Path(__file__).parent / "data_cases"
 HEADINGS = ["What it looks at", "Why it matters", "What it misses"]
 KINDS = [

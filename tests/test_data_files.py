@@ -20,6 +20,9 @@ from lossdoctor.probes.data import examine
 from lossdoctor.probes.data.sampling import MOST, drawn
 from lossdoctor.probes.data.shapes import content_of, shape_of
 
+pytest.importorskip("transformers")
+pytest.importorskip("torch")
+
 ROWS = [tiny.pair(seed) for seed in range(30)]
 
 
