@@ -351,3 +351,85 @@ def test_a_run_that_learns_is_left_alone(train: Train) -> None:
     doctor = LossDoctorCallback(sinks=[ear])
     train(doctor=doctor, eval_dataset=Counting(32), eval_strategy="steps", eval_steps=25, max_steps=150)
     assert [heard for heard in ear.heard if heard[1] != "info"] == [] and doctor.report.verdict == "healthy"
+
+
+#: The settings of a training that ought to be warned of: its warm-up is longer than itself.
+SICK = {"warmup_steps": 500, "max_steps": 60, "per_device_train_batch_size": 8}
+
+
+def begun(train: Train, capsys: Any, **more: Any) -> str:
+    """What is printed before the first row of a tiny training, which ends after one step."""
+
+    class EndsAtOnce(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = True
+
+    train(callbacks=[EndsAtOnce()], report_to=[], **more)
+    printed = capsys.readouterr()
+    assert "warm-up" not in printed.out  # standard output is the script's
+    return str(printed.err)
+
+
+def test_a_training_that_begins_wrong_is_told_so_at_once(train: Train, capsys: Any) -> None:
+    """The checks of the command line look at the live run: what is worth a warning stands on stderr, with the setting."""
+    doctor = LossDoctorCallback()
+    told = begun(train, capsys, doctor=doctor, **SICK)
+    assert doctor.failure is None
+    assert "The warm-up takes 500 steps, and the run has 60" in " ".join(told.split())
+    assert "warmup_steps: 500 → 3" in told and "nothing is evaluated" not in told
+
+
+def test_a_training_that_begins_well_is_told_nothing(train: Train, capsys: Any) -> None:
+    """Silence is a feature."""
+    assert "lossdoctor ▲" not in begun(train, capsys, doctor=LossDoctorCallback(), max_steps=60)
+
+
+@pytest.mark.parametrize("options", [{"check": False}, {"sinks": []}], ids=["switched off", "silent"])
+def test_the_look_at_the_configuration_can_be_switched_off(train: Train, capsys: Any, options: dict[str, Any]) -> None:
+    """`check=False` leaves it out, and a doctor without sinks says nothing."""
+    assert "warm-up" not in begun(train, capsys, doctor=LossDoctorCallback(**options), **SICK)
+
+
+def test_a_check_that_fails_does_not_harm_the_training(train: Train, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the look at the configuration is one line; the doctor stays, and the training goes on."""
+    from lossdoctor import checkup
+
+    monkeypatch.setattr(checkup, "plan_of", lambda run: 1 / 0)
+    doctor = LossDoctorCallback()
+    told = begun(train, capsys, doctor=doctor, **SICK)
+    assert "could not be checked (ZeroDivisionError" in told and doctor.failure is None
+
+
+def test_the_look_at_the_configuration_changes_no_bit(train: Train) -> None:
+    """With it and without, weights, log and random numbers are the same."""
+    results = []
+    for check in (True, False):
+        doctor = LossDoctorCallback(check=check)
+        trainer, _ = train(doctor=doctor, model=tiny_model(), report_to=[], max_steps=5, warmup_steps=500)
+        log = [
+            {k: v for k, v in row.items() if "per_second" not in k and "runtime" not in k} for row in trainer.state.log_history
+        ]
+        results.append(([p.detach().clone() for p in trainer.model.parameters()], json.dumps(log), torch.random.get_rng_state()))
+    assert results[0][1] == results[1][1] and torch.equal(results[0][2], results[1][2])
+    assert all(torch.equal(one, other) for one, other in zip(results[0][0], results[1][0], strict=True))
+
+
+def test_a_resumed_training_is_not_told_again(train: Train, capsys: Any) -> None:
+    """What was said when the run began is not said when it goes on."""
+    begun(train, capsys, doctor=LossDoctorCallback(), save_strategy="steps", save_steps=1, **SICK)
+    again = begun(train, capsys, doctor=LossDoctorCallback(), resume=True, save_strategy="steps", save_steps=1, **SICK)
+    assert "warm-up" not in again
+
+
+def test_arguments_are_checked_before_there_is_a_trainer() -> None:
+    """`lossdoctor.check(args, model=…, rows=…)` knows what the Trainer would know."""
+    from fp16_collapse import arguments
+
+    args = arguments("unused", max_steps=100, warmup_steps=400, fp16=False, logging_steps=10)
+    report = lossdoctor.check(args, model=tiny_model(), rows=1000)
+    assert [finding.slug for finding in report.findings if finding.severity != "info"] == ["warmup-too-long"]
+    assert report.plan.total_steps is not None and report.plan.total_steps.whole == 100
+    assert report.run.get("trainable_parameters", 0) > 0
+    frozen = tiny_model()
+    frozen.requires_grad_(False)
+    assert lossdoctor.check(args, model=frozen, rows=1000).verdict == "critical"

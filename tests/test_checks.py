@@ -312,6 +312,23 @@ def test_checking_loads_no_training_library() -> None:
     assert not loaded & {"torch", "transformers", "scipy", "numpy", "tensorboard", "accelerate"}
 
 
+def test_the_manual_shows_what_the_command_prints(tmp_path: Path) -> None:
+    """The example of docs/check.md is a configuration that can be checked, and its output is the true one."""
+    page = ROOT / "docs" / "check.md"
+    text = page.read_text(encoding="utf-8")
+    example = re.search(r"<!-- example -->\n```yaml\n(.*?)```", text, re.S)
+    assert example is not None
+    (tmp_path / "run.yaml").write_text(example[1], encoding="utf-8")
+    words = ("check", "run.yaml", "--dataset-rows", "5000", "--gpu", "A100")
+    shown = f"$ lossdoctor {' '.join(words)}\n{command(*words, cwd=tmp_path).stdout}"
+    pattern = re.compile(r"(<!-- output -->\n```text\n)(.*?)(```)", re.S)
+    if os.environ.get("UPDATE_CASES"):
+        page.write_text(pattern.sub(lambda m: m[1] + shown + m[3], text), encoding="utf-8")
+        return
+    found = pattern.search(text)
+    assert found is not None and found[2] == shown
+
+
 class Narrow(Check):
     """A check as a test needs it."""
 

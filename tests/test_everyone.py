@@ -218,8 +218,8 @@ def test_a_cause_says_how_to_decide(cause: type[Cause]) -> None:
 VALUES = st.sampled_from(
     [0, 1, -1, 2, 8, 500, 10**12, 2**62, 0.0, 0.03, 0.5, 2e-4, 5.0, 1e300, True, False, "no", "steps", "epoch", "constant",
      "linear", "cosine", "warmup_stable_decay", "auto", "", "T4", "4x A100", "fp16", "float16", "bfloat16", "full", "sdpa",
-     "flash_attention_2", "Qwen/Qwen2-7B", "t5-small", "lion_8bit", "4bit", "8bit", [], ["q_proj"], ["all", 3], {},
-     {"use_reentrant": True},
+     "flash_attention_2", "Qwen/Qwen2-7B",
+     "t5-small", "lion_8bit", "4bit", "8bit", [], ["q_proj"], ["all", 3], {}, {"use_reentrant": True},
      {"num_stable_steps": 5, "num_decay_steps": 0}, {"zero_optimization": {"stage": 2, "overlap_comm": True}}, None]
 )  # fmt: skip
 

@@ -67,7 +67,7 @@ class LearningRateUnusual(Check):
             return None
         severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method else "info"
         because = [self._stated(plan), *self._sources(band)]
-        if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework"):
+        if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework").strip():
             because.append(
                 "in preference tuning and reinforcement learning such a rate is usual: name it with trainer=dpo or grpo"
             )

@@ -30,8 +30,8 @@ def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in (*_precision(found), *_method(found), *_machine(found)):
         if found.get(name) is None:
             found[name] = value
-    if (schedule := found.get("lr_scheduler_type")) in SCHEDULERS:
-        found["lr_scheduler_type"] = SCHEDULERS[str(schedule)]
+    if (schedule := str(found.get("lr_scheduler_type"))) in SCHEDULERS:
+        found["lr_scheduler_type"] = SCHEDULERS[schedule]
     for name in ("flash_attn", "attn_impl", "attn_implementation"):
         word = _word(found.get(name))
         if word == "auto":
