@@ -12,7 +12,7 @@ from lossdoctor.comparison.broken import Break, broke, fault
 from lossdoctor.comparison.ends import LEAST_ROWS, WORTH_IN_ORDER, end_of, own_ends
 from lossdoctor.comparison.fluctuations import together
 from lossdoctor.comparison.nouns import CurveDifference, Side
-from lossdoctor.comparison.parting import parted
+from lossdoctor.comparison.parting import parted, widest
 from lossdoctor.comparison.series import Series, evaluated, series
 from lossdoctor.tasks import REINFORCEMENT
 
@@ -48,6 +48,7 @@ def _training(one: Side, other: Side, first: Series, second: Series, axis: Axis)
     end = None if _means_nothing(one, other) else end_of(laid, in_order)
     row = parted(laid, end.share) if end and end.ending in ("better", "worse") else None
     ends = own_ends(first, second) if end and _further(one, other, first, second, axis) else None
+    way = widest(laid) if end and end.ending == "same" else None
     lost = broke(one) or broke(other)
     if lost:
         end = evaluation.unjudged(end)
@@ -62,6 +63,7 @@ def _training(one: Side, other: Side, first: Series, second: Series, axis: Axis)
         own_ends=ends,
         together=ups.correlation if ups else None,
         in_order=in_order,
+        widest=(int(laid.steps[way[0]]), way[1]) if way else None,
     )
     whole = same == laid.rows and not lost
     said += [telling.beginning(same_until, agreeing_digits(first, second), whole)] if same_until is not None else []
@@ -80,6 +82,8 @@ def _of_ends(found: CurveDifference, laid: Beside, one: Side, other: Side, axis:
     if end is not None:
         where = f"over the last that both have, {_unit(axis)} {end.since:,} to {int(laid.steps[-1]):,}"
         said.append(telling.difference(end, telling.TRAINING, (one, other), where, WORTH_IN_ORDER if found.in_order else 0.0))
+    if found.widest is not None and end is not None:
+        said.append(telling.on_the_way(other, *found.widest))
     if found.own_ends is not None:
         said.append(telling.difference(found.own_ends, telling.TRAINING, (one, other), _own(one, other)))
     if found.parted_at is not None and row is not None:

@@ -75,7 +75,9 @@ def _multiplied(case: Case, factor: float, late: float) -> Reason | None:
             count = side.plan.get(name)
             if not isinstance(count, int) or count < 2 or any(abs(found / count - 1) > NEAR for found in (first, last)):
                 continue
-            said = f"The loss of {side.name} is {first:.2f} times the other in the first rows, {last:.2f} times in the last quarter"
+            said = (
+                f"The loss of {side.name} is {first:.2f} times the other in the first rows, {last:.2f} times in the last quarter"
+            )
             why = f"a sum was logged in place of a mean{SCALED if name.startswith('gradient') else ''}"
             rest = f"{said}, and it {adds.format(count)}: {why}. The levels cannot be compared before that is divided out."
             return Reason(12, rest, frozenset((name,)))
