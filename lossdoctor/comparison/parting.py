@@ -52,8 +52,11 @@ def widest(laid: Beside) -> tuple[int, float] | None:
     gap, size, skip = found
     noise, alone = _noise(gap)
     width = max(5, len(gap) // 10)
-    smooth = np.convolve(gap, np.full(width, 1 / width), mode="same")  # a mean: of two kinds of rows a median is one or the other
+    # Of rows of two kinds a median is one or the other, and rare hard rows move a mean: what counts shows in both.
+    means, medians = np.convolve(gap, np.full(width, 1 / width), mode="same"), rolling_median(gap, width)
+    smooth = np.where(means * medians > 0, np.sign(means) * np.minimum(np.abs(means), np.abs(medians)), 0.0)
     most = int(np.argmax(np.abs(smooth)))
+    noise = max(noise, float((gap - medians).std()))
     reach = noise / (width * alone / len(gap)) ** 0.5
     if abs(smooth[most]) < max(FAR * reach, WIDE):
         return None
