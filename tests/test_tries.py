@@ -137,6 +137,29 @@ def test_real_tries_of_a_trainer_are_recognised(tmp_path: Any) -> None:
     assert told[-1] == "None of the 3 broke."
 
 
+@pytest.mark.slow
+def test_real_seeds_of_a_trainer_do_not_differ(tmp_path: Any) -> None:
+    """Three Trainer runs with other seeds end no better or worse than each other, in training and in evaluation."""
+    import trainers
+    from fp16_collapse import Counting
+
+    from lossdoctor.analysis import load
+    from lossdoctor.comparison.curves import compare_curves
+    from lossdoctor.plan import plan_of
+
+    found = []
+    for seed in (1, 2, 3):
+        data = {"train_dataset": Hard(Counting(600)), "eval_dataset": Hard(Counting(60))}
+        more = {"eval_strategy": "steps", "eval_steps": 30, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
+        trainers.trains_in(tmp_path / str(seed))(doctor=None, max_steps=150, seed=seed, **data, **more)
+        log = load(tmp_path / str(seed))[0]
+        found.append(Side(str(seed), plan_of(log.run), log))
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        curves = compare_curves(found[one], found[other])
+        assert [curve.series for curve in curves] == ["loss", "eval_loss"]
+        assert all(curve.end is not None and curve.end.ending == "same" and not curve.in_order for curve in curves)
+
+
 class Hard:
     """The sequences of another data set, of which some are harder: a share of their tokens is drawn at random."""
 
