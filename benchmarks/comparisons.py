@@ -35,7 +35,9 @@ TYPICAL = (0.05, 0.3)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was said of a pair: its endings by series, the interval of the training loss, where they part, shared order."""
+    """What was said of a pair: its endings by series, the interval of the training loss, where they part, whether
+    their data are said to be in the same order, and their curves to be apart on the way.
+    """
 
     training: str
     evaluation: str
@@ -44,10 +46,11 @@ class Outcome:
     high: float
     parted: float | None
     in_order: bool
+    widest: bool
 
     @property
     def same(self) -> bool:
-        """Whether no difference was seen in any series, for whatever reason."""
+        """Whether no difference was seen at the end of any series, for whatever reason."""
         return {self.training, self.evaluation} <= {"same", "unknown", ""}
 
 
@@ -85,6 +88,7 @@ def judged(curves: tuple[Curve, Curve]) -> Outcome:
         end.high if end else 0.0,
         training.parted_at / steps if training and training.parted_at is not None else None,
         bool(training and training.in_order),
+        bool(training and training.widest),
     )
 
 
@@ -99,6 +103,11 @@ def apart(
     """Two runs of which the second ends higher, `share` being 0 for two seeds of one."""
     both = partial(noisy, noise=noise, correlation=correlation, heavy=heavy)
     return judged(pair("standard", rows, seed, both=both, other=partial(higher, share=share, shape=shape)))
+
+
+def drawn(rows: int, seed: int, share: float = 0.05) -> Outcome:
+    """Two runs of the standard family with the noise that it draws for them, of which the second ends higher."""
+    return judged(pair("standard", rows, seed, other=partial(higher, share=share, shape="early")))
 
 
 def healthy_pairs(number: int, rows: Sequence[int] = (60, 150, 300, 1000)) -> list[tuple[str, int, int]]:
@@ -141,6 +150,7 @@ def _print_required(run: Run, pairs: int) -> None:
     print(f"Two seeds of one healthy run, all families, 60 to 1,000 rows, {pairs} pairs:")
     print(f"  no difference beyond noise      {share_of(o.same for o in two):.3f}   (bar 0.95)")
     print(f"  said to be in the same order    {share_of(o.in_order for o in two):.3f}   (should be 0)")
+    print(f"  said to be apart on the way     {share_of(o.widest for o in two):.3f}   (should be 0)")
     noise, correlation = TYPICAL
     print(f"The second ends 5 % higher, 300 rows of {noise:.0%} noise, correlation {correlation}, {pairs} pairs each:")
     for shape in SHAPES:
@@ -148,6 +158,8 @@ def _print_required(run: Run, pairs: int) -> None:
         places = [o.parted for o in found if o.parted is not None]
         where = f"parts at {median(places):.2f} of the run" if places else "parts nowhere"
         print(f"  {shape:<11} found {share_of(o.training == 'worse' for o in found):.3f}   (bar 0.90)   {where}")
+    found = run(drawn, [(300, seed) for seed in range(pairs)])
+    print(f"  of the standard family, with the noise it draws: found {share_of(o.training == 'worse' for o in found):.3f}")
 
 
 def _print_families(run: Run, pairs: int) -> None:

@@ -173,7 +173,10 @@ def test_curves_that_meet_again_have_not_parted() -> None:
     """A hump in the middle of one is no parting for good."""
     hump = FALL * noise(ROWS, 2)
     hump[100:160] *= 1.5
-    assert training(side("A", FALL * noise(ROWS, 1)), side("B", hump)).parted_at is None
+    curve = training(side("A", FALL * noise(ROWS, 1)), side("B", hump))
+    assert curve.parted_at is None and curve.end is not None and curve.end.ending == "same"
+    assert curve.widest is not None and 100 <= curve.widest[0] <= 160 and curve.widest[1] == pytest.approx(0.4, abs=0.1)
+    assert "On the way they are apart" in said(curve)
 
 
 # --- Axes -------------------------------------------------------------------------------------------------------------

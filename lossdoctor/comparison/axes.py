@@ -42,7 +42,9 @@ def axis_of(one: Side, other: Side, first: Series, second: Series) -> Axis:
         sizes = (batches[0].value, batches[1].value)
         if sizes[0] != sizes[1]:
             words = f"a step of {one.name} takes {sizes[0]:,.0f} examples and one of {other.name} {sizes[1]:,.0f}"
-            return Axis("examples", sizes, f"{words}, so rows are laid beside each other by examples seen")
+            assumed = list(dict.fromkeys(word for batch in batches if batch for word in batch.assumed))
+            taken = f" (taking {' and '.join(assumed)})" if assumed else ""
+            return Axis("examples", sizes, f"{words}{taken}, so rows are laid beside each other by examples seen")
         if not any(batch.assumed for batch in batches if batch):
             return Axis("step")
     if timed and not _same_speed(one, other, first, second):

@@ -31,9 +31,10 @@ def explain(one: Side, other: Side, curves: Sequence[CurveDifference], differenc
 
 
 def _differ(case: Case) -> bool:
-    """Whether any curve ends beyond noise apart, or has no end to compare because one side broke."""
+    """Whether any curve ends beyond noise apart, or was on the way, or has no end to compare because one side broke."""
     ends = [end for curve in case.curves for end in (curve.end, curve.own_ends) if end]
-    return any(end.ending in ("better", "worse") for end in ends) or broken(case) is not None
+    apart = any(end.ending in ("better", "worse") for end in ends) or any(curve.widest for curve in case.curves)
+    return apart or broken(case) is not None
 
 
 def _no_difference(case: Case) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def _no_difference(case: Case) -> tuple[str, ...]:
     judged = [end for curve in case.curves if (end := curve.end) and end.ending != "unknown"]
     if not judged:
         return ("Not enough evidence: no end of these curves could be judged, so that there is no difference to explain.",)
-    said = "There is nothing to explain: no curve ends beyond noise apart."
+    said = "There is nothing to explain: no curve is apart beyond noise."
     if case.training is not None and not case.training.in_order:
         said += f" That their rows differ is chance: {_order(case)}."
     shown = [d for d in case.effective if d.name not in CHANCE and d.impact in ("high", "medium")]

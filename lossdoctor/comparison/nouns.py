@@ -75,8 +75,9 @@ class CurveDifference:
 
     `axis` tells what was laid beside what: "step", "examples" where a step of one side takes more examples than one of the
     other, "epoch", or "row" where a log has no steps; all steps here are those of the first side. `together` is how far the
-    rows of both go up and down together (rank correlation): `in_order` is True where the same examples surely came in the
-    same order. `own_ends` is how each ends where it ends, if that is not at the same place; `best` is for evaluation losses.
+    rows of both go up and down together (rank correlation); `in_order` is True where the same examples surely came in the
+    same order. `widest` is, of curves that end alike, the step where they are furthest apart on the way, and by which share.
+    `own_ends` is how each ends where it ends, if that is not at the same place; `best` is for evaluation losses.
     `told` has one sentence for each claim, with its figure.
     """
 
@@ -90,6 +91,7 @@ class CurveDifference:
     best: EndDifference | None = None
     together: float | None = None
     in_order: bool = False
+    widest: tuple[int, float] | None = None
     told: tuple[str, ...] = ()
 
 

@@ -15,6 +15,8 @@ from lossdoctor.stats import decimals, significant_digits
 Array = NDArray[np.float64]
 #: Values by which it is told how many digits were printed, and more digits than two runs on one machine are held to.
 LOOKED_AT, MOST_DIGITS = 48, 6
+#: A log repeats its losses where more than this share of the rows do, and so many are fresh.
+REPEATED, FRESH = 0.2, 5
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def _ordered(rows: list[Record], name: str, columns: tuple[str, ...]) -> Series:
     nan = float("nan")
     steps = np.array([row.step for row in rows], dtype=np.float64)
     last = np.append(np.minimum.accumulate(steps[::-1])[::-1][1:], np.inf)
+    values = np.array([row.values[name] for row in rows], dtype=np.float64)
     kept = steps < last
-    values = np.array([row.values[name] for row in rows], dtype=np.float64)[kept]
+    if name == "loss":
+        kept &= ~_repeated(values)
+    values = values[kept]
     epochs = np.array([nan if row.epoch is None else row.epoch for row in rows], dtype=np.float64)[kept]
     beside = {c: np.array([row.values.get(c, nan) for row in rows], dtype=np.float64)[kept] for c in columns}
     steps = steps[kept]
@@ -81,6 +86,13 @@ def _ordered(rows: list[Record], name: str, columns: tuple[str, ...]) -> Series:
     some = [float(value) for value in values[np.isfinite(values)][:LOOKED_AT]]
     digits = min(MOST_DIGITS, max(map(significant_digits, some), default=MOST_DIGITS))
     return Series(steps, before, values, epochs, beside, digits, max(map(decimals, some), default=16))
+
+
+def _repeated(values: Array) -> NDArray[np.bool_]:
+    """The rows of a table that repeats the last loss beside every evaluation, until it is logged again."""
+    again = np.append(False, values[1:] == values[:-1])
+    table = again.mean() > REPEATED and len(values) - again.sum() >= FRESH
+    return again if table else np.zeros(len(values), dtype=np.bool_)
 
 
 def evaluated(one: Side, other: Side) -> list[str]:

@@ -87,6 +87,12 @@ def parting(step: int, axis: Axis, first: bool) -> str:
     return f"They part for good at about step {step:,}" + (" of the first." if axis.name == "examples" else ".")
 
 
+def on_the_way(other: Side, step: int, share: float) -> str:
+    """That curves which end alike were apart before."""
+    direction = "lower" if share < 0 else "higher"
+    return f"On the way they are apart: at about step {step:,} {other.name} is {percent(share)} {direction}."
+
+
 def broke_at(side: Side, found: Break) -> str:
     """Where a side broke, and up to where it can be trusted."""
     what = "its loss is no measure from there on" if found.numbers else "that fault stands at its end"

@@ -1,0 +1,48 @@
+"""What two evaluation losses say beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lossdoctor.comparison import evaluation, telling
+from lossdoctor.comparison.axes import Axis
+from lossdoctor.comparison.broken import broke
+from lossdoctor.comparison.ends import SEED_SPREAD
+from lossdoctor.comparison.lengths import further, own
+from lossdoctor.comparison.nouns import CurveDifference, Side
+from lossdoctor.comparison.series import Series
+
+
+def compare_evaluation(one: Side, other: Side, name: str, first: Series, second: Series, axis: Axis) -> CurveDifference:
+    """What an evaluation loss says: the last of each, the best of each, and from which one on they differ."""
+    both = evaluation.meeting(first, second, axis)
+    starts = (float(first.values[0]), float(second.values[0]))
+    end, best = evaluation.last_of(both, starts), evaluation.best_of(first, second, both, starts)
+    ends = evaluation.own_last(first, second, both, starts) if further(one, other, first, second, axis) else None
+    gone = [evaluation.lost(side, name) for side in (one, other)]
+    if any(step is not None for step in gone) or broke(one) or broke(other):
+        end, ends = evaluation.unjudged(end), None
+    found = CurveDifference(name, axis.name, len(both.steps), None, evaluation.parted(both, end), end, ends, best)
+    return replace(found, told=tuple(_told(found, one, other, gone, both.met)))
+
+
+def _told(found: CurveDifference, one: Side, other: Side, gone: Sequence[int | None], met: bool) -> list[str]:
+    """The sentences: the last that both have, each at its own end, the best, the parting, and what cannot be known."""
+    what, end, best, ends = telling.named(found.series), found.end, found.best, found.own_ends
+    lost = [(side, step) for side, step in zip((one, other), gone, strict=True) if step is not None]
+    said = [f"The last evaluation of {side.name}, at step {step:,}, is no number." for side, step in lost]
+    if end is None:
+        return [*said, f"The two have no evaluation in common, and {what} is not compared."]
+    where = f"at {'the last evaluation that both have, ' if met else ''}step {end.since:,}"
+    said.append(telling.difference(end, what, (one, other), where))
+    if ends is not None:
+        said.append(telling.difference(ends, what, (one, other), own(one, other)))
+    if best is not None and (best.one, best.other) not in ((e.one, e.other) for e in (end, ends) if e):
+        said.append(telling.difference(best, what, (one, other), "in the best evaluation of each"))
+    if found.parted_at is not None:
+        said.append(f"They differ from the evaluation at step {found.parted_at:,} on.")
+    count = f"{found.rows} evaluation{'s' * (found.rows != 1)}"
+    taken = telling.percent(SEED_SPREAD)
+    unknown = f"how far two seeds of one run lie apart cannot be known from two runs, and is taken as {taken} each"
+    return [*said, f"{count} of the same examples have no noise of rows; {unknown}."]
