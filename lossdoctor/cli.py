@@ -274,7 +274,7 @@ def check(
     if model_path or data:
         from lossdoctor.probes.data import examine
 
-        seen = examine(Path(model_path) if model_path else None, Path(data) if data else None, report.run)
+        seen = examine(Path(model_path) if model_path else None, Path(data) if data else None, report.run, settings())
         run = report.run.knowing(seen.facts)
         report = checkup.examine(run, settings(), extra=seen.findings, not_judged=seen.not_judged)
     code = _write_check(report, **options)
@@ -387,7 +387,7 @@ def list_pages() -> int:
     import shutil
 
     from lossdoctor.explain import pages, summary
-    from lossdoctor.registry import all_causes, all_checks, all_detectors, installed
+    from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, installed
 
     for note in installed()[1]:
         _complain(f"{note.what} is left out: {note.why}")
@@ -398,6 +398,7 @@ def list_pages() -> int:
         ("Symptoms: this run shows a …", all_detectors()),
         ("Causes: because …", all_causes()),
         ("Checks: this configuration has a …", all_checks()),
+        ("Checks of data and model: here are …", all_data_checks()),
     ):
         click.echo(heading)
         for slug, page in known.items():

@@ -47,11 +47,11 @@ def _table(path: Path, data: bytes, own: bool) -> dict[str, Any] | None:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    from lossdoctor.registry import all_causes, all_checks, all_detectors, check, installed
+    from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, check, installed
 
     known: dict[str, type[Page]] = {**all_detectors(), **all_causes()}
     if not known.keys() >= found.keys():
-        known |= all_checks()
+        known |= {**all_checks(), **all_data_checks()}
     for slug, values in found.items():
         if slug not in known and installed()[1]:
             continue  # it may be that of a plugin which cannot be imported; the report says which one

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lossdoctor.base import Cause, Check, Detector, Page
+from lossdoctor.base import Cause, Detector, Page
 from lossdoctor.model import LossDoctorError
-from lossdoctor.registry import all_causes, all_checks, all_detectors, built_in, thresholds
+from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, built_in, thresholds
 
 #: The headings that a page must have, in this order.
 DETECTOR_HEADINGS = ("What it watches", "Why it matters", "What it misses")
@@ -70,6 +70,7 @@ A page for everything that lossdoctor can name; `lossdoctor explain SLUG` prints
 A **symptom** is what was seen in the log, with the steps and numbers that show it.
 A **cause** is why: several may explain the same symptoms, and the report ranks them with what speaks for and against each.
 A **check** looks at a configuration before the first step: `lossdoctor check CONFIG` ([check.md](check.md)) makes all of them.
+Checks of the data and the model are made where both lie on this machine and are named.
 
 How to read a page: the first sentence is what is true of a sick run.
 On the page of a symptom follow what is watched, why it matters, and what it misses, which is where it is blind.
@@ -83,8 +84,8 @@ These files are generated from the code by `make docs`.
 
 
 def pages() -> dict[str, type[Page]]:
-    """Every page by its slug: symptoms, causes, checks."""
-    return {**all_detectors(), **all_causes(), **all_checks()}
+    """Every page by its slug: symptoms, causes, checks of a configuration and of the data."""
+    return {**all_detectors(), **all_causes(), **all_checks(), **all_data_checks()}
 
 
 def summary(page: type[Page]) -> str:
@@ -130,7 +131,7 @@ def documents() -> dict[str, str]:
 
 
 def _own() -> dict[str, type[Page]]:
-    return {**built_in(), **all_checks()}
+    return {**built_in(), **all_checks(), **all_data_checks()}
 
 
 def write_documents(folder: Path) -> None:
@@ -153,7 +154,7 @@ def orphans(folder: Path) -> list[Path]:
 
 
 def _folder(page: type[Page]) -> str:
-    return "symptoms" if issubclass(page, Detector) else "checks" if issubclass(page, Check) else "causes"
+    return "symptoms" if issubclass(page, Detector) else "causes" if issubclass(page, Cause) else "checks"
 
 
 def _index() -> str:
@@ -169,6 +170,7 @@ def _index() -> str:
     parts += ["### Why the log looks as it does\n", _lines([s for s, page in causes.items() if page.mechanism])]
     parts += ["### Alarming, but expected\n", _lines([s for s, page in causes.items() if page.normal])]
     parts += ["## Checks: this configuration has a …\n", _lines(list(all_checks()))]
+    parts += ["### What lies in the data and the model\n", _lines(list(all_data_checks()))]
     return "\n".join(parts)
 
 

@@ -86,7 +86,7 @@ def test_every_check_of_the_data_has_a_sick_and_a_healthy_fixture_and_a_page(slu
     check = all_data_checks()[slug]
     assert {"sick", "healthy"} <= CASES[slug].keys()
     assert re.findall(r"^## (.*)$", inspect.getdoc(check) or "", re.M) == HEADINGS
-    assert check.title and slug not in pages()
+    assert check.title and pages()[slug] is check
     assert check().look(Measured()) is None, "nothing measured, nothing found"
 
 

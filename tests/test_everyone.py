@@ -15,7 +15,7 @@ from conftest import CASES, rows_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lossdoctor.base import Cause, Check, Detector, Page, slug_of
+from lossdoctor.base import Cause, Check, DataCheck, Detector, Page, slug_of
 from lossdoctor.checkup import check
 from lossdoctor.checkup import examine as examine_configuration
 from lossdoctor.engine import Engine, Event, examine
@@ -23,7 +23,7 @@ from lossdoctor.explain import CAUSE_HEADINGS, CHECK_HEADINGS, DETECTOR_HEADINGS
 from lossdoctor.facts.canonical import ALIASES, NAMES
 from lossdoctor.model import RANK, Record, Run
 from lossdoctor.parsing.rows import records
-from lossdoctor.registry import all_causes, all_checks, all_detectors, thresholds
+from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, thresholds
 from lossdoctor.reports.json import render as as_json
 from lossdoctor.reports.text import render as as_text
 from lossdoctor.vitals import Vitals
@@ -184,7 +184,7 @@ def test_a_page_is_named_for_its_file(page: type[Page]) -> None:
 def test_a_page_has_its_headings_in_order(page: type[Page]) -> None:
     """The docstring is the page: a first sentence, then the fixed headings, each with text under it."""
     text = inspect.getdoc(page) or ""
-    kinds = {Detector: DETECTOR_HEADINGS, Cause: CAUSE_HEADINGS, Check: CHECK_HEADINGS}
+    kinds = {Detector: DETECTOR_HEADINGS, Cause: CAUSE_HEADINGS, Check: CHECK_HEADINGS, DataCheck: CHECK_HEADINGS}
     headings = next(headings for kind, headings in kinds.items() if issubclass(page, kind))
     assert text.partition("\n")[0].endswith(".")
     assert tuple(re.findall(r"^## (.+)$", text, re.M)) == headings
@@ -248,7 +248,7 @@ def test_a_check_has_a_title_and_knows_those_that_it_includes(one: type[Check]) 
 
 def test_no_two_pages_share_a_slug() -> None:
     """A symptom, a cause and a check of one name would share one table of thresholds."""
-    assert len(pages()) == len(all_detectors()) + len(all_causes()) + len(all_checks())
+    assert len(pages()) == len(all_detectors()) + len(all_causes()) + len(all_checks()) + len(all_data_checks())
 
 
 @QUIET

@@ -54,7 +54,7 @@ def test_the_readme_shows_what_the_command_prints(name: str) -> None:
     assert found is not None and found[2] == f"{shown}\n"
 
 
-@pytest.mark.parametrize("page", ["compare", "check"])
+@pytest.mark.parametrize("page", ["compare"])
 def test_the_pages_show_what_the_command_prints(page: str) -> None:
     """Each output in the documents is the true one, to the letter; UPDATE_CASES=1 writes it anew."""
     file = ROOT / "docs" / f"{page}.md"

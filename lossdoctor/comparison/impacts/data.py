@@ -66,6 +66,14 @@ def added_tokens(name: str, one: Plan, other: Plan) -> Rating:
     return Rating("medium", words, ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",))
 
 
+def marker(name: str, one: Plan, other: Plan) -> Rating:
+    """Where an answer ends, and what is masked behind it."""
+    words = (
+        f"{shown(name, one, other)}: where the padding token is the end token, a collator that masks the one masks the other, "
+    )
+    return Rating("medium", f"{words}and the model does not learn to stop", (sources.ENDLESS,))
+
+
 def seed(name: str, one: Plan, other: Plan) -> Rating:
     """The measure of what is noise."""
     words = (
@@ -81,6 +89,9 @@ RATERS: dict[str, Rater] = {
     "padding_free": padding_free,
     "completion_only_loss": masked,
     "assistant_only_loss": masked,
+    "train_on_prompt": masked,
+    "eos_token": marker,
+    "pad_token": marker,
     "group_by_length": grouped,
     "tokens_added": added_tokens,
     "seed": seed,

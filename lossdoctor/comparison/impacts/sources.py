@@ -24,5 +24,6 @@ CHECKPOINTING = "https://github.com/huggingface/peft/issues/1142"
 ACCUMULATION = "https://github.com/huggingface/transformers/issues/35204"
 FILTER = "https://github.com/huggingface/trl/issues/6702"
 MASKED = "https://github.com/huggingface/trl/issues/588"
+ENDLESS = "https://github.com/huggingface/trl/issues/976"
 QLORA = learning_rates.QLORA
 HALF = "https://github.com/google/gemma_pytorch/issues/24"

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from lossdoctor.base import DataCheck
 from lossdoctor.confinement import is_file_of
 from lossdoctor.facts.model_config import read as read_model_config
 from lossdoctor.measured import Measured
 from lossdoctor.model import RANK, Fact, Finding, NotJudged, Run
 from lossdoctor.probes.data.measuring import measure
-from lossdoctor.registry import all_data_checks
+from lossdoctor.registry import all_data_checks, build
 
 #: What a config.json says of the model itself; the rest of it is about who saved it, and where.
 OF_MODEL = ("model_type", "vocab_size", "num_hidden_layers", "num_labels", "problem_type", "quantization")
@@ -32,7 +32,7 @@ class Examined:
     measured: Measured = field(default_factory=Measured)
 
 
-def examine(model_path: Path | None, data: Path | None, run: Run, checks: tuple[DataCheck, ...] | None = None) -> Examined:
+def examine(model_path: Path | None, data: Path | None, run: Run, settings: dict[str, dict[str, Any]] | None = None) -> Examined:
     """Looks at the folder of a model, at a file or folder of examples, or at both together, for the run that is planned.
 
     Raises:
@@ -44,7 +44,7 @@ def examine(model_path: Path | None, data: Path | None, run: Run, checks: tuple[
         facts["dataset_size"] = Fact(measured.rows, measured.source)
     if measured.supervised_share is not None:
         facts["supervised_share"] = Fact(round(measured.supervised_share, 4), measured.basis)
-    looking = checks if checks is not None else tuple(check() for check in all_data_checks().values())
+    looking = build(all_data_checks(), settings)
     findings = [finding for check in looking if (finding := check.look(measured)) is not None]
     blind = [NotJudged(check.title, why) for check in looking if (why := check.blind(measured)) is not None]
     findings.sort(key=lambda finding: -RANK[finding.severity])
