@@ -46,5 +46,7 @@ class CheckpointToReturnToMissing(Check):
             return None
         severity: Severity = "warning" if risky or hardware.races(plan.run) else "info"
         keep = Remedy("Keep two checkpoints", "the one before the newest is the way back", change, "low", (ROLLBACK,))
-        because = (f"fp16 overflows are known of {family.name}",) if risky and family else ()
+        because = [f"fp16 overflows are known of {family.name}"] if risky and family else []
+        if hardware.races(plan.run):
+            because.append("overlap_comm with ZeRO-1/2 is a known way to lose a run")
         return self.finding(severity, words, *because, remedies=(keep,))
