@@ -17,9 +17,12 @@ from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, S
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.vitals import Vitals
 
-if TYPE_CHECKING:  # what is measured only where somebody asks for it is loaded only then
+if TYPE_CHECKING:
     from lossdoctor.measured import Measured
+    from lossdoctor.plan import Plan
 
+if TYPE_CHECKING:  # what is measured only where somebody asks for it is loaded only then
+    
 #: Why a symptom cannot be judged, where several detectors have the same reason.
 LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
 NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
@@ -158,10 +161,19 @@ class Cause(Page, ABC):
         return ()
 
 
-class Check(Page, ABC):
-    """Looks at a configuration, before the first step, for one thing that is going to go wrong."""
+class Examination(Page, ABC):
+    """Looks, before the first step, for one thing that is going to go wrong."""
 
     title: ClassVar[str]
+
+    def finding(self, severity: Severity, message: str, *because: str, remedies: tuple[Remedy, ...] = ()) -> Finding:
+        """A finding of this check."""
+        return Finding(self.slug, severity, message, because, remedies)
+
+
+class Check(Examination):
+    """Looks at a configuration."""
+
     #: Checks whose findings say the same again where this one has found something.
     includes: ClassVar[tuple[str, ...]] = ()
     #: Which of equally severe findings is told first: the one whose check comes earlier.
@@ -175,9 +187,17 @@ class Check(Page, ABC):
         """Which fact would let this be judged, if it is missing; None where it was judged, or does not apply."""
         return None
 
-    def finding(self, severity: Severity, message: str, *because: str, remedies: tuple[Remedy, ...] = ()) -> Finding:
-        """A finding of this check."""
-        return Finding(self.slug, severity, message, because, remedies)
+
+class DataCheck(Examination):
+    """Looks at what was measured of the data and the model."""
+
+    @abstractmethod
+    def look(self, measured: Measured) -> Finding | None:
+        """The finding; None where all is well, or where nothing that it needs was measured."""
+
+    def blind(self, measured: Measured) -> str | None:
+        """Why this cannot be judged; None where it was judged, or does not apply."""
+        return None
 
 
 class Streak:
@@ -198,21 +218,3 @@ class Streak:
 
     def stop(self) -> None:
         self.rows = 0
-
-
-class DataCheck(Page, ABC):
-    """Looks at what was measured of data and model, before the first step, for one thing that is going to go wrong."""
-
-    title: ClassVar[str]
-
-    @abstractmethod
-    def look(self, measured: Measured) -> Finding | None:
-        """The finding; None where all is well, or where nothing that it needs was measured."""
-
-    def blind(self, measured: Measured) -> str | None:
-        """Why this cannot be judged; None where it was judged, or does not apply."""
-        return None
-
-    def finding(self, severity: Severity, message: str, *because: str, remedies: tuple[Remedy, ...] = ()) -> Finding:
-        """A finding of this check."""
-        return Finding(self.slug, severity, message, because, remedies)
