@@ -14,15 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
-from lossdoctor.plan import Plan, Quantity
 from lossdoctor.vitals import Vitals
 
 if TYPE_CHECKING:
     from lossdoctor.measured import Measured
-    from lossdoctor.plan import Plan
+    from lossdoctor.plan import Plan, Quantity
 
-if TYPE_CHECKING:  # what is measured only where somebody asks for it is loaded only then
-    
 #: Why a symptom cannot be judged, where several detectors have the same reason.
 LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
 NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
