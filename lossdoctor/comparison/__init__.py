@@ -8,6 +8,7 @@ from lossdoctor.comparison.curves import compare_curves
 from lossdoctor.comparison.differences import differences
 from lossdoctor.comparison.explained import explain
 from lossdoctor.comparison.nouns import Comparison, Pair, Side
+from lossdoctor.comparison.pairing import shared
 from lossdoctor.comparison.tries import tell
 
 
@@ -15,7 +16,7 @@ def of(sides: Sequence[Side]) -> Comparison:
     """Every side after the first against the first, and what shows in all of them together."""
     one, *others = sides
     pairs = tuple(_against(one, other) for other in others)
-    return Comparison(tuple(sides), pairs, tell(sides))
+    return Comparison(tuple(sides), pairs, shared([side.plan for side in sides]), tell(sides))
 
 
 def _against(one: Side, other: Side) -> Pair:

@@ -108,9 +108,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole outcome: every side, each side after the first against it, and what shows only in several tries together."""
+    """The whole outcome: every side, each side after the first against it, and what shows only in several tries together.
+
+    `plans` are those of the sides, in which what only some of them state of machine, data and model holds for the others too.
+    """
 
     sides: tuple[Side, ...]
     pairs: tuple[Pair, ...]
+    plans: tuple[Plan, ...]
     tries: tuple[str, ...] = ()
     not_judged: tuple[tuple[str, str], ...] = field(default=())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossdoctor import slips
 from lossdoctor.plan import Plan, Quantity
+from lossdoctor.planned_rates import PlannedRate
 
 
 def lines(plan: Plan) -> dict[str, str]:
@@ -20,7 +21,7 @@ def lines(plan: Plan) -> dict[str, str]:
         "learning rate": slips.plain(_digits(plan.get("learning_rate"))) if plan.get("learning_rate") else "",
         "schedule": str(plan.get("lr_scheduler_type") or ""),
         "mean learning rate": slips.short(_digits(rates.mean())) if rates else "",
-        "last learning rate": slips.short(_digits(rates.last)) if rates else "",
+        "last learning rate": _last(rates) if rates else "",
         "adapter scale (alpha / rank)": f"{plan.adapter_scale.value:.4g}" if plan.adapter_scale else "",
         "trained layers": plan.trained_layers.words if plan.trained_layers else "",
         "precision": plan.precision or "",
@@ -31,6 +32,11 @@ def assumed(plan: Plan) -> list[str]:
     """What nobody stated and was taken as usual, each once."""
     known = (plan.effective_batch, plan.epochs, plan.total_steps)
     return list(dict.fromkeys(words for quantity in known if quantity for words in quantity.assumed))
+
+
+def _last(rates: PlannedRate) -> str:
+    """Less than a hundredth of the peak is nothing."""
+    return slips.short(_digits(rates.last)) if rates.last >= 0.01 * rates.peak else "nearly 0"
 
 
 def _digits(rate: float) -> float:

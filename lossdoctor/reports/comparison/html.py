@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
+from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import overlay, words
 from lossdoctor.reports.html import address, listed, page, section, tabled
 from lossdoctor.reports.markup import element, text
@@ -55,13 +56,15 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     if pair.explained:
         yield section(f"What explains it best{which}", element("ol", *(element("li", text(said)) for said in pair.explained)))
     parts = (
-        ("Differences", words.matters(pair)),
+        ("Differences", words.told_in_full(pair)),
         ("Comes to the same", words.equal(pair)),
-        ("Stated by one side only", words.unjudged(pair)),
+        ("Not judged", words.unjudged(pair)),
     )
     for heading, different in parts:
         if different:
             yield section(f"{heading}{which}", _differences(different))
+    if lines := words.together(pair):
+        yield section(f"Besides{which}", listed([of_runs.sentence(line) for _, line in lines]))
 
 
 def _differences(different: Sequence[Difference]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Pair
+from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import words
 from lossdoctor.reports.markdown import code, plain
 
@@ -42,10 +43,11 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = words.which(comparison, pair)
     yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
     yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
-    if different := [*words.matters(pair), *words.equal(pair), *words.unjudged(pair)]:
+    if different := [*words.told_in_full(pair), *words.equal(pair), *words.unjudged(pair)]:
         yield from (f"### Differences{which}", "", "| impact | what | change | reason |", "|---|---|---|---|")
         yield from map(_difference, different)
         yield ""
+    yield from _section(f"Besides{which}", [of_runs.sentence(line) for _, line in words.together(pair)])
 
 
 def _difference(difference: Difference) -> str:
