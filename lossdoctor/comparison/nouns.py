@@ -12,6 +12,9 @@ Impact = Literal["high", "medium", "low", "none"]
 #: How two curves end: `same` is no difference beyond noise, `unknown` too few rows, or no level to compare.
 Ending = Literal["better", "worse", "same", "unknown"]
 
+#: An interval that reaches further to both sides shows nothing but a difference that anybody sees.
+BLIND = 0.1
+
 #: Greater is more, so that impacts can be compared and sorted.
 WEIGHT: dict[Impact, int] = {"none": 0, "low": 1, "medium": 2, "high": 3}
 
@@ -67,6 +70,16 @@ class EndDifference:
     ending: Ending
     since: int = 0
 
+    @property
+    def reach(self) -> float:
+        """Half of the interval: a smaller difference does not show in these rows."""
+        return (self.high - self.low) / 2
+
+    @property
+    def alike(self) -> bool:
+        """Whether the two surely end about alike, rather than that a difference could not be seen."""
+        return self.ending == "same" and self.low <= 0 <= self.high and self.reach <= BLIND
+
 
 @dataclass(frozen=True)
 class CurveDifference:
@@ -77,7 +90,8 @@ class CurveDifference:
     other, "epoch", or "row" where a log has no steps; all steps here are those of the first side. `together` is how far the
     rows of both go up and down together (rank correlation); `in_order` is True where the same examples surely came in the
     same order. `widest` is, of curves that end alike, the step where they are furthest apart on the way, and by which share.
-    `own_ends` is how each ends where it ends, if that is not at the same place; `best` is for evaluation losses.
+    `identical` is True where all rows that both have are the same. `own_ends` is how each ends where it ends, if that is not
+    at the same place; `best` is for evaluation losses.
     `told` has one sentence for each claim, with its figure.
     """
 
@@ -92,6 +106,7 @@ class CurveDifference:
     together: float | None = None
     in_order: bool = False
     widest: tuple[int, float] | None = None
+    identical: bool = False
     told: tuple[str, ...] = ()
 
 

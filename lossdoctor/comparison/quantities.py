@@ -8,6 +8,7 @@ from typing import Any
 
 from lossdoctor.comparison import course
 from lossdoctor.comparison.defaults import is_configuration
+from lossdoctor.comparison.sameness import same
 from lossdoctor.families import billions
 from lossdoctor.learning_rates import short
 from lossdoctor.plan import Plan
@@ -99,6 +100,9 @@ def _total_steps(one: Plan, other: Plan) -> Values | None:
 
 def _peak(one: Plan, other: Plan) -> Values | None:
     rates = [plan.get("learning_rate") for plan in (one, other)]
+    facts = [plan.run.facts.get("learning_rate") for plan in (one, other)]
+    if facts[0] and facts[1] and rates[0] != rates[1] and same("learning_rate", facts[0], facts[1]):
+        return None  # the same rate, as far as the rows of a log show it
     return Values.of(rates) if all(isinstance(rate, (int, float)) for rate in rates) else None
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lossdoctor.comparison.nouns import Side
+from lossdoctor.comparison.sameness import LOGGED_RATE
 from lossdoctor.model import Fact, Log, Report, Run
 from lossdoctor.plan import plan_of
 
 #: The kind of a run of which there is nothing but its configuration.
 CONFIGURATION = "configuration"
-#: Where a fact is from that only the rows of a log show.
-LOGGED = "log"
 
 
 def of_facts(name: str, facts: Mapping[str, Fact], notes: tuple[str, ...] = ()) -> Side:
@@ -28,7 +27,7 @@ def of_report(log: Log, report: Report, name: str = "") -> Side:
     run = report.run
     if "learning_rate" not in run.facts:
         highest = max((rate for record in log.records if (rate := record.values.get("learning_rate", 0.0)) > 0), default=None)
-        run = run.knowing({"learning_rate": Fact(highest, LOGGED)}) if highest is not None else run
+        run = run.knowing({"learning_rate": Fact(highest, LOGGED_RATE)}) if highest is not None else run
     return Side(name or report.run.title or "this run", plan_of(run), log, report)
 
 

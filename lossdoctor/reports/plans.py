@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from lossdoctor import slips
+from lossdoctor.comparison.defaults import is_configuration
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.planned_rates import PlannedRate
 
 
 def lines(plan: Plan) -> dict[str, str]:
     """Each quantity by its name: "effective batch size" → "128"; nothing for one that is not known."""
-    rates = plan.rates
+    rates = plan.rates if plan.rates and (not plan.rates.assumed or is_configuration(plan.run)) else None
     return {
         "effective batch size": _count(plan.effective_batch),
         "steps per epoch": _count(plan.steps_per_epoch),
@@ -31,7 +32,9 @@ def lines(plan: Plan) -> dict[str, str]:
 def assumed(plan: Plan) -> list[str]:
     """What nobody stated and was taken as usual, each once."""
     known = (plan.effective_batch, plan.epochs, plan.total_steps)
-    return list(dict.fromkeys(words for quantity in known if quantity for words in quantity.assumed))
+    words = [words for quantity in known if quantity for words in quantity.assumed]
+    words += plan.rates.assumed if plan.rates and is_configuration(plan.run) else ()
+    return list(dict.fromkeys(words))
 
 
 def _last(rates: PlannedRate) -> str:

@@ -30,10 +30,10 @@ def _body(comparison: Comparison) -> Iterator[str]:
         assumed = words.assumed(comparison)
         note = element("p", text(f"Not stated, taken as usual: {'; '.join(assumed)}."), kind="soft") if assumed else ""
         yield section("What it comes to", tabled(["", *letters, ""], [[text(cell) for cell in row] for row in cells]), note)
-    for pair in comparison.pairs:
-        yield from _pair(comparison, pair)
     if comparison.tries:
         yield section("Several tries", listed(comparison.tries))
+    for pair in comparison.pairs:
+        yield from _pair(comparison, pair)
     if comparison.not_judged:
         yield section("Not judged", listed([f"{what}: {why}" for what, why in comparison.not_judged]))
 

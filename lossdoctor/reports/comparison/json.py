@@ -112,5 +112,7 @@ def _curve(curve: CurveDifference) -> dict[str, Any]:
         "best": _end(curve.best),
         "together": plain(curve.together),
         "in_order": curve.in_order,
+        "identical": curve.identical,
+        "widest": {"step": curve.widest[0], "share": plain(curve.widest[1])} if curve.widest else None,
         "told": list(curve.told),
     }

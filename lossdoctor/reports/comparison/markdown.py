@@ -33,9 +33,9 @@ def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
         yield ""
     if assumed := words.assumed(comparison):
         yield from (f"Not stated, taken as usual: {plain('; '.join(assumed))}.", "")
+    yield from _section("Several tries", comparison.tries)
     for pair in comparison.pairs:
         yield from _pair(comparison, pair)
-    yield from _section("Several tries", comparison.tries)
     yield from _section("Not judged", [f"{what}: {why}" for what, why in comparison.not_judged])
 
 

@@ -24,12 +24,12 @@ def render(comparison: Comparison, *, color: bool | None = None, width: int | No
             console.print()
             console.print(Text(words.verdict(pair), "bold"))
         _table(console, comparison)
-        for pair in comparison.pairs:
-            _pair(console, comparison, pair)
         if comparison.tries:
             heading(console, "Several tries")
             for told in comparison.tries:
                 bullet(console, "·", "cyan", Text(told))
+        for pair in comparison.pairs:
+            _pair(console, comparison, pair)
         if comparison.not_judged:
             heading(console, "Not judged")
             for what, why in comparison.not_judged:

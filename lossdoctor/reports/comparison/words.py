@@ -10,7 +10,7 @@ from lossdoctor.comparison.impacts import bookkeeping
 from lossdoctor.comparison.impacts.rating import said as spoken
 from lossdoctor.comparison.nouns import WEIGHT, Comparison, CurveDifference, Difference, EndDifference, Pair, Side
 from lossdoctor.comparison.pairing import taken
-from lossdoctor.comparison.telling import percent
+from lossdoctor.comparison.telling import likeness, percent
 from lossdoctor.reports import plans
 from lossdoctor.reports import words as of_runs
 
@@ -108,8 +108,8 @@ def verdict(pair: Pair) -> str:
     one, other = pair.one.name, pair.other.name
     told = [words for side, name in ((pair.one, one), (pair.other, other)) if (words := _broken(side, name))]
     deciding = end(pair)
-    if deciding is not None and deciding.end is not None:
-        told.append(ending(deciding.end, deciding.series, one, other))
+    if deciding is not None:
+        told += _ending(deciding, one, other, broken=bool(told))
     elif pair.one.log and pair.other.log and not told:
         told.append(f"Whether {other} ends lower than {one} cannot be told from these logs")
     return " ".join(f"{words}." for words in told or [counted(pair)])
@@ -122,19 +122,32 @@ def _broken(side: Side, name: str) -> str:
 
 def end(pair: Pair) -> CurveDifference | None:
     """The curve that decides: of an evaluation if both have one that tells, else of the training."""
-    telling = [curve for curve in pair.curves if curve.end and curve.end.ending != "unknown"]
+    telling = [curve for curve in pair.curves if any(end.ending != "unknown" for end in (curve.end, curve.own_ends) if end)]
     return min(telling, key=lambda curve: curve.series == "loss", default=None)
 
 
-def ending(found: EndDifference, series: str, one: str, other: str) -> str:
+def _ending(curve: CurveDifference, one: str, other: str, broken: bool) -> list[str]:
+    """How a curve ends: at the end of each where those are at other places, and over what both have."""
+    own, common = curve.own_ends, curve.end
+    if curve.identical and (own is None or own.ending not in ("better", "worse")):
+        return [f"{other} is the same as {one} in all {curve.rows:,} rows of the {curve.series} that both have"]
+    if own is not None and own.ending in ("better", "worse"):
+        told = ending(own, curve.series, one, other, ", each at its own end")
+        return [f"{told}; over what both have: {percent(common.share, True)}" if common and common.ending != "unknown" else told]
+    found = common if common is not None and common.ending != "unknown" else own
+    if found is None or (broken and found.ending == "same"):
+        return []
+    return [ending(found, curve.series, one, other, ", over what both have" if own is not None and found is common else "")]
+
+
+def ending(found: EndDifference, series: str, one: str, other: str, where: str = "") -> str:
     """One sentence on how two curves end, with its figures."""
     levels = f"{series} {found.other:.4g} against {found.one:.4g}"
     interval = f"95 %: {percent(found.low, True)} to {percent(found.high, True)}"
     if found.ending == "same":
-        return f"No difference beyond noise: {other} ends like {one}, {levels}, {percent(found.share, True)} ({interval})"
-    if found.ending == "unknown":
-        return f"{other} ends at {levels} in {one}; whether that is more than noise cannot be told"
-    return f"{other} ends {found.ending} than {one}: {levels}, {percent(found.share, True)} ({interval})"
+        like = f"{other} ends like {one}" if found.alike else f"{other} beside {one}"
+        return f"{likeness(found)}: {like}{where}, {levels}, {percent(found.share, True)} ({interval})"
+    return f"{other} ends {found.ending} than {one}{where}: {levels}, {percent(found.share, True)} ({interval})"
 
 
 def counted(pair: Pair) -> str:
