@@ -9,6 +9,7 @@ from lossdoctor.comparison.axes import Axis
 from lossdoctor.comparison.broken import Break
 from lossdoctor.comparison.fluctuations import Together
 from lossdoctor.comparison.nouns import EndDifference, Side
+from lossdoctor.comparison.series import Series
 
 #: Below this correlation rows are said to have little in common.
 LITTLE = 0.3
@@ -73,7 +74,7 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
     if end.ending == "unknown":
         return f"Not judged: {where}, {what} of {other.name} is {figures}."
     if end.ending == "same" and not (abs(end.share) < least and (end.low > 0 or end.high < 0)):
-        return f"{likeness(end)} {where}: {what} of {other.name} is {figures}."
+        return f"{likeness(end)}{' ' if end.alike else ', '}{where}: {what} of {other.name} is {figures}."
     direction = "lower" if end.share < 0 else "higher"
     small = f", which is more than rows scatter and less than the {percent(least)} that is called a difference here"
     end_ = small if end.ending == "same" else ""
@@ -134,6 +135,17 @@ def unfinished(side: Side) -> bool:
 def last_step(side: Side) -> int:
     """The last step of the log; 0 where there is none."""
     return side.log.records[-1].step if side.log and side.log.records else 0
+
+
+def apart(one: Side, other: Side, first: Series, second: Series) -> str:
+    """That two logs have no rows at the same places; where one goes on from the end of the other, that it does."""
+    words = "The two logs have no part in common"
+    for before, after, end, begin in ((one, other, first, second), (other, one, second, first)):
+        gap = begin.steps[0] - end.steps[-1]
+        if 0 < gap <= 3 * (begin.steps[0] - begin.before[0]):
+            words += f": {after.name} begins at step {begin.steps[0]:,.0f}, right after the end of {before.name} at step "
+            words += f"{end.steps[-1]:,.0f}, and may be its continuation"
+    return f"{words}."
 
 
 def listed(words: Sequence[str]) -> str:

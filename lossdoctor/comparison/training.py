@@ -24,7 +24,7 @@ def compare_training(one: Side, other: Side, first: Series, second: Series, axis
     laid = beside(first, second, axis)
     said = ([telling.sentence(axis.why)] if axis.why else []) + list(telling.standing(one, other)) + breaks(one, other)
     if not laid.rows:
-        return CurveDifference("loss", axis.name, 0, told=(*said, "The two logs have no part in common."))
+        return CurveDifference("loss", axis.name, 0, told=(*breaks(one, other), telling.apart(one, other, first, second)))
     same, ups = same_rows(first, second, laid), together(laid.one, laid.other)
     in_order = bool(same) or (ups is not None and ups.shared)
     end = None if _means_nothing(one, other) else end_of(laid, in_order)

@@ -108,6 +108,8 @@ def verdict(pair: Pair) -> str:
     one, other = pair.one.name, pair.other.name
     told = [words for side, name in ((pair.one, one), (pair.other, other)) if (words := _broken(side, name))]
     deciding = end(pair)
+    if not told and (same := _identical(pair)):
+        return same
     if deciding is not None:
         told += _ending(deciding, one, other, broken=bool(told))
     elif pair.one.log and pair.other.log and not told:
@@ -126,11 +128,20 @@ def end(pair: Pair) -> CurveDifference | None:
     return min(telling, key=lambda curve: curve.series == "loss", default=None)
 
 
+def _identical(pair: Pair) -> str:
+    """That both have the same numbers wherever both have any: one run, or its repeat."""
+    curves = [curve for curve in pair.curves if curve.rows]
+    if not curves or not all(curve.identical for curve in curves):
+        return ""
+    rows = " and ".join(f"{curve.rows:,} of {curve.series}" for curve in curves)
+    told = f"{pair.other.name} is the same as {pair.one.name} in all rows that both have: {rows}."
+    ends = [curve.own_ends for curve in curves if curve.own_ends and curve.own_ends.ending in ("better", "worse")]
+    return f"{told} One goes on, and they end {percent(ends[0].share)} apart." if ends else told
+
+
 def _ending(curve: CurveDifference, one: str, other: str, broken: bool) -> list[str]:
     """How a curve ends: at the end of each where those are at other places, and over what both have."""
     own, common = curve.own_ends, curve.end
-    if curve.identical and (own is None or own.ending not in ("better", "worse")):
-        return [f"{other} is the same as {one} in all {curve.rows:,} rows of the {curve.series} that both have"]
     if own is not None and own.ending in ("better", "worse"):
         told = ending(own, curve.series, one, other, ", each at its own end")
         return [f"{told}; over what both have: {percent(common.share, True)}" if common and common.ending != "unknown" else told]
