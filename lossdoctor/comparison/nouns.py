@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 from lossdoctor.model import Log, Report
@@ -121,7 +123,7 @@ class Pair:
     explained: tuple[str, ...] = ()  # what explains best how the curves differ, the likeliest first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The whole outcome: every side, each side after the first against it, and what shows only in several tries together.
 
@@ -133,3 +135,28 @@ class Comparison:
     plans: tuple[Plan, ...]
     tries: tuple[str, ...] = ()
     not_judged: tuple[tuple[str, str], ...] = field(default=())
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Writes the comparison to a file; its ending says how: .html, .md (its chart beside it), .json, .svg, or text.
+
+        Raises:
+            LossDoctorError: the file cannot be written.
+        """
+        from lossdoctor.reports.comparison import save
+
+        save(self, Path(file))
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(side.name for side in self.sides)}>"
+
+    def __str__(self) -> str:
+        """The comparison as text, as the command line prints it."""
+        from lossdoctor.reports.comparison import as_text
+
+        return as_text(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How notebooks show it: the verdict and the curves laid over each other; the whole comparison folds out."""
+        from lossdoctor.reports.comparison.notebook import bundle
+
+        return bundle(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossdoctor import slips
+from lossdoctor.comparison.course import PER_EXAMPLES
 from lossdoctor.comparison.defaults import is_configuration
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.planned_rates import PlannedRate
@@ -15,7 +16,7 @@ def lines(plan: Plan) -> dict[str, str]:
         "effective batch size": _count(plan.effective_batch),
         "steps per epoch": _count(plan.steps_per_epoch),
         "epochs": f"{plan.epochs.value:.3g}" if plan.epochs else "",
-        "optimizer steps": _count(plan.total_steps),
+        "optimizer steps": _steps(plan),
         "warm-up steps": _count(plan.warmup),
         "examples seen": _count(plan.examples_seen),
         "tokens seen, at most": _large(plan.tokens_seen),
@@ -35,6 +36,13 @@ def assumed(plan: Plan) -> list[str]:
     words = [words for quantity in known if quantity for words in quantity.assumed]
     words += plan.rates.assumed if plan.rates and is_configuration(plan.run) else ()
     return list(dict.fromkeys(words))
+
+
+def _steps(plan: Plan) -> str:
+    """In total, or for so many examples of the data, whose number is not known."""
+    if plan.total_steps is None and plan.steps_per_example is not None and is_configuration(plan.run):
+        return f"{plan.steps_per_example * PER_EXAMPLES:.4g} per {PER_EXAMPLES:,} examples"
+    return _count(plan.total_steps)
 
 
 def _last(rates: PlannedRate) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
 from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import overlay, words
-from lossdoctor.reports.html import address, listed, page, section, tabled
+from lossdoctor.reports.html import address, bulleted, page, section, tabled
 from lossdoctor.reports.markup import element, text
 
 #: The colour of a chip by impact.
@@ -31,11 +31,11 @@ def _body(comparison: Comparison) -> Iterator[str]:
         note = element("p", text(f"Not stated, taken as usual: {'; '.join(assumed)}."), kind="soft") if assumed else ""
         yield section("What it comes to", tabled(["", *letters, ""], [[text(cell) for cell in row] for row in cells]), note)
     if comparison.tries:
-        yield section("Several tries", listed(comparison.tries))
+        yield section("Several tries", bulleted(comparison.tries))
     for pair in comparison.pairs:
         yield from _pair(comparison, pair)
     if comparison.not_judged:
-        yield section("Not judged", listed([f"{what}: {why}" for what, why in comparison.not_judged]))
+        yield section("Not judged", bulleted([f"{what}: {why}" for what, why in comparison.not_judged]))
 
 
 def _header(comparison: Comparison) -> str:
@@ -52,7 +52,7 @@ def _header(comparison: Comparison) -> str:
 def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = words.which(comparison, pair)
     if told := [sentence for curve in pair.curves for sentence in curve.told]:
-        yield section(f"Curves{which}", listed(told))
+        yield section(f"Curves{which}", bulleted(told))
     if pair.explained:
         yield section(f"What explains it best{which}", element("ol", *(element("li", text(said)) for said in pair.explained)))
     parts = (
@@ -64,17 +64,18 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
         if different:
             yield section(f"{heading}{which}", _differences(different))
     if lines := words.together(pair):
-        yield section(f"Besides{which}", listed([of_runs.sentence(line) for _, line in lines]))
+        yield section(f"Besides{which}", bulleted([of_runs.sentence(line) for _, line in lines]))
 
 
 def _differences(different: Sequence[Difference]) -> str:
-    return tabled(["impact", "what", "change", "reason"], [_cells(difference) for difference in different])
+    """One below the other rather than in columns, which a narrow window has no room for."""
+    return "".join(map(_difference, different))
 
 
-def _cells(difference: Difference) -> list[str]:
+def _difference(difference: Difference) -> str:
     impact = "?" if not difference.judged else "=" if difference.impact == "none" else difference.impact
     chip = element("span", impact, kind=f"chip {CHIPS[difference.impact]}")
     sources = ", ".join(map(address, difference.sources))
-    told = text(" ".join(words.said(difference)))
-    reason = told + (element("p", "Sources: ", sources, kind="soft") if sources else "")
-    return [chip, element("code", text(difference.name)), text(words.values(difference)), reason]
+    head = element("p", chip, " ", element("strong", text(difference.name)), " ", text(words.values(difference)))
+    told = element("p", text(" ".join(words.said(difference))))
+    return element("div", head, told, element("p", "Sources: ", sources, kind="soft") if sources else "", kind="cause")
