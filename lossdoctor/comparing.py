@@ -38,11 +38,16 @@ def compare(
 ) -> Comparison:
     """Compares runs or configurations: each one after the first with the first. `known` holds for all of them.
 
+    One path alone is a file with several runs in it, or a folder with several runs below it.
+
     Raises:
         LossDoctorError: there are fewer than two to compare, or too many, or one of them is neither a run nor a configuration.
         NothingToAnalyse: one of them is a log without a row.
     """
-    named = _named([side for path in paths for side in sides_at(fspath(path), known, settings)])
+    given = [fspath(path) for path in paths]
+    if len(given) == 1 and Path(given[0]).is_dir():
+        given = [sources[0] for sources in analysis.find_runs(given[0])]
+    named = _named([side for path in given for side in sides_at(path, known, settings)])
     if len(named) < 2:
         told = f"{paths[0]} holds one run" if len(paths) == 1 and named else "nothing was named"
         raise LossDoctorError(f"a comparison takes two or more runs or configurations; {told}")

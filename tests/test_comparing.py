@@ -306,3 +306,13 @@ def test_a_comparison_shows_itself(tmp_path: Path):
     validate(json.loads((tmp_path / "found.json").read_text()), schema())
     with pytest.raises(LossDoctorError, match="to draw"):
         found.save(tmp_path / "found.svg")
+
+
+def test_a_folder_alone_is_all_the_runs_below_it(tmp_path: Path):
+    """`compare sweep` takes every run of the sweep, and says of each verdict whose it is."""
+    for seed, name in enumerate("abc"):
+        state(tmp_path / "sweep" / name, seed)
+    assert [side.name for side in compare(tmp_path / "sweep").sides] == ["a", "b", "c"]
+    trainer = TRAINER.format(rate="{rate}", schedule="linear")
+    text = told(*written(tmp_path, a=trainer.format(rate=1e-4), b=trainer.format(rate=2e-4), c=trainer.format(rate=5e-4)))
+    assert "b.yaml: 1 difference that matters" in text or "b: 1 difference that matters" in text

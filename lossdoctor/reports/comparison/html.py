@@ -41,7 +41,7 @@ def _body(comparison: Comparison) -> Iterator[str]:
 def _header(comparison: Comparison) -> str:
     button = element("button", "Light or dark", type="button", data_ground="", hidden="")
     top = element("div", element("h1", text("Comparison")), button, kind="top")
-    told = [element("p", text(words.verdict(pair)), kind="sentence") for pair in comparison.pairs]
+    told = [element("p", text(verdict), kind="sentence") for verdict in words.verdicts(comparison)]
     named = [
         element("p", element("strong", letter), " ", text(name), " ", element("span", text(kind), kind="soft"))
         for letter, name, kind in words.sides(comparison)

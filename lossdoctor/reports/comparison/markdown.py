@@ -17,8 +17,8 @@ def render(comparison: Comparison, *, figure: str | None = None) -> str:
 
 def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
     yield "## " + " and ".join(code(side.name) for side in comparison.sides)
-    for pair in comparison.pairs:
-        yield from ("", f"**{plain(words.verdict(pair))}**")
+    for verdict in words.verdicts(comparison):
+        yield from ("", f"**{plain(verdict)}**")
     yield ""
     for letter, name, kind in words.sides(comparison):
         yield f"- {letter}: {code(name)}, {plain(kind)}"

@@ -14,7 +14,7 @@ COLUMNS = 100
 def bundle(comparison: Comparison) -> dict[str, str]:
     """The comparison by MIME type, as IPython's displays take it."""
     whole = text.render(comparison, color=False, width=COLUMNS)
-    said = [element("p", element("b", escaped(words.verdict(pair))), style="margin:0.3em 0") for pair in comparison.pairs]
+    said = [element("p", element("b", escaped(verdict)), style="margin:0.3em 0") for verdict in words.verdicts(comparison)]
     named = [
         element("p", escaped(f"{letter}: {name}, {kind}"), style="margin:0") for letter, name, kind in words.sides(comparison)
     ]

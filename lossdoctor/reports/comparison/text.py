@@ -20,9 +20,9 @@ def render(comparison: Comparison, *, color: bool | None = None, width: int | No
     with console.capture() as captured:
         for letter, name, kind in words.sides(comparison):
             console.print(Text.assemble((f"{letter}  ", "bold"), (name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
-        for pair in comparison.pairs:
+        for verdict in words.verdicts(comparison):
             console.print()
-            console.print(Text(words.verdict(pair), "bold"))
+            console.print(Text(verdict, "bold"))
         _table(console, comparison)
         if comparison.tries:
             heading(console, "Several tries")

@@ -103,6 +103,13 @@ def _kept_books(pair: Pair) -> list[Difference]:
     return [d for d in pair.differences if not WEIGHT[d.impact] and d.name in bookkeeping()]
 
 
+def verdicts(comparison: Comparison) -> list[str]:
+    """The verdict on each pair; of several it is said which one is meant where its words do not."""
+    several = len(comparison.pairs) > 1
+    told = [(pair, verdict(pair)) for pair in comparison.pairs]
+    return [f"{pair.other.name}: {said}" if several and pair.other.name not in said else said for pair, said in told]
+
+
 def verdict(pair: Pair) -> str:
     """How the other side stands against the first, in a sentence or two."""
     one, other = pair.one.name, pair.other.name
