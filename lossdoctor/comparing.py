@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from lossdoctor.readers import folder
 
 #: Sides that are compared with the first one; more are a table of another kind.
 MOST = 12
+#: A longer name is told by its end.
+LONGEST = 60
 #: A larger file is no configuration.
 LARGEST = 1024 * 1024
 #: Columns that only the row of a log has, whatever else stands in it.
@@ -35,11 +38,16 @@ def compare(
 ) -> Comparison:
     """Compares runs or configurations: each one after the first with the first. `known` holds for all of them.
 
+    One path alone is a file with several runs in it, or a folder with several runs below it.
+
     Raises:
         LossDoctorError: there are fewer than two to compare, or too many, or one of them is neither a run nor a configuration.
         NothingToAnalyse: one of them is a log without a row.
     """
-    named = _named([side for path in paths for side in sides_at(fspath(path), known, settings)])
+    given = [fspath(path) for path in paths]
+    if len(given) == 1 and Path(given[0]).is_dir():
+        given = [sources[0] for sources in analysis.find_runs(given[0])]
+    named = _named([side for path in given for side in sides_at(path, known, settings)])
     if len(named) < 2:
         told = f"{paths[0]} holds one run" if len(paths) == 1 and named else "nothing was named"
         raise LossDoctorError(f"a comparison takes two or more runs or configurations; {told}")
@@ -136,8 +144,18 @@ def _beside(path: str) -> dict[str, Fact]:
 
 def _named(found: Sequence[Side]) -> list[Side]:
     """Each side under the end of its path that tells it from the others."""
-    names = _ends([side.name for side in found])
-    return [Side(name, side.plan, side.log, side.report) for name, side in zip(names, found, strict=True)]
+    names = map(_short, _ends([side.name for side in found]))
+    return list(sides.told_apart(tuple(replace(side, name=name) for name, side in zip(names, found, strict=True))))
+
+
+def _short(name: str) -> str:
+    """The last parts of a path that is too long to be read in a sentence."""
+    if len(name) <= LONGEST:
+        return name
+    parts = name.split("/")
+    while len(parts) > 1 and len("/".join(parts)) > LONGEST:
+        parts = parts[1:]
+    return f"…/{'/'.join(parts)}" if len("/".join(parts)) <= LONGEST else f"…{name[-LONGEST:]}"
 
 
 def _ends(paths: Sequence[str]) -> list[str]:

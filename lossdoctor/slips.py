@@ -14,6 +14,8 @@ from lossdoctor.agreement import TOLERANCE, agree, number
 PLAIN_FROM = 0.01
 #: Below this a plain decimal has more zeros than anybody counts.
 SHORT_BELOW = 1e-9
+#: A factor below this is told in per cent.
+SLIGHT = 1.05
 #: Numbers of which more or less has no meaning.
 NO_SIZE = ("seed", "zero_stage", "compute_capability")
 
@@ -60,6 +62,9 @@ def change_in_words(name: str, before: Any, after: Any) -> str:
     verb = "raised" if other > one else "lowered"
     if one == 0 or other == 0 or (one < 0) != (other < 0):
         return f"{verb} from {plain(one)} to {plain(other)}"
+    factor = max(one / other, other / one)
+    if factor < SLIGHT:
+        return f"{verb} by {100 * (factor - 1):.2g} %: {both_ways(one, other)}"
     return f"{verb} {in_times(max(one / other, other / one))}: {both_ways(one, other)}"
 
 

@@ -6,6 +6,7 @@ from lossdoctor.comparison.case import Case, Reason, listed, settings_of
 from lossdoctor.comparison.nouns import CurveDifference, EndDifference
 from lossdoctor.comparison.rates import first_apart, rates_of
 from lossdoctor.comparison.telling import percent
+from lossdoctor.comparison.telling import times as telling_times
 from lossdoctor.learning_rates import short
 
 #: The ways differ from this factor on; and a parting may be seen so much earlier than it is, as a share of the run.
@@ -35,7 +36,7 @@ def rates(case: Case) -> Reason | None:
     if apart is None and max(times, 1 / times) < FACTOR:
         return None
     start = apart if apart is not None else 0.0
-    words = f"up to step {ends[0]:,.0f} the sum of the rates is {times:.2f} times in {case.other.name}"
+    words = f"up to step {ends[0]:,.0f} the sum of the rates is {telling_times(times)} in {case.other.name}"
     if ends[0] != ends[1]:
         words += f", which has taken {ends[1]:,.0f} steps by then"
     if apart is not None:
@@ -56,7 +57,13 @@ def longer(case: Case) -> Reason | None:
     """That they end apart because one goes on."""
     for curve in case.curves:
         own, common = curve.own_ends, curve.end
-        if own is None or common is None or own.ending not in ("better", "worse") or common.ending != "same":
+        if (
+            own is None
+            or common is None
+            or own.ending not in ("better", "worse")
+            or not common.alike
+            or common.reach > abs(own.share)
+        ):
             continue
         figures = f"{percent(common.share, True)} over what both have, {percent(own.share, True)} each at its own end"
         return Reason(7, f"They end apart because one is longer, not because their curves differ ({figures}).",
@@ -71,7 +78,7 @@ def generalisation(case: Case) -> Reason | None:
         there = curve.end
         if end is None or there is None or there.ending not in ("better", "worse") or end.ending == "unknown":
             continue
-        if end.ending in ("better", "worse") and (end.share < 0) == (there.share < 0):
+        if (end.share < 0) == (there.share < 0) if end.ending in ("better", "worse") else not end.alike:
             continue
         return _generalisation(case, curve, end, there)
     return None

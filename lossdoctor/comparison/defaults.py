@@ -13,6 +13,7 @@ from lossdoctor.tasks import adapter
 _ALL: Mapping[str, Any] = {
     "gradient_accumulation_steps": 1,
     "weight_decay": 0.0,
+    "optim": "adamw_torch",
     "adam_beta1": 0.9,
     "adam_beta2": 0.999,
     "adam_epsilon": 1e-8,

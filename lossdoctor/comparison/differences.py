@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -104,7 +105,8 @@ def _sentences(reason: str, notes: Iterable[str]) -> str:
 def _change(name: str, values: Values) -> str:
     if values.shown and not isinstance(values.one, (int, float)):
         return "" if values.equal else f"changed from {values.shown[0]} to {values.shown[1]}"
-    return _changed(name, values.one, values.other)
+    told = _changed(name, values.one, values.other)
+    return re.split(r": | from ", told)[0] if values.shown else told  # the numbers are not what people are shown
 
 
 def _changed(name: str, before: Any, after: Any) -> str:
@@ -116,6 +118,8 @@ def _changed(name: str, before: Any, after: Any) -> str:
 
 def _setting(name: str, pair: Paired) -> Difference | None:
     first, second = pair.one.run.facts.get(name), pair.other.run.facts.get(name)
+    if _told_elsewhere(name, pair):
+        return None
     if first is None or second is None:
         return _one_sided(name, first, second)
     if not _differs(name, pair):
@@ -129,7 +133,15 @@ def _setting(name: str, pair: Paired) -> Difference | None:
         _changed(name, first.value, second.value),
         slip((name,), pair.one, pair.other),
         judged.sources,
+        judged=judged.judged,
     )
+
+
+def _told_elsewhere(name: str, pair: Paired) -> bool:
+    """Whether a setting goes with another one that is told: the scale of fp16, and steps that are those of the run anyway."""
+    if name in ("loss_scale", "initial_scale_power"):
+        return pair.one.precision != pair.other.precision
+    return name == "scheduler_steps" and all(plan.get(name) in (None, plan.get("max_steps")) for plan in (pair.one, pair.other))
 
 
 def _differs(name: str, pair: Paired) -> bool:

@@ -21,9 +21,11 @@ def compare_evaluation(one: Side, other: Side, name: str, first: Series, second:
     end, best = evaluation.last_of(both, starts), evaluation.best_of(first, second, both, starts)
     ends = evaluation.own_last(first, second, both, starts) if further(one, other, first, second, axis) else None
     gone = [evaluation.lost(side, name) for side in (one, other)]
-    if any(step is not None for step in gone) or broke(one) or broke(other):
+    lost = any(step is not None for step in gone) or bool(broke(one) or broke(other))
+    if lost:
         end, ends = evaluation.unjudged(end), None
     found = CurveDifference(name, axis.name, len(both.steps), None, evaluation.parted(both, end), end, ends, best)
+    found = replace(found, identical=both.met and not lost and evaluation.same_values(both, first, second))
     return replace(found, told=tuple(_told(found, one, other, gone, both.met)))
 
 
@@ -34,6 +36,10 @@ def _told(found: CurveDifference, one: Side, other: Side, gone: Sequence[int | N
     said = [f"The last evaluation of {side.name}, at step {step:,}, is no number." for side, step in lost]
     if end is None:
         return [*said, f"The two have no evaluation in common, and {what} is not compared."]
+    if found.identical:
+        count = f"{found.rows} evaluation{'s' * (found.rows != 1)}"
+        same = f"{what[:1].upper()}{what[1:]} is the same in {'all ' * (found.rows > 1)}{count} that both have."
+        return [*said, same] + ([telling.difference(ends, what, (one, other), own(one, other))] if ends else [])
     where = f"at {'the last evaluation that both have, ' if met else ''}step {end.since:,}"
     said.append(telling.difference(end, what, (one, other), where))
     if ends is not None:

@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 
 from lossdoctor.comparison.axes import Axis
+from lossdoctor.comparison.beginning import IN_32_BITS
 from lossdoctor.comparison.ends import SEED_SPREAD, judged, scale_of
 from lossdoctor.comparison.nouns import EndDifference, Side
 from lossdoctor.comparison.series import Array, Series
@@ -79,6 +80,16 @@ def _between(one: float, other: float, both: Evaluations, starts: tuple[float, f
     low, high, ending = judged(share, wobble, max(2.0, len(late)), scale_of(start, one, other), SEED_SPREAD, WORTH)
     effect = share / wobble if wobble else 0.0
     return EndDifference(one, other, share, low, high, effect, len(both.steps), 1, ending, since)
+
+
+def same_values(both: Evaluations, first: Series, second: Series) -> bool:
+    """Whether all that both have are the same numbers, as far as both were printed."""
+    digits = min(first.digits, second.digits)
+    size = np.maximum(np.abs(both.one), np.abs(both.other))
+    unit = np.maximum(
+        10.0 ** (np.floor(np.log10(np.maximum(size, 1e-12))) + 1 - digits), 10.0 ** -min(first.decimals, second.decimals)
+    )
+    return bool((np.abs(both.one - both.other) <= 0.525 * unit + IN_32_BITS * size).all())
 
 
 def parted(both: Evaluations, end: EndDifference | None) -> int | None:

@@ -42,6 +42,10 @@ def _no_difference(case: Case) -> tuple[str, ...]:
     judged = [end for curve in case.curves if (end := curve.end) and end.ending != "unknown"]
     if not judged:
         return ("Not enough evidence: no end of these curves could be judged, so that there is no difference to explain.",)
+    if all(curve.identical for curve in case.curves):
+        return ("There is nothing to explain: the curves are the same.",)
+    if not any(end.alike for end in judged):
+        return ("Not enough evidence: these curves scatter too much for their difference to be sure and need an explanation.",)
     said = "There is nothing to explain: no curve is apart beyond noise."
     if case.training is not None and not case.training.in_order:
         said += f" That their rows differ is chance: {_order(case)}."

@@ -31,6 +31,8 @@ class Together:
 
 def together(one: Array, other: Array) -> Together | None:
     """How the fluctuations of two losses go together; None where there are too few rows, or nothing fluctuates."""
+    if not len(one):
+        return None
     fresh = np.append(True, (np.diff(one) != 0) & (np.diff(other) != 0))  # a table repeats a loss until it is logged again
     one, other = one[fresh][-MOST:], other[fresh][-MOST:]
     if len(one) < LEAST:

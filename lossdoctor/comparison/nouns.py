@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import Any, Literal
 
 from lossdoctor.model import Log, Report
@@ -11,6 +13,9 @@ from lossdoctor.plan import Plan
 Impact = Literal["high", "medium", "low", "none"]
 #: How two curves end: `same` is no difference beyond noise, `unknown` too few rows, or no level to compare.
 Ending = Literal["better", "worse", "same", "unknown"]
+
+#: An interval that reaches further to both sides shows nothing but a difference that anybody sees.
+BLIND = 0.1
 
 #: Greater is more, so that impacts can be compared and sorted.
 WEIGHT: dict[Impact, int] = {"none": 0, "low": 1, "medium": 2, "high": 3}
@@ -67,6 +72,16 @@ class EndDifference:
     ending: Ending
     since: int = 0
 
+    @property
+    def reach(self) -> float:
+        """Half of the interval: a smaller difference does not show in these rows."""
+        return (self.high - self.low) / 2
+
+    @property
+    def alike(self) -> bool:
+        """Whether the two surely end about alike, rather than that a difference could not be seen."""
+        return self.ending == "same" and self.low <= 0 <= self.high and self.reach <= BLIND
+
 
 @dataclass(frozen=True)
 class CurveDifference:
@@ -77,7 +92,8 @@ class CurveDifference:
     other, "epoch", or "row" where a log has no steps; all steps here are those of the first side. `together` is how far the
     rows of both go up and down together (rank correlation); `in_order` is True where the same examples surely came in the
     same order. `widest` is, of curves that end alike, the step where they are furthest apart on the way, and by which share.
-    `own_ends` is how each ends where it ends, if that is not at the same place; `best` is for evaluation losses.
+    `identical` is True where all rows that both have are the same. `own_ends` is how each ends where it ends, if that is not
+    at the same place; `best` is for evaluation losses.
     `told` has one sentence for each claim, with its figure.
     """
 
@@ -92,6 +108,7 @@ class CurveDifference:
     together: float | None = None
     in_order: bool = False
     widest: tuple[int, float] | None = None
+    identical: bool = False
     told: tuple[str, ...] = ()
 
 
@@ -106,11 +123,40 @@ class Pair:
     explained: tuple[str, ...] = ()  # what explains best how the curves differ, the likeliest first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """The whole outcome: every side, each side after the first against it, and what shows only in several tries together."""
+    """The whole outcome: every side, each side after the first against it, and what shows only in several tries together.
+
+    `plans` are those of the sides, in which what only some of them state of machine, data and model holds for the others too.
+    """
 
     sides: tuple[Side, ...]
     pairs: tuple[Pair, ...]
+    plans: tuple[Plan, ...]
     tries: tuple[str, ...] = ()
     not_judged: tuple[tuple[str, str], ...] = field(default=())
+
+    def save(self, file: str | PathLike[str]) -> None:
+        """Writes the comparison to a file; its ending says how: .html, .md (its chart beside it), .json, .svg, or text.
+
+        Raises:
+            LossDoctorError: the file cannot be written.
+        """
+        from lossdoctor.reports.comparison import save
+
+        save(self, Path(file))
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {', '.join(side.name for side in self.sides)}>"
+
+    def __str__(self) -> str:
+        """The comparison as text, as the command line prints it."""
+        from lossdoctor.reports.comparison import as_text
+
+        return as_text(self)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """How notebooks show it: the verdict and the curves laid over each other; the whole comparison folds out."""
+        from lossdoctor.reports.comparison.notebook import bundle
+
+        return bundle(self)

@@ -10,7 +10,7 @@ import numpy as np
 from lossdoctor.comparison.broken import Break, fault
 from lossdoctor.comparison.nouns import Side
 from lossdoctor.comparison.rates import Rates, rates_of
-from lossdoctor.comparison.telling import last_step
+from lossdoctor.comparison.telling import last_step, listed
 from lossdoctor.learning_rates import short
 
 #: Faults begin at one place that lie so near, as a share of the steps before them, or in rows.
@@ -43,9 +43,17 @@ def outcomes(tries: Sequence[Side]) -> list[str]:
     sound = [side for side in tries if not any(side is one.side for one in broken)]
     reached = [side for side in sound if last_step(side) >= first]
     told += [f"{side.name} did not break, up to step {last_step(side):,}." for side in reached]
-    told += [f"{side.name} ends at step {last_step(side):,}, before that." for side in sound if side not in reached]
+    told += _shorter([side for side in sound if side not in reached])
     conclusion = _against_sound(broken, reached) if reached else _among_broken(broken)
     return [*told, conclusion] if conclusion else told
+
+
+def _shorter(sides: Sequence[Side]) -> list[str]:
+    """Those that end before the first of the others broke, in one sentence."""
+    if not sides:
+        return []
+    names, steps = listed([side.name for side in sides]), listed([f"{last_step(side):,}" for side in sides])
+    return [f"{names} end{'s' * (len(sides) == 1)} at step{'s' * (len(sides) > 1)} {steps}, before that."]
 
 
 def _told(one: Broken) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from lossdoctor import hardware, slips
@@ -53,6 +53,26 @@ def paired(one: Plan, other: Plan) -> Paired:
     return Paired(_planned(one, first), _planned(other, second))
 
 
+def shared(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The plans of several sides, each with what it shares with the first of the others that states it."""
+    found = []
+    for plan in plans:
+        run = plan.run
+        for other in plans:
+            if new := _shared(run, other.run):
+                run = replace(run, facts={**run.facts, **new})
+        found.append(_planned(plan, run))
+    return tuple(found)
+
+
+def taken(plan: Plan) -> Iterator[str]:
+    """What a plan has from another side, in words."""
+    for name, kind in _SHARED.items():
+        fact = plan.run.facts.get(name)
+        if fact is not None and fact.source == OTHER:
+            yield f"{fact.value:,} {kind} as on the other side"
+
+
 def _planned(plan: Plan, run: Run) -> Plan:
     return plan if run is plan.run else plan_of(run)
 
@@ -65,12 +85,19 @@ def _filled(run: Run, other: Run) -> Run:
             continue
         if (value := default(name, run)) is not None:
             new[name] = Fact(value, DEFAULT)
+    new |= _shared(run, other)
+    return replace(run, facts={**run.facts, **new}) if new else run
+
+
+def _shared(run: Run, other: Run) -> dict[str, Fact]:
+    """What the other side states of machine, data and model, and this one leaves open."""
+    new: dict[str, Fact] = {}
     for name in _SHARED:
         value = hardware.gpus(other) if name == "world_size" else other.get(name)
         known = hardware.gpus(run) if name == "world_size" else run.get(name)
         if value is not None and known is None and all(_alike(about, run, other) for about in _UNLESS[name]):
             new[name] = Fact(value, OTHER)
-    return replace(run, facts={**run.facts, **new}) if new else run
+    return new
 
 
 def _alike(name: str, run: Run, other: Run) -> bool:

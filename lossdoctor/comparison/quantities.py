@@ -8,11 +8,15 @@ from typing import Any
 
 from lossdoctor.comparison import course
 from lossdoctor.comparison.defaults import is_configuration
+from lossdoctor.comparison.sameness import same
 from lossdoctor.families import billions
 from lossdoctor.learning_rates import short
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import PlannedRate, trainers_defaults
 from lossdoctor.tasks import adapter
+
+#: Two rates or sums that stand to each other like the peaks, or like the steps, say nothing new: up to this share.
+AS_THE_PEAK = 0.05
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,9 @@ def _total_steps(one: Plan, other: Plan) -> Values | None:
 
 def _peak(one: Plan, other: Plan) -> Values | None:
     rates = [plan.get("learning_rate") for plan in (one, other)]
+    facts = [plan.run.facts.get("learning_rate") for plan in (one, other)]
+    if facts[0] and facts[1] and rates[0] != rates[1] and same("learning_rate", facts[0], facts[1]):
+        return None  # the same rate, as far as the rows of a log show it
     return Values.of(rates) if all(isinstance(rate, (int, float)) for rate in rates) else None
 
 
@@ -120,7 +127,10 @@ def _curve(read: Callable[[PlannedRate], float]) -> Callable[[Plan, Plan], Value
         first, second = course.course(one), course.course(other)
         if first is None or second is None or course.alike(first.peak, second.peak) or course.same_shape(first, second):
             return None
-        return Values.of([float(f"{read(rates):.3g}") for rates in (first, second)])
+        values = read(first), read(second)
+        if course.alike(values[0] * second.peak, values[1] * first.peak, AS_THE_PEAK):
+            return None
+        return Values.of([float(f"{value:.3g}") for value in values])
 
     return values
 
@@ -135,7 +145,8 @@ def _travel(one: Plan, other: Plan) -> Values | None:
     first, second, counts, sums = course.course(one), course.course(other), course.steps(one, other), course.travels(one, other)
     if first is None or second is None or counts is None or sums is None:
         return None
-    differ = [not course.alike(first.peak, second.peak), not course.same_shape(first, second), not course.alike(*counts)]
+    shapes = course.mean_share(first), course.mean_share(second)
+    differ = [not course.alike(*pair, AS_THE_PEAK) for pair in ((first.peak, second.peak), shapes, counts)]
     if sum(differ) < 2:
         return None
     numbers = [float(f"{value:.3g}") for value in sums]

@@ -14,11 +14,15 @@ _EXACT = ("num_train_epochs", "finetuning_type", "warmup_steps", "framework", "t
 LABELS = ("framework", "trainer", "distributed_type", "finetuning_type", "use_lora", "deepspeed", "device")
 #: The log of a run states some settings only as they came out.
 LOGGED = ("trainer_state",)
+#: Where a learning rate is from that only the rows of a log show.
+LOGGED_RATE = "log"
 
 
 def same(name: str, one: Fact, other: Fact) -> bool:
     """Whether two sides set a fact alike; one that says nothing ("auto", nothing, empty) is taken to."""
     first, second = one.value, other.value
+    if name == "learning_rate" and LOGGED_RATE in (one.source, other.source) and nearly(first, second):
+        return True
     if silent(first) or silent(second):
         return True
     if name in _EXACT and not {one.source, other.source} & set(LOGGED):
@@ -29,6 +33,12 @@ def same(name: str, one: Fact, other: Fact) -> bool:
     if name == "lora_target_modules":
         return _modules(first) == _modules(second)
     return agree(name, first, second)
+
+
+def nearly(one: Any, other: Any) -> bool:
+    """Whether a rate that only the rows of a log show may be the other one: its first row is not the peak itself."""
+    numbers = number(one), number(other)
+    return None not in numbers and isclose(*numbers, rel_tol=0.05)  # type: ignore[arg-type]  # neither is None
 
 
 def _plain(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
 
 from lossdoctor.comparison.axes import Axis
 from lossdoctor.comparison.broken import Break
 from lossdoctor.comparison.fluctuations import Together
 from lossdoctor.comparison.nouns import EndDifference, Side
+from lossdoctor.comparison.series import Series
 
 #: Below this correlation rows are said to have little in common.
 LITTLE = 0.3
@@ -23,8 +24,9 @@ def loss(value: float) -> str:
 def percent(share: float, signed: bool = False) -> str:
     """`5.1 %`, `0.32 %`, `-1.2 %`."""
     value = 100 * share
+    if abs(value) < 0.005:
+        return "0 %"
     digits = 0 if abs(value) >= 99.5 else 1 if abs(value) >= 0.95 else 2
-    value = value or 0.0
     return f"{value:+,.{digits}f} %" if signed else f"{abs(value):,.{digits}f} %"
 
 
@@ -71,13 +73,27 @@ def difference(end: EndDifference, what: str, sides: tuple[Side, Side], where: s
     figures = f"{loss(end.other)} against {loss(end.one)} in {one.name} ({interval}{of})"
     if end.ending == "unknown":
         return f"Not judged: {where}, {what} of {other.name} is {figures}."
-    if end.ending == "same" and not (least and (end.low > 0 or end.high < 0)):
-        return f"No difference beyond noise {where}: {what} of {other.name} is {figures}."
+    if end.ending == "same" and not (abs(end.share) < least and (end.low > 0 or end.high < 0)):
+        return f"{likeness(end)}{' ' if end.alike else ', '}{where}: {what} of {other.name} is {figures}."
     direction = "lower" if end.share < 0 else "higher"
     small = f", which is more than rows scatter and less than the {percent(least)} that is called a difference here"
     end_ = small if end.ending == "same" else ""
     where = where[:1].upper() + where[1:]
     return f"{where}, {what} of {other.name} is {percent(end.share)} {direction}: {figures}{end_}."
+
+
+def likeness(end: EndDifference) -> str:
+    """What it means that an end is not called a difference: alike, nearly one, or too noisy to tell."""
+    if end.alike:
+        return "No difference beyond noise"
+    if end.low > 0 or end.high < 0:
+        return "Too near to noise to be called a difference"
+    return f"Too noisy to tell a difference of less than about {percent(end.reach)}"
+
+
+def times(factor: float) -> str:
+    """`0.05 times`, `3,000 times`."""
+    return f"{factor:,.0f} times" if factor >= 99.5 else f"{factor:.2f} times" if factor >= 0.01 else f"{factor:.1g} times"
 
 
 def parting(step: int, axis: Axis, first: bool) -> str:
@@ -119,3 +135,19 @@ def unfinished(side: Side) -> bool:
 def last_step(side: Side) -> int:
     """The last step of the log; 0 where there is none."""
     return side.log.records[-1].step if side.log and side.log.records else 0
+
+
+def apart(one: Side, other: Side, first: Series, second: Series) -> str:
+    """That two logs have no rows at the same places; where one goes on from the end of the other, that it does."""
+    words = "The two logs have no part in common"
+    for before, after, end, begin in ((one, other, first, second), (other, one, second, first)):
+        gap = begin.steps[0] - end.steps[-1]
+        if 0 < gap <= 3 * (begin.steps[0] - begin.before[0]):
+            words += f": {after.name} begins at step {begin.steps[0]:,.0f}, right after the end of {before.name} at step "
+            words += f"{end.steps[-1]:,.0f}, and may be its continuation"
+    return f"{words}."
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

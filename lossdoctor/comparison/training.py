@@ -24,7 +24,7 @@ def compare_training(one: Side, other: Side, first: Series, second: Series, axis
     laid = beside(first, second, axis)
     said = ([telling.sentence(axis.why)] if axis.why else []) + list(telling.standing(one, other)) + breaks(one, other)
     if not laid.rows:
-        return CurveDifference("loss", axis.name, 0, told=(*said, "The two logs have no part in common."))
+        return CurveDifference("loss", axis.name, 0, told=(*breaks(one, other), telling.apart(one, other, first, second)))
     same, ups = same_rows(first, second, laid), together(laid.one, laid.other)
     in_order = bool(same) or (ups is not None and ups.shared)
     end = None if _means_nothing(one, other) else end_of(laid, in_order)
@@ -45,11 +45,11 @@ def compare_training(one: Side, other: Side, first: Series, second: Series, axis
         own_ends=ends,
         together=ups.correlation if ups else None,
         in_order=in_order,
+        identical=same == laid.rows and not lost,
         widest=(int(laid.steps[way[0]]), way[1]) if way else None,
     )
-    whole = same == laid.rows and not lost
-    said += [telling.beginning(same_until, agreeing_digits(first, second), whole)] if same_until is not None else []
-    if ups and not whole and (words := telling.rows_together(ups)):
+    said += [telling.beginning(same_until, agreeing_digits(first, second), found.identical)] if same_until is not None else []
+    if ups and not found.identical and (words := telling.rows_together(ups)):
         said.append(words)
     return replace(found, told=(*said, *_of_ends(found, laid, one, other, axis, row)))
 
@@ -61,7 +61,7 @@ def _of_ends(found: CurveDifference, laid: Beside, one: Side, other: Side, axis:
         return ["The loss of reinforcement learning is no measure of quality: how it ends is not compared."]
     if end is None or laid.rows < LEAST_ROWS:
         said.append(f"Both have {laid.rows} row{'s' * (laid.rows != 1)} in common: too few to tell a difference from noise.")
-    if end is not None:
+    if end is not None and not found.identical:
         where = f"over the last that both have, {_unit(axis)} {end.since:,} to {int(laid.steps[-1]):,}"
         said.append(telling.difference(end, telling.TRAINING, (one, other), where, WORTH_IN_ORDER if found.in_order else 0.0))
     if found.widest is not None and end is not None:

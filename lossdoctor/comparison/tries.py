@@ -15,11 +15,13 @@ from lossdoctor.comparison.nouns import Side
 from lossdoctor.comparison.outcomes import outcomes
 from lossdoctor.comparison.rates import Rates, rates_of
 from lossdoctor.comparison.series import series
-from lossdoctor.comparison.telling import last_step, percent
+from lossdoctor.comparison.telling import last_step, listed, percent
 from lossdoctor.learning_rates import short
 
 #: Rates are told at this share of what all have in common.
 LATE = 0.8
+#: Curves further apart than this at the median do not lie on each other, however they go up and down together.
+CLOSE = 0.05
 #: Rates that differ less are one rate.
 ALIKE = 0.05
 
@@ -34,6 +36,7 @@ class Tie:
     same_until: int | None
     digits: int
     apart: float
+    whole: bool
 
 
 def tell(sides: Sequence[Side]) -> tuple[str, ...]:
@@ -45,6 +48,8 @@ def tell(sides: Sequence[Side]) -> tuple[str, ...]:
     ties = [tie for side in runs if side is not longest and (tie := _tie(longest, side))]
     if not ties:
         return ()
+    if len(runs) == 2 and all(tie.whole and last_step(tie.side) == last_step(longest) for tie in ties):
+        return ()  # one run twice, which is said of the two
     tied = [longest, *(tie.side for tie in ties)]
     tries = [side for side in runs if any(side is one for one in tied)]
     return (*_coincidence(tries, ties), *_rates(tries), *outcomes(tries))
@@ -60,7 +65,15 @@ def _tie(longest: Side, side: Side) -> Tie | None:
         return None
     apart = float(np.median(np.abs(laid.other / laid.one - 1)))
     until = int(laid.steps[same - 1]) if same else None
-    return Tie(side, int(laid.steps[-1]), ups.correlation if ups else None, until, agreeing_digits(first, second), apart)
+    return Tie(
+        side,
+        int(laid.steps[-1]),
+        ups.correlation if ups else None,
+        until,
+        agreeing_digits(first, second),
+        apart,
+        bool(same) and same == laid.rows,
+    )
 
 
 def _coincidence(tries: Sequence[Side], ties: Sequence[Tie]) -> list[str]:
@@ -72,8 +85,9 @@ def _coincidence(tries: Sequence[Side], ties: Sequence[Tie]) -> list[str]:
         figures.append(f"the same to {min(tie.digits for tie in ties)} digits up to step {min(same):,}")
     figures.append(f"{percent(max(tie.apart for tie in ties))} apart at the median")
     last = min(tie.last for tie in ties)
-    names = _listed([side.name for side in tries])
-    words = f"The curves of {names} coincide up to step {last:,} ({'; '.join(figures)})"
+    names = listed([side.name for side in tries])
+    together = "coincide" if max(tie.apart for tie in ties) <= CLOSE else "coincide in their ups and downs, row for row,"
+    words = f"The curves of {names} {together} up to step {last:,} ({'; '.join(figures)})"
     return [f"{words}: the same examples came in the same order. {_seeds(tries)}"]
 
 
@@ -85,7 +99,7 @@ def _seeds(tries: Sequence[Side]) -> str:
         return "Not all state their seed; the rows show that it is the same, or that the data are not shuffled."
     if len(seeds) == 1:
         return f"All state seed {seeds.pop()}."
-    return f"They state different seeds ({_listed(sorted(map(str, seeds)))}), so that the order does not come from the seed."
+    return f"They state different seeds ({listed(sorted(map(str, seeds)))}), so that the order does not come from the seed."
 
 
 def _rates(tries: Sequence[Side]) -> list[str]:
@@ -99,7 +113,7 @@ def _rates(tries: Sequence[Side]) -> list[str]:
     where = f"at step {step:,}"
     if high - low <= ALIKE * high:
         return [f"The learning rates are the same {where}, {short(high) if high else '0'} in all of them."]
-    told = _listed([f"{short(rate) if rate else '0'} in {side.name}{_steps(side)}" for rate, side in at])
+    told = listed([f"{short(rate) if rate else '0'} in {side.name}{_steps(side)}" for rate, side in at])
     planned = "" if all(rates.logged for _, rates in found) else ", as far as planned"
     return [f"The learning rates differ: {where} {told}{planned}{_stretched(found, step)}."]
 
@@ -129,7 +143,3 @@ def _steps(side: Side) -> str:
 def _span(values: Sequence[float]) -> str:
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
     return low if low == high else f"{low} to {high}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

@@ -201,6 +201,8 @@ ALIASES: Mapping[str, str] = {
     "num_gpus": "world_size",
     "gpus": "world_size",
     "n_gpu": "world_size",
+    "n_gpus": "world_size",
+    "gpu_count": "world_size",
     "num_devices": "world_size",
     "num_processes": "world_size",
     "deepspeed_config": "deepspeed",

@@ -36,6 +36,9 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "contiguous_gradients": zero.get("contiguous_gradients"),
         "learning_rate": _first(optimizer.get("lr"), scheduler.get("warmup_max_lr")),
         "weight_decay": optimizer.get("weight_decay"),
+        "optim": _optimizer(str(_section(values, "optimizer").get("type") or "")),
+        **_betas(optimizer.get("betas")),
+        "adam_epsilon": optimizer.get("eps"),
         "lr_scheduler_type": SCHEDULERS.get(str(_section(values, "scheduler").get("type"))),
         "lr_scheduler_kwargs": _kept(scheduler, "cos_min_ratio", "warmup_min_ratio"),
         "warmup_steps": scheduler.get("warmup_num_steps"),
@@ -53,6 +56,15 @@ def beside(values: Mapping[str, Any], stated: Iterable[str]) -> dict[str, Any]:
     """The same beside a configuration that has `stated` these: who says how long the run is, does not ask its scheduler."""
     told = set(stated)
     return {name: value for name, value in names(values).items() if name != "max_steps" or "num_train_epochs" not in told}
+
+
+def _optimizer(kind: str) -> str | None:
+    """Its Adam is AdamW, which is what everybody has; others are told."""
+    return None if kind.lower() in ("", "adam", "adamw") else kind.lower()
+
+
+def _betas(value: Any) -> dict[str, Any]:
+    return dict(zip(("adam_beta1", "adam_beta2"), value, strict=True)) if isinstance(value, list) and len(value) == 2 else {}
 
 
 def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:

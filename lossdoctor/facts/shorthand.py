@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ _ATTENTION = {
     "flash_attn_3": "flash_attention_3",
     "disabled": "eager",
 }
+#: A batch as people tell it: per device × accumulated × processes.
+_BATCH = re.compile(r"(\d{1,6})\s*[x×*·]\s*(\d{1,6})\s*[x×*·]\s*(\d{1,6})", re.I)
 _BITS = ("quantization_bit", "quant_bits", "bits")
 _ADAPTERS = ("lora", "qlora", "dora", "adalora")
 
@@ -27,7 +30,7 @@ def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
     if quantization := _quantization(found):
         found = {name: value for name, value in found.items() if name not in _BITS}
         found["quantization"] = quantization
-    for name, value in (*_precision(found), *_method(found), *_machine(found)):
+    for name, value in (*_precision(found), *_method(found), *_machine(found), *_batch(found)):
         if found.get(name) is None:
             found[name] = value
     if (schedule := str(found.get("lr_scheduler_type"))) in SCHEDULERS:
@@ -75,3 +78,11 @@ def _machine(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if kind == "deepspeed":
         return [("deepspeed", True)]
     return [("multi_gpu", True)] if kind == "multi_gpu" else []
+
+
+def _batch(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """`batch: 32 x 1 x 4`, of which one number alone would say something else."""
+    names = ("batch", "batch_size", "train_batch_size", "effective_batch_size", "global_batch_size")
+    told = next((found for name in names if (found := _BATCH.fullmatch(_word(values.get(name))))), None)
+    parts = ("per_device_train_batch_size", "gradient_accumulation_steps", "world_size")
+    return [(name, int(count)) for name, count in zip(parts, told.groups(), strict=True)] if told else []

@@ -217,6 +217,11 @@ def listed(lines: Iterable[str]) -> str:
     return element("ul", *(element("li", text(line)) for line in lines), kind="plain")
 
 
+def bulleted(lines: Iterable[str]) -> str:
+    """Sentences, each with a dot before it."""
+    return element("ul", *(element("li", text(line)) for line in lines))
+
+
 def section(heading: str, *inside: str) -> str:
     """A part of the page under its heading."""
     return element("section", element("h2", text(heading)), *inside)

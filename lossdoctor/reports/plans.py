@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from lossdoctor import slips
+from lossdoctor.comparison.course import PER_EXAMPLES
+from lossdoctor.comparison.defaults import is_configuration
 from lossdoctor.plan import Plan, Quantity
+from lossdoctor.planned_rates import PlannedRate
 
 
 def lines(plan: Plan) -> dict[str, str]:
     """Each quantity by its name: "effective batch size" → "128"; nothing for one that is not known."""
-    rates = plan.rates
+    rates = plan.rates if plan.rates and (not plan.rates.assumed or is_configuration(plan.run)) else None
     return {
         "effective batch size": _count(plan.effective_batch),
         "steps per epoch": _count(plan.steps_per_epoch),
         "epochs": f"{plan.epochs.value:.3g}" if plan.epochs else "",
-        "optimizer steps": _count(plan.total_steps),
+        "optimizer steps": _steps(plan),
         "warm-up steps": _count(plan.warmup),
         "examples seen": _count(plan.examples_seen),
         "tokens seen, at most": _large(plan.tokens_seen),
         "learning rate": slips.plain(_digits(plan.get("learning_rate"))) if plan.get("learning_rate") else "",
         "schedule": str(plan.get("lr_scheduler_type") or ""),
         "mean learning rate": slips.short(_digits(rates.mean())) if rates else "",
-        "last learning rate": slips.short(_digits(rates.last)) if rates else "",
+        "last learning rate": _last(rates) if rates else "",
         "adapter scale (alpha / rank)": f"{plan.adapter_scale.value:.4g}" if plan.adapter_scale else "",
         "trained layers": plan.trained_layers.words if plan.trained_layers else "",
         "precision": plan.precision or "",
@@ -30,7 +33,21 @@ def lines(plan: Plan) -> dict[str, str]:
 def assumed(plan: Plan) -> list[str]:
     """What nobody stated and was taken as usual, each once."""
     known = (plan.effective_batch, plan.epochs, plan.total_steps)
-    return list(dict.fromkeys(words for quantity in known if quantity for words in quantity.assumed))
+    words = [words for quantity in known if quantity for words in quantity.assumed]
+    words += plan.rates.assumed if plan.rates and is_configuration(plan.run) else ()
+    return list(dict.fromkeys(words))
+
+
+def _steps(plan: Plan) -> str:
+    """In total, or for so many examples of the data, whose number is not known."""
+    if plan.total_steps is None and plan.steps_per_example is not None and is_configuration(plan.run):
+        return f"{plan.steps_per_example * PER_EXAMPLES:.4g} per {PER_EXAMPLES:,} examples"
+    return _count(plan.total_steps)
+
+
+def _last(rates: PlannedRate) -> str:
+    """Less than a hundredth of the peak is nothing."""
+    return slips.short(_digits(rates.last)) if rates.last >= 0.01 * rates.peak else "nearly 0"
 
 
 def _digits(rate: float) -> float:

@@ -17,6 +17,8 @@ def effective(name: str, one: Plan, other: Plan) -> Rating:
     if first is None or second is None:
         return Rating("medium", f"{shown(name, one, other)}: how many examples a step takes is not known on both sides")
     if first.value == second.value:
+        if first.how == second.how and first.how.endswith("stated"):
+            return Rating("none", f"both state {first.whole:,} examples per step")
         return Rating("none", f"{_product(first.how)} and {_product(second.how)} both take {first.whole:,} examples per step")
     times = factor(first.value, second.value)
     words = f"{_product(first.how)} are {first.whole:,} and {_product(second.how)} are {second.whole:,} examples per step; "

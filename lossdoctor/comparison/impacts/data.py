@@ -11,6 +11,10 @@ PACKING = "https://huggingface.co/docs/trl/sft_trainer"
 
 def data(name: str, one: Plan, other: Plan) -> Rating:
     """Other data is another task."""
+    registered = ["factory" in plan.run.words("framework") for plan in (one, other)]
+    if registered[0] != registered[1]:
+        words = f"{shown(name, one, other)}: one of them is a name in LLaMA-Factory's dataset_info.json, the other one a place; "
+        return Rating("low", f"{words}whether these are the same examples is not stated, so this is not judged", judged=False)
     return Rating("high", f"{shown(name, one, other)}: losses on different data cannot be held against each other")
 
 

@@ -122,7 +122,8 @@ def travel(name: str, one: Plan, other: Plan) -> Rating:
         return Rating("low", "the steps or the schedule of one side are not known")
     rate, step = second.mean() / first.mean(), counts[1] / counts[0]
     times = factor(*sums)
-    words = f"{step:.3g} times the steps at {rate:.3g} times the mean rate make {step * rate:.3g} times the sum, and AdamW moves "
+    longer = "as many steps" if f"{step:.3g}" == "1" else f"{step:.3g} times the steps"
+    words = f"{longer} at {rate:.3g} times the mean rate make {step * rate:.3g} times the sum, and AdamW moves "
     words += "no weight much further than that"
     if (rate > 1) != (step > 1) and times < 0.7 * max(factor(rate, 1), factor(step, 1)):
         words += ": the changes of rate and length cancel " + ("each other" if times < 1.1 else "for the most part")

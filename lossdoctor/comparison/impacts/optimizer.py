@@ -7,10 +7,15 @@ from lossdoctor.comparison.impacts.rating import Rater, Rating, both, factor, gr
 from lossdoctor.learning_rates import OTHER_SCALE
 from lossdoctor.plan import Plan
 
+#: Names of AdamW as PyTorch has it.
+THE_SAME = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw", "adamw_torch_xla", "OptimizerNames.ADAMW_TORCH")
+
 
 def family(name: str, one: Plan, other: Plan) -> Rating:
     """AdamW in whatever form takes the same rates; others do not."""
     kinds = [_family(str(plan.get(name) or "adamw")) for plan in (one, other)]
+    if all(str(plan.get(name)) in THE_SAME for plan in (one, other)):
+        return Rating("none", f"{shown(name, one, other)}: the same AdamW, computed by other kernels")
     if kinds[0] == kinds[1]:
         return Rating(
             "low", f"{shown(name, one, other)}: both are {kinds[0]}, stored or computed in another way; the same rates hold"

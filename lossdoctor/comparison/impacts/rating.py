@@ -13,11 +13,12 @@ from lossdoctor.plan import Plan
 
 
 class Rating(NamedTuple):
-    """How much of a difference matters, why, and which rows of the evidence say so."""
+    """How much of a difference matters, why, which rows of the evidence say so, and whether it could be judged at all."""
 
     impact: Impact
     reason: str
     sources: tuple[str, ...] = ()
+    judged: bool = True
 
 
 Rater = Callable[[str, Plan, Plan], Rating]

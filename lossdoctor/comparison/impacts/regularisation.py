@@ -25,14 +25,15 @@ def decay(name: str, one: Plan, other: Plan) -> Rating:
         )
     shrunk, told = [], []
     for plan, rate, value in zip((one, other), rates, values, strict=True):
-        if rate is None:
+        if rate is None or not value:
+            shrunk.append(0.0)
             continue
         count = plan.total_steps.value if plan.total_steps else MANY_STEPS
         shrunk.append(1 - exp(-min(700.0, max(0.0, rate.mean() * value * count))))
         known = "" if plan.total_steps else "even "
         taken = f"take {percent(shrunk[-1])} off a weight with {value:g}"
         told.append(f"{known}{count:,.0f} steps at a mean rate of {short(rate.mean())} {taken}")
-    words = f"rate × decay × steps: {', '.join(told)}"
+    words = f"rate × decay × steps: {', '.join(told)}" if told else "rate × decay × steps"
     if beside := _beside_lora(one, other):
         words += f"; {beside}"
     apart = abs(shrunk[0] - shrunk[1])

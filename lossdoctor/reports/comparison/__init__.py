@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lossdoctor.comparison.nouns import Comparison
+from lossdoctor.model import LossDoctorError
 from lossdoctor.reports import ENDINGS, Look, write
 
 
@@ -37,13 +38,18 @@ def _html(comparison: Comparison, look: Look) -> str:
 FORMATS: dict[str, Callable[[Comparison, Look], str]] = {"text": _text, "json": _json, "markdown": _markdown, "html": _html}
 
 
+def as_text(comparison: Comparison) -> str:
+    """What the command line prints, without colours."""
+    return _text(comparison, Look(color=False))
+
+
 def save(comparison: Comparison, file: str | Path, output_format: str | None = None) -> None:
     """Writes a comparison to a file, in the format that is given, or that the ending of its name says, or else as text.
 
     The chart of Markdown is written beside it, as `NAME.svg`; a name that ends in .svg gets the chart alone.
 
     Raises:
-        LossDoctorError: the file cannot be written.
+        LossDoctorError: the file cannot be written, or there is nothing to draw in it.
     """
     path, look = Path(file), Look(color=False)
     wanted = output_format or ENDINGS.get(path.suffix.lower(), "text")
@@ -51,7 +57,9 @@ def save(comparison: Comparison, file: str | Path, output_format: str | None = N
         from lossdoctor.reports.comparison.overlay import render
 
         picture = render(comparison)
-        if wanted == "svg" or picture:
+        if wanted == "svg" and not picture:
+            raise LossDoctorError(f"{path} was not written: no side has curves, nor a learning rate over known steps, to draw")
+        if picture:
             write(path.with_suffix(".svg"), picture)
         if wanted == "svg":
             return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
+from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import overlay, words
-from lossdoctor.reports.html import address, listed, page, section, tabled
+from lossdoctor.reports.html import address, bulleted, page, section, tabled
 from lossdoctor.reports.markup import element, text
 
 #: The colour of a chip by impact.
@@ -29,18 +30,18 @@ def _body(comparison: Comparison) -> Iterator[str]:
         assumed = words.assumed(comparison)
         note = element("p", text(f"Not stated, taken as usual: {'; '.join(assumed)}."), kind="soft") if assumed else ""
         yield section("What it comes to", tabled(["", *letters, ""], [[text(cell) for cell in row] for row in cells]), note)
+    if comparison.tries:
+        yield section("Several tries", bulleted(comparison.tries))
     for pair in comparison.pairs:
         yield from _pair(comparison, pair)
-    if comparison.tries:
-        yield section("Several tries", listed(comparison.tries))
     if comparison.not_judged:
-        yield section("Not judged", listed([f"{what}: {why}" for what, why in comparison.not_judged]))
+        yield section("Not judged", bulleted([f"{what}: {why}" for what, why in comparison.not_judged]))
 
 
 def _header(comparison: Comparison) -> str:
     button = element("button", "Light or dark", type="button", data_ground="", hidden="")
     top = element("div", element("h1", text("Comparison")), button, kind="top")
-    told = [element("p", text(words.verdict(pair)), kind="sentence") for pair in comparison.pairs]
+    told = [element("p", text(verdict), kind="sentence") for verdict in words.verdicts(comparison)]
     named = [
         element("p", element("strong", letter), " ", text(name), " ", element("span", text(kind), kind="soft"))
         for letter, name, kind in words.sides(comparison)
@@ -51,27 +52,30 @@ def _header(comparison: Comparison) -> str:
 def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = words.which(comparison, pair)
     if told := [sentence for curve in pair.curves for sentence in curve.told]:
-        yield section(f"Curves{which}", listed(told))
+        yield section(f"Curves{which}", bulleted(told))
     if pair.explained:
         yield section(f"What explains it best{which}", element("ol", *(element("li", text(said)) for said in pair.explained)))
     parts = (
-        ("Differences", words.matters(pair)),
+        ("Differences", words.told_in_full(pair)),
         ("Comes to the same", words.equal(pair)),
-        ("Stated by one side only", words.unjudged(pair)),
+        ("Not judged", words.unjudged(pair)),
     )
     for heading, different in parts:
         if different:
             yield section(f"{heading}{which}", _differences(different))
+    if lines := words.together(pair):
+        yield section(f"Besides{which}", bulleted([of_runs.sentence(line) for _, line in lines]))
 
 
 def _differences(different: Sequence[Difference]) -> str:
-    return tabled(["impact", "what", "change", "reason"], [_cells(difference) for difference in different])
+    """One below the other rather than in columns, which a narrow window has no room for."""
+    return "".join(map(_difference, different))
 
 
-def _cells(difference: Difference) -> list[str]:
+def _difference(difference: Difference) -> str:
     impact = "?" if not difference.judged else "=" if difference.impact == "none" else difference.impact
     chip = element("span", impact, kind=f"chip {CHIPS[difference.impact]}")
     sources = ", ".join(map(address, difference.sources))
-    told = text(" ".join(words.said(difference)))
-    reason = told + (element("p", "Sources: ", sources, kind="soft") if sources else "")
-    return [chip, element("code", text(difference.name)), text(words.values(difference)), reason]
+    head = element("p", chip, " ", element("strong", text(difference.name)), " ", text(words.values(difference)))
+    told = element("p", text(" ".join(words.said(difference))))
+    return element("div", head, told, element("p", "Sources: ", sources, kind="soft") if sources else "", kind="cause")

@@ -24,7 +24,7 @@ def render(comparison: Comparison) -> str:
     document = {
         "format": FORMAT,
         "tool": {"name": "lossdoctor", "version": __version__},
-        "sides": [_side(side) for side in comparison.sides],
+        "sides": [_side(side, plan) for side, plan in zip(comparison.sides, comparison.plans, strict=True)],
         "pairs": [_pair(comparison, pair) for pair in comparison.pairs],
         "tries": list(comparison.tries),
         "not_judged": [{"what": what, "why": why} for what, why in comparison.not_judged],
@@ -40,13 +40,13 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, plan: Plan) -> dict[str, Any]:
     run = side.plan.run
     return {
         "name": side.name,
         "source": {"path": run.path, "kind": run.kind},
         "verdict": side.report.verdict if side.report else None,
-        "plan": _plan(side.plan),
+        "plan": _plan(plan),
         "facts": {name: {"value": plain(fact.value), "source": fact.source} for name, fact in sorted(run.facts.items())},
     }
 
@@ -112,5 +112,7 @@ def _curve(curve: CurveDifference) -> dict[str, Any]:
         "best": _end(curve.best),
         "together": plain(curve.together),
         "in_order": curve.in_order,
+        "identical": curve.identical,
+        "widest": {"step": curve.widest[0], "share": plain(curve.widest[1])} if curve.widest else None,
         "told": list(curve.told),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Pair
+from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import words
 from lossdoctor.reports.markdown import code, plain
 
@@ -16,8 +17,8 @@ def render(comparison: Comparison, *, figure: str | None = None) -> str:
 
 def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
     yield "## " + " and ".join(code(side.name) for side in comparison.sides)
-    for pair in comparison.pairs:
-        yield from ("", f"**{plain(words.verdict(pair))}**")
+    for verdict in words.verdicts(comparison):
+        yield from ("", f"**{plain(verdict)}**")
     yield ""
     for letter, name, kind in words.sides(comparison):
         yield f"- {letter}: {code(name)}, {plain(kind)}"
@@ -32,9 +33,9 @@ def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
         yield ""
     if assumed := words.assumed(comparison):
         yield from (f"Not stated, taken as usual: {plain('; '.join(assumed))}.", "")
+    yield from _section("Several tries", comparison.tries)
     for pair in comparison.pairs:
         yield from _pair(comparison, pair)
-    yield from _section("Several tries", comparison.tries)
     yield from _section("Not judged", [f"{what}: {why}" for what, why in comparison.not_judged])
 
 
@@ -42,10 +43,11 @@ def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = words.which(comparison, pair)
     yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
     yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
-    if different := [*words.matters(pair), *words.equal(pair), *words.unjudged(pair)]:
+    if different := [*words.told_in_full(pair), *words.equal(pair), *words.unjudged(pair)]:
         yield from (f"### Differences{which}", "", "| impact | what | change | reason |", "|---|---|---|---|")
         yield from map(_difference, different)
         yield ""
+    yield from _section(f"Besides{which}", [of_runs.sentence(line) for _, line in words.together(pair)])
 
 
 def _difference(difference: Difference) -> str:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Impact, Pair
+from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import words
 from lossdoctor.reports.terminal import bullet, console_of, heading
 
@@ -19,16 +20,16 @@ def render(comparison: Comparison, *, color: bool | None = None, width: int | No
     with console.capture() as captured:
         for letter, name, kind in words.sides(comparison):
             console.print(Text.assemble((f"{letter}  ", "bold"), (name, "bold"), (f"  {kind}", "dim")), soft_wrap=True)
-        for pair in comparison.pairs:
+        for verdict in words.verdicts(comparison):
             console.print()
-            console.print(Text(words.verdict(pair), "bold"))
+            console.print(Text(verdict, "bold"))
         _table(console, comparison)
-        for pair in comparison.pairs:
-            _pair(console, comparison, pair)
         if comparison.tries:
             heading(console, "Several tries")
             for told in comparison.tries:
                 bullet(console, "·", "cyan", Text(told))
+        for pair in comparison.pairs:
+            _pair(console, comparison, pair)
         if comparison.not_judged:
             heading(console, "Not judged")
             for what, why in comparison.not_judged:
@@ -66,7 +67,7 @@ def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
         heading(console, f"What explains it best{which}")
         for place, sentence in enumerate(pair.explained, 1):
             bullet(console, f"{place}.", "bold", Text(sentence))
-    if different := words.matters(pair):
+    if different := words.told_in_full(pair):
         heading(console, f"Differences, the greatest impact first{which}")
         for difference in different:
             _difference(console, difference)
@@ -75,9 +76,13 @@ def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
         for difference in equal:
             _difference(console, difference)
     if unjudged := words.unjudged(pair):
-        heading(console, f"Stated by one side only{which}")
+        heading(console, f"Not judged{which}")
         for difference in unjudged:
             _difference(console, difference)
+    if lines := words.together(pair):
+        heading(console, f"Besides{which}")
+        for mark, line in lines:
+            bullet(console, mark.upper() if mark == "low" else mark, "dim", Text(of_runs.sentence(line)))
 
 
 def _difference(console: Console, difference: Difference) -> None:

@@ -6,14 +6,21 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lossdoctor import slips
+from lossdoctor.comparison.impacts import bookkeeping
+from lossdoctor.comparison.impacts.rating import said as spoken
 from lossdoctor.comparison.nouns import WEIGHT, Comparison, CurveDifference, Difference, EndDifference, Pair, Side
+from lossdoctor.comparison.pairing import taken
+from lossdoctor.comparison.telling import likeness, percent
 from lossdoctor.reports import plans
 from lossdoctor.reports import words as of_runs
 
 #: What a row of the table says where a side says nothing.
 NOTHING = "-"
 LETTERS = string.ascii_uppercase
+#: With more differences than this those of low impact share a line.
+MOST = 14
+#: What the values beside the name of a difference say already.
+REPEATED = ("changed from ", "unchanged at ")
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ def title(side: Side) -> str:
 
 def table(comparison: Comparison) -> list[Row]:
     """What each side comes to; of quantities that no side knows nothing is said."""
-    known = [plans.lines(side.plan) for side in comparison.sides]
+    known = [plans.lines(plan) for plan in comparison.plans]
     rows = []
     for name in known[0]:
         values = tuple(of_side[name] or NOTHING for of_side in known)
@@ -47,11 +54,11 @@ def table(comparison: Comparison) -> list[Row]:
 
 
 def assumed(comparison: Comparison) -> list[str]:
-    """What the table takes as usual because nobody stated it, with the sides it holds for."""
+    """What the table takes as usual because nobody stated it, or as on another side; with the sides it holds for."""
     by_words: dict[str, list[str]] = {}
-    for side in comparison.sides:
-        for words in plans.assumed(side.plan):
-            by_words.setdefault(words, []).append(letter(comparison, side))
+    for place, plan in enumerate(comparison.plans):
+        for words in (*plans.assumed(plan), *taken(plan)):
+            by_words.setdefault(words, []).append(LETTERS[place])
     return [f"{words} ({', '.join(sides)})" for words, sides in by_words.items()]
 
 
@@ -62,14 +69,45 @@ def matters(pair: Pair) -> list[Difference]:
     )
 
 
+def told_in_full(pair: Pair) -> list[Difference]:
+    """Those of `matters` that have a place of their own: of very many the low ones only come in one line."""
+    several = matters(pair)
+    return several if len(several) <= MOST else [d for d in several if d.impact != "low"]
+
+
 def unjudged(pair: Pair) -> list[Difference]:
-    """What only one side states, where nobody knows what the other one takes instead."""
-    return [d for d in pair.differences if WEIGHT[d.impact] and not d.judged]
+    """What differs and cannot be judged."""
+    return [d for d in pair.differences if not d.judged and None not in d.values]
 
 
 def equal(pair: Pair) -> list[Difference]:
-    """What looks different and comes to the same, or does not change the training."""
-    return [d for d in pair.differences if not WEIGHT[d.impact]]
+    """What looks different and comes to the same."""
+    return [d for d in pair.differences if not WEIGHT[d.impact] and d not in _kept_books(pair)]
+
+
+def together(pair: Pair) -> list[tuple[str, str]]:
+    """What needs no more than its values, in one line of each kind: (mark, line)."""
+    several = matters(pair)
+    low = several[len(told_in_full(pair)) :]
+    alone = [d for d in pair.differences if not d.judged and None in d.values]
+    found = [
+        ("low", "of low impact as well", low),
+        ("=", "no settings of the training", _kept_books(pair)),
+        ("?", "stated by one side only, so not judged", alone),
+    ]
+    return [(mark, f"{what}: {'; '.join(f'{d.name} {values(d)}' for d in each)}") for mark, what, each in found if each]
+
+
+def _kept_books(pair: Pair) -> list[Difference]:
+    """What is logged, evaluated and saved, and the versions of the tools, where that changes nothing."""
+    return [d for d in pair.differences if not WEIGHT[d.impact] and d.name in bookkeeping()]
+
+
+def verdicts(comparison: Comparison) -> list[str]:
+    """The verdict on each pair; of several it is said which one is meant where its words do not."""
+    several = len(comparison.pairs) > 1
+    told = [(pair, verdict(pair)) for pair in comparison.pairs]
+    return [f"{pair.other.name}: {said}" if several and pair.other.name not in said else said for pair, said in told]
 
 
 def verdict(pair: Pair) -> str:
@@ -77,8 +115,10 @@ def verdict(pair: Pair) -> str:
     one, other = pair.one.name, pair.other.name
     told = [words for side, name in ((pair.one, one), (pair.other, other)) if (words := _broken(side, name))]
     deciding = end(pair)
-    if deciding is not None and deciding.end is not None:
-        told.append(ending(deciding.end, deciding.series, one, other))
+    if not told and (same := _identical(pair)):
+        return same
+    if deciding is not None:
+        told += _ending(deciding, one, other, broken=bool(told))
     elif pair.one.log and pair.other.log and not told:
         told.append(f"Whether {other} ends lower than {one} cannot be told from these logs")
     return " ".join(f"{words}." for words in told or [counted(pair)])
@@ -91,31 +131,56 @@ def _broken(side: Side, name: str) -> str:
 
 def end(pair: Pair) -> CurveDifference | None:
     """The curve that decides: of an evaluation if both have one that tells, else of the training."""
-    telling = [curve for curve in pair.curves if curve.end and curve.end.ending != "unknown"]
+    telling = [curve for curve in pair.curves if any(end.ending != "unknown" for end in (curve.end, curve.own_ends) if end)]
     return min(telling, key=lambda curve: curve.series == "loss", default=None)
 
 
-def ending(found: EndDifference, series: str, one: str, other: str) -> str:
+def _identical(pair: Pair) -> str:
+    """That both have the same numbers wherever both have any: one run, or its repeat."""
+    curves = [curve for curve in pair.curves if curve.rows]
+    if not curves or not all(curve.identical for curve in curves):
+        return ""
+    rows = " and ".join(f"{curve.rows:,} of {curve.series}" for curve in curves)
+    told = f"{pair.other.name} is the same as {pair.one.name} in all rows that both have: {rows}."
+    ends = [curve.own_ends for curve in curves if curve.own_ends and curve.own_ends.ending in ("better", "worse")]
+    return f"{told} One goes on, and they end {percent(ends[0].share)} apart." if ends else told
+
+
+def _ending(curve: CurveDifference, one: str, other: str, broken: bool) -> list[str]:
+    """How a curve ends: at the end of each where those are at other places, and over what both have."""
+    own, common = curve.own_ends, curve.end
+    if own is not None and own.ending in ("better", "worse"):
+        told = ending(own, curve.series, one, other, ", each at its own end")
+        return [f"{told}; over what both have: {percent(common.share, True)}" if common and common.ending != "unknown" else told]
+    found = common if common is not None and common.ending != "unknown" else own
+    if found is None or (broken and found.ending == "same"):
+        return []
+    return [ending(found, curve.series, one, other, ", over what both have" if own is not None and found is common else "")]
+
+
+def ending(found: EndDifference, series: str, one: str, other: str, where: str = "") -> str:
     """One sentence on how two curves end, with its figures."""
     levels = f"{series} {found.other:.4g} against {found.one:.4g}"
-    interval = f"95 %: {found.low:+.1%} to {found.high:+.1%}"
+    interval = f"95 %: {percent(found.low, True)} to {percent(found.high, True)}"
     if found.ending == "same":
-        return f"No difference beyond noise: {other} ends like {one}, {levels}, {found.share:+.1%} ({interval})"
-    if found.ending == "unknown":
-        return f"{other} ends at {levels} in {one}; whether that is more than noise cannot be told"
-    return f"{other} ends {found.ending} than {one}: {levels}, {found.share:+.1%} ({interval})"
+        like = f"{other} ends like {one}" if found.alike else f"{other} beside {one}"
+        return f"{likeness(found)}: {like}{where}, {levels}, {percent(found.share, True)} ({interval})"
+    return f"{other} ends {found.ending} than {one}{where}: {levels}, {percent(found.share, True)} ({interval})"
 
 
 def counted(pair: Pair) -> str:
     """How many differences there are of each impact."""
     several = matters(pair)
-    same = len(equal(pair))
-    rest = f"{same} come{'s' * (same == 1)} to the same or change{'s' * (same == 1)} nothing" if same else ""
+    same = sum(not WEIGHT[d.impact] for d in pair.differences)
+    open_ = sum(not d.judged for d in pair.differences)
+    rest = f"; {same} come{'s' * (same == 1)} to the same or change{'s' * (same == 1)} nothing" if same else ""
+    rest += f"; {open_} cannot be judged" if open_ else ""
     if not several:
-        return f"Nothing differs that changes the training{f'; {rest}' if rest else ''}"
+        known = "is known to differ" if open_ else "differs"
+        return f"Nothing {known} that changes the training{rest}"
     levels = [f"{count} {level}" for level in ("high", "medium", "low") if (count := sum(d.impact == level for d in several))]
     told = f"{len(several)} difference{'s' * (len(several) > 1)} that matter{'s' * (len(several) == 1)}: {', '.join(levels)}"
-    return f"{told}; {rest}" if rest else told
+    return told + rest
 
 
 def which(comparison: Comparison, pair: Pair) -> str:
@@ -125,14 +190,14 @@ def which(comparison: Comparison, pair: Pair) -> str:
 
 def values(difference: Difference) -> str:
     """`2e-5 → 1e-5`; what a side does not say is a dash."""
-    first, second = (NOTHING if value is None else slips.short(value) for value in difference.values)
+    first, second = (NOTHING if value is None else spoken(value) for value in difference.values)
     return first if first == second else f"{first} → {second}"
 
 
 def said(difference: Difference) -> Iterator[str]:
-    """The sentences of a difference: what changed, why it matters, and what is easily read the wrong way round."""
+    """The sentences of a difference: direction and factor, why it matters, what is easily read the wrong way round."""
     for words in (difference.change, difference.reason, difference.slip):
-        if words:
+        if words and not words.startswith(REPEATED):
             yield of_runs.sentence(words.rstrip("."))
 
 
