@@ -9,7 +9,7 @@ from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.slips import in_epochs
-from lossdoctor.tasks import REINFORCEMENT, adapter
+from lossdoctor.tasks import REINFORCEMENT, adapter, soft_prompt
 
 
 @dataclass(eq=False, repr=False)
@@ -26,7 +26,7 @@ class ExamplesRepeatedTooOften(Check):
     help a task (https://arxiv.org/html/2602.11149v1), and then a metric must say when to stop.
 
     ## What it misses
-    Small classifiers and speech models, for which many epochs are usual, and copies of an example within the data.
+    Small classifiers, speech models and soft prompts, for which many epochs are usual, and copies of an example within the data.
     """
 
     title = "examples that are shown too often"
@@ -54,7 +54,7 @@ class ExamplesRepeatedTooOften(Check):
     @staticmethod
     def _remembers(plan: Plan) -> bool:
         model = language_model(plan.run) or (adapter(plan.run) is True and plan.get("num_labels") is None)
-        return model and plan.get("task") != REINFORCEMENT and "pretrain" not in plan.run.words("trainer")
+        return model and not soft_prompt(plan.run) and plan.get("task") != REINFORCEMENT and "pretrain" not in plan.run.words("trainer")
 
     @staticmethod
     def _fewer() -> Remedy:

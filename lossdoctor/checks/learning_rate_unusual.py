@@ -65,7 +65,7 @@ class LearningRateUnusual(Check):
             return self.finding(sure, words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
         if not band.known or rate * self.slightly_low >= band.low:
             return None
-        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method else "info"
+        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method and supervised else "info"
         because = [self._stated(plan), *self._sources(band)]
         if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework").strip():
             because.append(

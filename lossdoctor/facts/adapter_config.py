@@ -25,6 +25,7 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
     """What PEFT writes, under canonical names."""
     return {
         "model_name_or_path": values.get("base_model_name_or_path"),
+        "peft_type": values.get("peft_type"),
         "lora_r": values.get("r"),
         "lora_alpha": values.get("lora_alpha"),
         "lora_dropout": values.get("lora_dropout"),
