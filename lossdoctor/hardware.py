@@ -57,6 +57,14 @@ def compute_capability(run: Run) -> float | None:
     return min(found, default=None)
 
 
+def unknown_gpu(run: Run) -> str | None:
+    """Why nobody can say what the GPU computes; None where its compute capability is known."""
+    if compute_capability(run) is not None:
+        return None
+    name = run.get("gpu")
+    return f"what {name} computes is not known: NVIDIA's GPUs by their names are" if name else "the GPU is not known (--gpu)"
+
+
 def bf16_capable(run: Run) -> bool | None:
     """Whether the GPU computes bf16 in hardware; None where the GPU is not known."""
     known, capability = run.get("bf16_in_hardware"), compute_capability(run)
