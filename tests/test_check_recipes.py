@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import test_checks
+import tiny_models
 
 import lossdoctor
+from lossdoctor import checkup
+from lossdoctor.measured import part
+from lossdoctor.model import Fact, Finding, Run
+from lossdoctor.probes.data import examine as look_at_data
+from lossdoctor.reports import Look
+from lossdoctor.reports.checkup import FORMATS
 
 ALPACA_LORA = """python finetune.py --base_model 'yahma/llama-7b-hf' --data_path 'yahma/alpaca-cleaned'
  --batch_size 128 --micro_batch_size 4
@@ -139,3 +147,38 @@ def test_a_gpu_that_nobody_knows_is_said() -> None:
     """A name that is none of NVIDIA's is no reason to be silent about bf16."""
     report = lossdoctor.check({"bf16": True, "learning_rate": 2e-5, "finetuning_type": "full"}, gpu="Banana")
     assert "Banana" in str(report) and any("unsupported-number-format" in item.what for item in report.not_judged)
+
+
+def test_the_machine_p4d_is_no_p4() -> None:
+    """A name of a rented machine is not taken for the card that it resembles."""
+    report = lossdoctor.check({"bf16": True, "learning_rate": 2e-5, "finetuning_type": "full"}, gpu="p4d.24xlarge")
+    assert "unsupported-number-format" not in test_checks.found(report)
+
+
+def test_what_was_looked_at_is_told_once(tmp_path: Path) -> None:
+    """How many examples were looked at stands in the plan, and not with each finding again; programs find it by name."""
+    words = "4 of 9 examples in train.jsonl were looked at"
+    found = Finding("examples-empty", "warning", "3 of 9 examples have no answer in them", (words, "the first is example 2"))
+    report = checkup.examine(lossdoctor.check({"learning_rate": 2e-4, "r": 8}).run, extra=[found], looked_at=words)
+    for name in ("text", "markdown", "html"):
+        told = FORMATS[name](report, Look(color=False, width=300))
+        assert told.count(words) == 1 and "the first is example 2" in told, name
+    assert json.loads(FORMATS["json"](report, Look()))["check"]["looked_at"] == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(3, "3 of 40 examples (7.5%)"), (40, "all 40 examples"), (0, "0 of 40 examples (0%)")]
+)
+def test_all_of_them_is_not_a_fraction(count: int, words: str) -> None:
+    """`40 of 40 examples (100%)` is a long way of saying all."""
+    assert part(count, 40) == words
+
+
+def test_answers_of_reinforcement_learning_are_not_measured(tmp_path: Path) -> None:
+    """GRPO makes its answers itself: those in the data are for the reward, and no label is missed or masked in them."""
+    tiny_models.config(tiny_models.tokenizer(tmp_path / "model"))
+    rows = [{"prompt": f"how many bridges {number}", "answer": str(number)} for number in range(20)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    run = Run(facts={"trainer": Fact("GRPOConfig", "stated")})
+    seen = look_at_data(tmp_path / "model", tmp_path / "train.jsonl", run)
+    assert not seen.findings and any("reinforcement learning" in item.why for item in seen.not_judged)
