@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
+from lossdoctor.slips import numbered
 from lossdoctor.vitals import Vitals
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38
 
 #: What a configuration does not say, where several checks have the same reason.
 NO_ROWS = "how many examples there are is not known (--dataset-rows)"
-NO_GPU = "the GPU is not known (--gpu)"
 
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
 HIGH, MEDIUM = 6, 3
@@ -40,8 +40,8 @@ def counted(number: int, what: str) -> str:
 
 def worked_out(quantity: Quantity, unit: str) -> tuple[str, ...]:
     """A derived number as evidence: how it came about, and what was taken as usual because nobody stated it."""
-    how = quantity.how if "as stated" in quantity.how else f"{quantity.value:,.4g} {unit} = {quantity.how}"
-    whole = f"{quantity.whole:,} {unit}, as stated" if "as stated" in quantity.how else how
+    value = numbered(quantity.value, unit)
+    whole = f"{value}, as stated" if "as stated" in quantity.how else f"{value} = {quantity.how}"
     return (whole, *((f"taken as usual: {', '.join(quantity.assumed)}",) if quantity.assumed else ()))
 
 

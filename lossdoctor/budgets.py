@@ -11,6 +11,7 @@ from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
 from lossdoctor.model import Chart, Outline, Remedy, Run
 from lossdoctor.plan import Plan
+from lossdoctor.slips import numbered
 from lossdoctor.tasks import adapter
 
 #: From the second or third epoch on the evaluation gets worse at the usual rates; 1 to 3 epochs are the documented practice.
@@ -126,7 +127,9 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
 def warm_up(steps: int) -> Remedy:
     """A twentieth of the steps."""
     warm = max(1, round(0.05 * steps))
-    return Remedy(f"Warm up over {warm:,} steps", f"5 % of {steps:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP))
+    return Remedy(
+        f"Warm up over {numbered(warm, 'steps')}", f"5% of {steps:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP)
+    )
 
 
 def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:

@@ -108,6 +108,7 @@ class LossDoctorCallback(TrainerCallback):
         self._attached: Any = None
         self._instruments: Instruments | None = None
         self._votes: Votes | None = None
+        self._told = ""  # of the configuration
         self._checkpoints: dict[int, str] = {}
         self._started = False
         self._rows_to_recheck = 0
@@ -128,7 +129,7 @@ class LossDoctorCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         self._begin(args, state, model, state.log_history, kwargs.get("train_dataloader"))
         if self._check and self._sinks is None and state.is_world_process_zero and not state.log_history:
-            opening.say(self._engine.run, self._settings)
+            self._told = opening.say(self._engine.run, self._settings, before=self._told)
 
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""

@@ -32,13 +32,17 @@ DEEPSPEED = "(DeepSpeed)"
 
 @dataclass(frozen=True, repr=False)
 class CheckReport:
-    """What the checks found in one configuration, the worst first, and what they could not judge."""
+    """What the checks found in one configuration, the worst first, and what they could not judge.
+
+    `looked_at` says in words how many examples were looked at, where there were some.
+    """
 
     run: Run
     plan: Plan
     findings: tuple[Finding, ...]
     not_judged: tuple[NotJudged, ...]
     verdict: Verdict
+    looked_at: str = ""
 
     @property
     def suggestions(self) -> dict[str, Suggestion]:
@@ -115,6 +119,7 @@ def examine(
     *,
     extra: Iterable[Finding] = (),
     not_judged: Iterable[NotJudged] = (),
+    looked_at: str = "",
     strict: bool = False,
 ) -> CheckReport:
     """Every check on what is known of a run. One that raises is switched off with a note, unless it is `strict`.
@@ -141,7 +146,7 @@ def examine(
             missing[one.slug] = why
     findings = _merged(found, checks)
     told = (*_by_reason(missing), *faults, *not_judged)
-    return CheckReport(run, plan, findings, told, _verdict(findings, run))
+    return CheckReport(run, plan, findings, told, _verdict(findings, run), looked_at)
 
 
 def _merged(found: Sequence[Finding], checks: Sequence[Check]) -> tuple[Finding, ...]:

@@ -276,7 +276,8 @@ def check(
 
         seen = examine(Path(model_path) if model_path else None, Path(data) if data else None, report.run, settings())
         run = report.run.knowing(seen.facts)
-        report = checkup.examine(run, settings(), extra=seen.findings, not_judged=seen.not_judged)
+        basis = seen.measured.basis if seen.measured.rows else ""
+        report = checkup.examine(run, settings(), extra=seen.findings, not_judged=seen.not_judged, looked_at=basis)
     code = _write_check(report, **options)
     if suggest:
         _suggest(report, suggest)

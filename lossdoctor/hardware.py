@@ -34,7 +34,7 @@ _CAPABILITIES: tuple[tuple[str, float], ...] = (
     (r"(?<![a-z])a(?:40|10|16|2)(?!\d)|(?:rtx\s*)?(?<![a-z])a[2456][05]00(?!\d)|(?:rtx\s*)?30[5-9]0(?!\d)", 8.6),
     (r"a100|a800|(?<![a-z])a30(?!\d)", 8.0),
     (r"v100|titan\s*v\b", 7.0),
-    (r"(?:gtx\s*)?10[5-8]0(?!\d)|(?<![a-z])p40?(?!\d)|quadro\s*p\d{3,4}|titan\s*xp?\b|mx\s*[123]\d0", 6.1),
+    (r"(?:gtx\s*)?10[5-8]0(?!\d)|(?<![a-z])p40?(?![\dd])|quadro\s*p\d{3,4}|titan\s*xp?\b|mx\s*[123]\d0", 6.1),
     (r"p100", 6.0),
     (r"(?<![a-z])m[46]0(?!\d)|gtx\s*9[5-8]0|gtx\s*750", 5.2),
     (r"k80(?!\d)", 3.7),
@@ -55,6 +55,14 @@ def compute_capability(run: Run) -> float | None:
         if hits:
             found.append(capability)
     return min(found, default=None)
+
+
+def unknown_gpu(run: Run) -> str | None:
+    """Why nobody can say what the GPU computes; None where its compute capability is known."""
+    if compute_capability(run) is not None:
+        return None
+    name = run.get("gpu")
+    return f"what {name} computes is not known: NVIDIA's GPUs by their names are" if name else "the GPU is not known (--gpu)"
 
 
 def bf16_capable(run: Run) -> bool | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lossdoctor import slips
 from lossdoctor.families import billions
 from lossdoctor.model import Chart, Outline, Remedy, Rule, Run
-from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter
+from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter, soft_prompt
 
 #: LoRA wants about ten times the rate of full fine-tuning; the best rates of a sweep over models, and the scripts of QLoRA.
 LORA = ("https://thinkingmachines.ai/blog/lora/", "https://github.com/thinking-machines-lab/tinker-cookbook")
@@ -47,12 +47,12 @@ class Band(NamedTuple):
 
 
 def band_of(run: Run) -> Band | None:
-    """The usual learning rates for this run; None for an optimizer on another scale."""
-    if any(name in str(run.get("optim") or "").lower() for name in OTHER_SCALE):
+    """The usual learning rates for this run; None for an optimizer or a way of training on another scale."""
+    if soft_prompt(run) or any(name in str(run.get("optim") or "").lower() for name in OTHER_SCALE):
         return None
     lora, task = adapter(run), run.get("task")
     name = run.words("model_name_or_path", "model_type")
-    if task in (PREFERENCE, REINFORCEMENT):
+    if task in (PREFERENCE, REINFORCEMENT) and "reward" not in run.words("trainer"):  # a reward model is a classifier
         if lora is None:
             return Band(str(task), 5e-7, 1e-6, 5e-5, False, (GUIDE, DPO))
         if lora:

@@ -20,6 +20,13 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if 0.0 < share < 0.0995 else f"{share:.0%}"
 
 
+def part(count: int, total: int, what: str = "examples") -> str:
+    """`7 of 500 examples (1.4%)`, or `all 500 examples`."""
+    if count == total:
+        return f"all {total:,} {what}" if total > 1 else f"the one {what.removesuffix('s')}"
+    return f"{count:,} of {total:,} {what} ({percent(count / total)})"
+
+
 #: Which tokens have a label: every one, the answers of the assistant, or what `{% generation %}` marks in the chat template.
 Labels = Literal["all", "answers", "marked"]
 #: What becomes of an example that is too long.

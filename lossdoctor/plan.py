@@ -14,6 +14,7 @@ from lossdoctor import hardware, layers
 from lossdoctor.model import Run
 from lossdoctor.planned_rates import PlannedRate, planned, trainers_defaults
 from lossdoctor.schedules import warmup_steps
+from lossdoctor.slips import numbered
 
 #: The Trainer's own defaults, for what a configuration leaves open.
 PER_DEVICE, EPOCHS = 8, 3.0
@@ -82,7 +83,7 @@ def plan_of(run: Run) -> Plan:
         total_steps=total,
         examples_seen=seen,
         tokens_seen=_tokens_seen(run, seen, batch, total),
-        warmup=None if warm is None or (stated_share and steps is None) else Quantity(warm, f"{warm:,} steps"),
+        warmup=None if warm is None or (stated_share and steps is None) else Quantity(warm, numbered(warm, "steps")),
         adapter_scale=_adapter_scale(run),
         trained_layers=_trained_layers(run),
         precision=hardware.precision(run),
@@ -120,14 +121,16 @@ def _steps_per_epoch(run: Run, batch: Quantity | None) -> Quantity | None:
     micro = max(1, batch.whole // accumulation)
     batches = rows // micro if run.get("dataloader_drop_last") is True else ceil(rows / micro)
     steps = max(1, ceil(batches / accumulation))
-    return Quantity(steps, f"{rows:,} examples / {batch.whole:,}", batch.assumed)
+    return Quantity(steps, f"{numbered(rows, 'examples')} / {batch.whole:,}", batch.assumed)
 
 
 def _length(run: Run, each: Quantity | None) -> tuple[Quantity | None, Quantity | None]:
     """Epochs and optimizer steps; `max_steps` wins, as in the Trainer."""
     steps, epochs = _count(run.get("max_steps")), run.get("num_train_epochs")
     if steps is not None:
-        done = Quantity(steps / each.value, f"{steps:,} steps / {each.whole:,} per epoch", each.assumed) if each else None
+        done = (
+            Quantity(steps / each.value, f"{numbered(steps, 'steps')} / {each.whole:,} per epoch", each.assumed) if each else None
+        )
         return done, Quantity(steps, f"{steps:,}, as stated")
     known = None
     if isinstance(epochs, (int, float)) and not isinstance(epochs, bool) and 0 < epochs < 2**31:
@@ -138,15 +141,19 @@ def _length(run: Run, each: Quantity | None) -> tuple[Quantity | None, Quantity 
         return None, None
     known = known or Quantity(EPOCHS, f"{EPOCHS:g}", (f"{EPOCHS:g} epochs, the Trainer's default",))
     total = ceil(known.value * each.value)
-    return known, Quantity(total, f"{known.value:g} epochs × {each.whole:,} steps", (*known.assumed, *each.assumed))
+    return known, Quantity(
+        total, f"{numbered(known.value, 'epochs')} × {numbered(each.whole, 'steps')}", (*known.assumed, *each.assumed)
+    )
 
 
 def _examples_seen(run: Run, batch: Quantity | None, epochs: Quantity | None, total: Quantity | None) -> Quantity | None:
     rows = _count(run.get("dataset_size"))
     if _count(run.get("max_steps")) is None and rows and epochs:
-        return Quantity(rows * epochs.value, f"{rows:,} examples × {epochs.value:g} epochs", epochs.assumed)
+        return Quantity(rows * epochs.value, f"{numbered(rows, 'examples')} × {numbered(epochs.value, 'epochs')}", epochs.assumed)
     if batch and total and run.get("packing") is not True:
-        return Quantity(total.value * batch.value, f"{total.whole:,} steps × {batch.whole:,}", (*total.assumed, *batch.assumed))
+        return Quantity(
+            total.value * batch.value, f"{numbered(total.whole, 'steps')} × {batch.whole:,}", (*total.assumed, *batch.assumed)
+        )
     return None
 
 

@@ -38,6 +38,13 @@ def in_epochs(epochs: float | None) -> str:
     return f"{epochs:.3g}" if epochs < 99.95 else f"{epochs:,.0f}"
 
 
+def numbered(value: float, what: str) -> str:
+    """A number of things that are named in the plural: `1 epoch`, `2.5 epochs`, `12,500 examples in a batch`."""
+    number = f"{value:,.0f}" if value == int(value) else in_epochs(value)
+    first, gap, rest = what.partition(" ")
+    return f"{number} {first.removesuffix('s') if value == 1 else first}{gap}{rest}"
+
+
 def plain(value: Any) -> str:
     """A number in both notations where they differ: "2e-4 (0.0002)"."""
     words = short(value)

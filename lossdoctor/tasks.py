@@ -44,6 +44,11 @@ def task_of_columns(columns: Iterable[str]) -> str | None:
     return found
 
 
+def soft_prompt(run: Run) -> bool:
+    """Whether a prompt or a few scales are trained rather than matrices: such ways of training bear rates of 1e-2."""
+    return run.words("peft_type").rpartition(".")[2] in ("prompt_tuning", "prefix_tuning", "p_tuning", "ia3")
+
+
 def adapter(run: Run) -> bool | None:
     """Whether an adapter is trained rather than all weights; None where the facts do not say."""
     for name in ("use_lora", "lora_r", "lora_alpha", "lora_target_modules"):

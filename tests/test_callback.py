@@ -379,6 +379,13 @@ def test_a_training_that_begins_wrong_is_told_so_at_once(train: Train, capsys: A
     assert "warmup_steps: 500 → 3" in told and "nothing is evaluated" not in told
 
 
+def test_who_trains_again_is_not_told_the_same_again(train: Train, capsys: Any) -> None:
+    """A second `train()` of one configuration, as in a notebook, repeats no warning."""
+    doctor = LossDoctorCallback()
+    assert "warm-up" in begun(train, capsys, doctor=doctor, **SICK)
+    assert "warm-up" not in begun(train, capsys, doctor=doctor, **SICK)
+
+
 def test_a_training_that_begins_well_is_told_nothing(train: Train, capsys: Any) -> None:
     """Silence is a feature."""
     assert "lossdoctor ▲" not in begun(train, capsys, doctor=LossDoctorCallback(), max_steps=60)

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import tiny_models
 from conftest import ROOT
 
 import lossdoctor
@@ -312,16 +313,28 @@ def test_checking_loads_no_training_library() -> None:
     assert not loaded & {"torch", "transformers", "scipy", "numpy", "tensorboard", "accelerate"}
 
 
-def test_the_manual_shows_what_the_command_prints(tmp_path: Path) -> None:
-    """The example of docs/check.md is a configuration that can be checked, and its output is the true one."""
+@pytest.mark.parametrize(
+    ("mark", "options"),
+    [("", "--dataset-rows 5000 --gpu A100"), ("data ", "--gpu A100 --data train.jsonl --model-path model")],
+    ids=["configuration", "data"],
+)
+def test_the_manual_shows_what_the_command_prints(mark: str, options: str, tmp_path: Path) -> None:
+    """The examples of docs/check.md are configurations that can be checked, and their outputs are the true ones."""
     page = ROOT / "docs" / "check.md"
     text = page.read_text(encoding="utf-8")
-    example = re.search(r"<!-- example -->\n```yaml\n(.*?)```", text, re.S)
+    example = re.search(rf"<!-- {mark}example -->\n```yaml\n(.*?)```", text, re.S)
     assert example is not None
     (tmp_path / "run.yaml").write_text(example[1], encoding="utf-8")
-    words = ("check", "run.yaml", "--dataset-rows", "5000", "--gpu", "A100")
+    if mark:
+        tiny_models.config(tiny_models.tokenizer(tmp_path / "model"))
+        rows = [
+            {"instruction": f"why is bridge {number} red", "output": "because it was " * (10 + number % 90)}
+            for number in range(900)
+        ]
+        (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = ("check", "run.yaml", *options.split())
     shown = f"$ lossdoctor {' '.join(words)}\n{command(*words, cwd=tmp_path).stdout}"
-    pattern = re.compile(r"(<!-- output -->\n```text\n)(.*?)(```)", re.S)
+    pattern = re.compile(rf"(<!-- {mark}output -->\n```text\n)(.*?)(```)", re.S)
     if os.environ.get("UPDATE_CASES"):
         page.write_text(pattern.sub(lambda m: m[1] + shown + m[3], text), encoding="utf-8")
         return

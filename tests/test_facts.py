@@ -578,7 +578,7 @@ def test_a_real_adapter_is_read_as_it_was(tmp_path):
     ("content", "expected"),
     [
         ({"peft_type": "LORA", "target_modules": "all-linear"}, {"use_lora": True, "lora_target_modules": "all-linear"}),
-        ({"peft_type": "PROMPT_TUNING", "base_model_name_or_path": "x"}, {"model_name_or_path": "x"}),
+        ({"peft_type": "PROMPT_TUNING"}, {"peft_type": "PROMPT_TUNING"}),
         ({"peft_type": "LORA", "r": None, "lora_alpha": "?", "target_modules": None}, {"use_lora": True}),
         ({}, {}),
     ],

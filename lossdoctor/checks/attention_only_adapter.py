@@ -40,5 +40,5 @@ class AttentionOnlyAdapter(Check):
             return None
         if not all(str(name).rpartition(".")[2].lower() in ATTENTION for name in named):
             return None
-        words = f"the adapter is put on {', '.join(map(str, named))} alone, which are all attention"
+        words = f"the adapter is put on {', '.join(map(str, named))} alone, all of attention"
         return self.finding("info", words, f"measured: {LORA[0]}", remedies=rank_and_modules(chart_of(plan)))

@@ -61,6 +61,12 @@ class BestModelUnreachable(Check):
         save = plan.run.words("save_strategy").rpartition(".")[2] or "steps"
         if save == "best":
             return "" if evaluate != "no" else "the best checkpoint is to be kept, and no evaluation is planned"
+        if "no" in (evaluate, save):
+            return (
+                ""
+                if evaluate == save
+                else f"the best checkpoint is to be loaded, and none is {'evaluated' if evaluate == 'no' else 'saved'}"
+            )
         if evaluate != save:
             return f"the best checkpoint is to be loaded, and evaluation ({evaluate}) and saving ({save}) come at different times"
         each, every = plan.get("eval_steps") or plan.get("logging_steps"), plan.get("save_steps") or 500

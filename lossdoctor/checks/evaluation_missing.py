@@ -6,6 +6,7 @@ from lossdoctor.base import Check, worked_out
 from lossdoctor.evaluations import evaluated, hold_out
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
+from lossdoctor.slips import in_epochs
 from lossdoctor.tasks import REINFORCEMENT
 
 
@@ -33,7 +34,7 @@ class EvaluationMissing(Check):
         if plan.epochs is None or plan.epochs.value <= 1.5:
             return None
         asked = plan.get("metric_for_best_model")
-        words = f"each example is shown {plan.epochs.value:.3g} times, and nothing is evaluated"
+        words = f"each example is shown {in_epochs(plan.epochs.value)} times, and nothing is evaluated"
         if asked:
             words += f", though {asked} is to choose the best model"
         return self.finding("info", words, *worked_out(plan.epochs, "epochs"), remedies=(hold_out(),))

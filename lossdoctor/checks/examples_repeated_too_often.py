@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check, worked_out
+from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import EPOCHS, LONG_EPOCHS, SMALL_SET, chart_of, small_set
 from lossdoctor.chance import language_model
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.slips import in_epochs
-from lossdoctor.tasks import REINFORCEMENT, adapter
+from lossdoctor.tasks import REINFORCEMENT, adapter, soft_prompt
 
 
 @dataclass(eq=False, repr=False)
@@ -26,7 +26,7 @@ class ExamplesRepeatedTooOften(Check):
     help a task (https://arxiv.org/html/2602.11149v1), and then a metric must say when to stop.
 
     ## What it misses
-    Small classifiers and speech models, for which many epochs are usual, and copies of an example within the data.
+    Small classifiers, speech models and soft prompts, for which many epochs are usual, and copies of an example within the data.
     """
 
     title = "examples that are shown too often"
@@ -44,8 +44,8 @@ class ExamplesRepeatedTooOften(Check):
             return None
         watched = evaluated(plan.run) is True
         severity: Severity = "warning" if epochs.value >= self.many and not watched else "info"
-        shown = f"{rows:,} examples" if isinstance(rows, int) else "every example"
-        verb = "are" if isinstance(rows, int) else "is"
+        shown = counted(rows, "example") if isinstance(rows, int) else "every example"
+        verb = "are" if isinstance(rows, int) and rows > 1 else "is"
         words = f"{shown} {verb} shown {in_epochs(epochs.value)} times"
         words += "" if watched else ", and no evaluation is planned that would say when to stop"
         because = (*worked_out(epochs, "epochs"), f"evaluations get worse from epoch 2 or 3 on: {LEARNING_JUMPS}")
@@ -54,7 +54,12 @@ class ExamplesRepeatedTooOften(Check):
     @staticmethod
     def _remembers(plan: Plan) -> bool:
         model = language_model(plan.run) or (adapter(plan.run) is True and plan.get("num_labels") is None)
-        return model and plan.get("task") != REINFORCEMENT and "pretrain" not in plan.run.words("trainer")
+        return (
+            model
+            and not soft_prompt(plan.run)
+            and plan.get("task") != REINFORCEMENT
+            and "pretrain" not in plan.run.words("trainer")
+        )
 
     @staticmethod
     def _fewer() -> Remedy:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor import hardware
-from lossdoctor.base import NO_GPU, Check
+from lossdoctor.base import Check
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -43,5 +43,4 @@ class FlashAttentionUnsupported(Check):
         return self.finding("critical", words, f"requirements: {FLASH}", remedies=(sdpa,))
 
     def blind(self, plan: Plan) -> str | None:
-        known = plan.get("gpu") or plan.get("compute_capability")
-        return NO_GPU if "flash" in plan.run.words("attn_implementation") and not known else None
+        return hardware.unknown_gpu(plan.run) if "flash" in plan.run.words("attn_implementation") else None

@@ -9,7 +9,7 @@ from lossdoctor.learning_rates import LORA, OTHER_SCALE, Band, against, band_of,
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.slips import in_times
-from lossdoctor.tasks import SMALL_MODELS, SUPERVISED
+from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SMALL_MODELS
 
 
 @dataclass(eq=False, repr=False)
@@ -55,7 +55,7 @@ class LearningRateUnusual(Check):
             )
             words = f"the learning rate is {short(rate)}: no step changes a weight"
             return self.finding("critical", words, self._stated(plan), remedies=(new,))
-        chart, supervised = chart_of(plan), plan.get("task") in (SUPERVISED, None)
+        chart, supervised = chart_of(plan), not band.method.startswith((PREFERENCE, REINFORCEMENT))
         times = self._too_high(plan, float(rate), band)
         if rate > self.never * 1.0001 or times:
             words = f"{against(rate, band)}; this is {in_times(rate / band.high)} the highest of them"
@@ -65,7 +65,7 @@ class LearningRateUnusual(Check):
             return self.finding(sure, words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
         if not band.known or rate * self.slightly_low >= band.low:
             return None
-        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method else "info"
+        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method and supervised else "info"
         because = [self._stated(plan), *self._sources(band)]
         if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework").strip():
             because.append(
@@ -81,7 +81,8 @@ class LearningRateUnusual(Check):
         robust = any(name in words for name in (*SMALL_MODELS, "pretrain"))
         robust = robust or (size is not None and size < self.small and "LoRA" not in band.method)
         times = rate * 1.0001 / band.high
-        return times if band.known and not (robust or partly) and times >= self.slightly_high else 0.0
+        sure = band.known or plan.get("task") in (PREFERENCE, REINFORCEMENT)  # there the band is wide enough for both
+        return times if sure and not (robust or partly) and times >= self.slightly_high else 0.0
 
     @staticmethod
     def _other_optimizer(plan: Plan) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import Check, worked_out
+from lossdoctor.base import Check, counted, worked_out
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 
@@ -46,7 +46,7 @@ class SparseLogging(Check):
         if rows is None or rows >= self.few:
             return None
         severity: Severity = "warning" if rows < self.none and strategy != "epoch" else "info"
-        words = f"{int(rows)} row" + "s" * (int(rows) != 1) + f" will be logged in {total.whole:,} steps"
+        words = f"{counted(int(rows), 'row') if rows >= 1 else 'no row'} will be logged in {total.whole:,} steps"
         return self.finding(severity, words, *worked_out(total, "steps"), remedies=(self._more(total.whole),))
 
     @staticmethod

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check, worked_out
+from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import FEW_STEPS, SMALL_BATCHES, steps_are_chosen
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
@@ -35,10 +35,10 @@ class TooFewSteps(Check):
         if total is None or total.whole >= FEW_STEPS or plan.get("task") == REINFORCEMENT:
             return None
         severity: Severity = "warning" if total.whole < self.handful and not steps_are_chosen(plan) else "info"
-        words = f"the whole run has {total.whole:,} optimizer step" + "s" * (total.whole != 1)
+        words = f"the whole run has {counted(total.whole, 'optimizer step')}"
         if steps_are_chosen(plan) or batch is None:
             return self.finding("info", words + ", enough for a trial", *worked_out(total, "steps"))
-        words += f": {plan.get('dataset_size'):,} examples in batches of {batch.whole:,}"
+        words += f": {counted(plan.get('dataset_size'), 'example')} in batches of {batch.whole:,}"
         because = (*worked_out(total, "steps"), *worked_out(batch, "examples in a batch")[:1])
         return self.finding(severity, words, *because, remedies=self._smaller_batch(plan, total.whole, batch.whole))
 

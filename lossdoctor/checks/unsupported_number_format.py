@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor import hardware
-from lossdoctor.base import NO_GPU, Check
+from lossdoctor.base import Check
 from lossdoctor.families import family_of
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
@@ -61,4 +61,4 @@ class UnsupportedNumberFormat(Check):
 
     def blind(self, plan: Plan) -> str | None:
         asked = plan.precision in ("fp16", "bf16") or hardware.eight_bit(plan.run)
-        return NO_GPU if asked and not (plan.get("gpu") or plan.get("compute_capability")) else None
+        return hardware.unknown_gpu(plan.run) if asked else None

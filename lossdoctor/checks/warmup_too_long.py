@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lossdoctor.base import NO_ROWS, Check, worked_out
+from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import warm_up
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding
@@ -36,7 +36,7 @@ class WarmupTooLong(Check):
         if warm <= 1 or warm <= self.most * total:
             return None
         rate, reached = plan.get("learning_rate"), total / warm
-        words = f"the warm-up takes {warm:,} steps, and the run has {total:,}"
+        words = f"the warm-up takes {counted(warm, 'step')}, and the run has {total:,}"
         if reached < 1:
             asked = f" of {short(rate)}" if isinstance(rate, float) else ""
             words += f": the learning rate{asked} is never reached, {reached:.0%} of it at most"

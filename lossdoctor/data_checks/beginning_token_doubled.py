@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = ("https://github.com/huggingface/trl/issues/1400", "https://github.com/huggingface/trl/pull/3328")
@@ -41,8 +41,7 @@ class BeginningTokenDoubled(DataCheck):
         off = Remedy("Do not let the tokenizer add it", "the chat template does", {"add_bos_token": False}, "none", SOURCES)
         return self.finding(
             "warning",
-            f"{doubled:,} of {len(measured.examples):,} examples ({percent(share)}) begin with {word} twice: {from_text}, "
-            "and the tokenizer adds another",
+            f"{part(doubled, len(measured.examples))} begin with {word} twice: {from_text}, and the tokenizer adds another",
             measured.basis,
             remedies=(off if by_template else remedy,),
         )

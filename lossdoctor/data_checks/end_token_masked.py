@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = (
@@ -48,7 +48,7 @@ class EndTokenMasked(DataCheck):
         if recipe.masks_padding is False or share < self.share_to_tell:
             return None
         word = vocabulary.word(vocabulary.end if vocabulary.padding is None else vocabulary.padding)
-        count = f"{padding:,} of {len(measured.examples):,} examples ({percent(share)})"
+        count = part(padding, len(measured.examples))
         if recipe.masks_padding:
             message = f"{word} pads and ends: its label is masked in {count}, and the model never learns to stop"
         else:
@@ -67,15 +67,14 @@ class EndTokenMasked(DataCheck):
         )
 
     def _unmarked(self, measured: Measured, masked: int) -> Finding:
-        share = measured.share(masked)
-        count = f"{masked:,} of {len(measured.examples):,} examples ({percent(share)})"
+        count = part(masked, len(measured.examples))
         marked = measured.recipe.labels == "marked"
         why = "{% generation %} closes before it" if marked else "the labels leave it out"
         change = {"chat_template": Rule("{% endgeneration %} behind the end token")} if marked else {}
         do = "Close {% generation %} behind the end token" if marked else "Give the end token a label"
         return self.finding(
             "warning",
-            f"the end token has no label in {count}: {why}, and the model never learns to stop",
+            f"the end token has no label in {count.replace('all', 'any of', 1)}: {why}, and the model never learns to stop",
             measured.basis,
             f"labels: {measured.recipe.labels_from}",
             remedies=(Remedy(do, "what has no label is not learned", change, "none", MARKS),),

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
 SOURCES = ("https://github.com/huggingface/trl/issues/1623", "https://github.com/huggingface/trl/pull/3091")
@@ -52,10 +52,12 @@ class EndTokenMissing(DataCheck):
         stops = " or ".join(vocabulary.word(end) for end in sorted(vocabulary.ends)[:3])
         ends = f"most end with {measured.usual_end[-40:]!r}" if measured.usual_end else ""
         unless = "" if chats or measured.shape == "tokens" or recipe.adds_end is False else "unless a script appends it, "
-        count = f"{missing:,} of {len(examples):,} examples ({percent(share)})"
+        count = f"{part(missing, len(examples))} do not end"
+        if missing == len(examples) > 1:
+            count = f"none of the {missing:,} examples ends"
         return self.finding(
             severity,
-            f"{count} do not end with {stops}, at which generation stops: {unless}the model is not taught to stop",
+            f"{count} with {stops}, at which generation stops: {unless}the model is not taught to stop",
             measured.basis,
             *([ends] if ends else []),
             remedies=(_of_template() if chats else _of_text(vocabulary.word(vocabulary.end)),),

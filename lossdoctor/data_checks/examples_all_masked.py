@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Example, Measured, percent
+from lossdoctor.measured import Example, Measured, part
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
 CUT = ("https://github.com/huggingface/trl/issues/6668", "https://github.com/zjysteven/lmms-finetune/issues/45")
@@ -44,9 +44,10 @@ class ExamplesAllMasked(DataCheck):
         if share >= self.share_to_stop:
             severity = "warning" if assumed else "critical"
         words, remedies = _reason(why, measured, masked)
+        examples = part(len(masked), len(measured.examples))
         return self.finding(
             severity,
-            f"no token has a label in {len(masked):,} of {len(measured.examples):,} examples ({percent(share)}): {words}",
+            f"no token has a label in {examples.replace('all', 'any of', 1)}: {words}",
             measured.basis,
             f"labels: {measured.recipe.labels_from}",
             f"the first of them is example {masked[0].row:,}",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = ("https://github.com/TIGER-AI-Lab/MAmmoTH/issues/36",)
@@ -36,7 +36,7 @@ class ExamplesEmpty(DataCheck):
         change = {"dataset.filter": Rule("examples whose answer is not empty")}
         return self.finding(
             "warning" if share >= self.share_to_warn and measured.empty > 1 else "info",
-            f"{measured.empty:,} of {measured.fingerprinted:,} examples ({percent(share)}) have no answer in them",
+            f"{part(measured.empty, measured.fingerprinted)} have no answer in them",
             f"{'all' if measured.fingerprinted >= measured.rows else 'the first'} {measured.fingerprinted:,} examples in "
             f"{measured.source} were read; their shape is {measured.shape}",
             f"the first of them is example {measured.first_empty:,}",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = ("https://huggingface.co/docs/transformers/chat_templating",)
@@ -30,12 +30,11 @@ class ExamplesRefusedByTemplate(DataCheck):
         tried = measured.refused + len(measured.examples)
         if not measured.refused or measured.recipe.own_template:
             return None
-        share = measured.refused / tried
         change = {"dataset.map": Rule("roles and order as the chat template wants them")}
         why = "one of them is enough to stop the run before its first step"
         return self.finding(
             "critical" if measured.recipe.tool == "TRL" else "warning",
-            f"the chat template refuses {measured.refused:,} of {tried:,} examples ({percent(share)}): {measured.refusal}",
+            f"the chat template refuses {part(measured.refused, tried)}: {measured.refusal}",
             measured.basis,
             f"the roles in the data are {', '.join(measured.roles[:6])}",
             remedies=(Remedy("Bring the messages into the form that the template wants", why, change, "low", SOURCES),),

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = ("https://arxiv.org/abs/2107.06499",)
@@ -38,7 +38,7 @@ class ExamplesRepeated(DataCheck):
         remedy = Remedy("Keep one of each", "a copy is one more epoch on that example", change, "none", SOURCES)
         return self.finding(
             "warning" if share >= self.share_to_warn else "info",
-            f"{measured.repeated:,} of {measured.fingerprinted:,} examples ({percent(share)}) are copies of others; "
+            f"{part(measured.repeated, measured.fingerprinted)} are copies of others; "
             f"one is there {measured.most_repeated:,} times",
             f"{of} {measured.fingerprinted:,} examples in {measured.source} were compared",
             f"the first copy is example {measured.first_repeated:,}",

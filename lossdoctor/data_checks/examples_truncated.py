@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part, percent
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
 SOURCES = ("https://huggingface.co/docs/trl/sft_trainer", "https://github.com/huggingface/trl/issues/6668")
@@ -45,7 +45,7 @@ class ExamplesTruncated(DataCheck):
         bad = lost >= self.tokens_to_warn if plain else measured.share(answers) >= self.share_to_warn
         severity: Severity = "warning" if bad and measured.run.get("max_length") is not None else "info"
         name = _NAMES.get(recipe.tool, "max_length")
-        count = f"{len(cut):,} of {len(examples):,} examples ({percent(share)})"
+        count = part(len(cut), len(examples))
         what = f"{count} are longer than the {recipe.max_length:,} tokens of {name}"
         if recipe.too_long == "dropped":
             message = f"{what}, and axolotl drops them"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
-from lossdoctor.measured import Measured, percent
+from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
 SOURCES = ("https://arxiv.org/abs/2305.18290",)
@@ -34,7 +34,7 @@ class PairsAlike(DataCheck):
         change = {"dataset.filter": Rule("pairs whose answers differ")}
         return self.finding(
             "warning" if share >= self.share_to_warn and measured.same_pairs > 1 else "info",
-            f"chosen and rejected are the same in {measured.same_pairs:,} of {measured.fingerprinted:,} pairs ({percent(share)})"
+            f"chosen and rejected are the same in {part(measured.same_pairs, measured.fingerprinted, 'pairs')}"
             ": their loss stays at ln 2 = 0.693",
             f"{measured.fingerprinted:,} pairs in {measured.source} were compared",
             remedies=(Remedy("Drop these pairs", "two equal answers have no gradient", change, "none", SOURCES),),

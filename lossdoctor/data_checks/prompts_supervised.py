@@ -34,7 +34,7 @@ class PromptsSupervised(DataCheck):
             return None
         passed_over = run.get("completion_only_loss") is True
         chosen = run.get("completion_only_loss") is False or run.get("train_on_prompt") is True
-        if not passed_over and (chosen or measured.prompt_share < self.share_to_tell):
+        if not passed_over and (chosen or not self.share_to_tell <= measured.prompt_share < 1.0):
             return None
         severity: Severity = "warning" if passed_over else "info"
         chats = measured.shape == "chats"

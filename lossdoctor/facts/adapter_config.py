@@ -23,8 +23,10 @@ def recognise(values: Mapping[str, Any]) -> bool:
 
 def names(values: Mapping[str, Any]) -> dict[str, Any]:
     """What PEFT writes, under canonical names."""
+    lora = values.get("peft_type") in ("LORA", "ADALORA", "LOHA", "LOKR")
     return {
         "model_name_or_path": values.get("base_model_name_or_path"),
+        "peft_type": None if lora else values.get("peft_type"),
         "lora_r": values.get("r"),
         "lora_alpha": values.get("lora_alpha"),
         "lora_dropout": values.get("lora_dropout"),
@@ -33,5 +35,5 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "lora_modules_to_save": values.get("modules_to_save") or None,
         "use_rslora": values.get("use_rslora"),
         "use_dora": values.get("use_dora"),
-        "use_lora": True if values.get("peft_type") in ("LORA", "ADALORA", "LOHA", "LOKR") else None,
+        "use_lora": True if lora else None,
     }

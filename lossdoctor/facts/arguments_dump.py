@@ -19,7 +19,7 @@ OFTEN, MOST_DUMPS = 4, 4
 _TRL = "SFT|DPO|GRPO|KTO|ORPO|CPO|PPO|RLOO|Reward|OnlineDPO|PRM|GKD|XPO|NashMD|BCO|SimPO|UnslothTraining"
 _CALL = re.compile(
     rf"(?<![\w.])((?:\w{{1,40}}\.){{0,4}}(?:\w{{0,60}}TrainingArguments|(?:Model|Data|Finetuning|Script|Lora)Arguments"
-    rf"|(?:{_TRL})(?:v2)?(?:Config|Arguments)|ModelConfig|LoraConfig|BitsAndBytesConfig|Namespace"
+    rf"|(?:{_TRL})(?:v2)?(?:Config|Arguments)|ModelConfig|LoraConfig|(?:PromptTuning|PrefixTuning|PromptEncoder|IA3)Config|BitsAndBytesConfig|Namespace"
     r"|FastLanguageModel\.from_pretrained|FastLanguageModel\.get_peft_model|AutoModelFor\w{1,60}\.from_pretrained))\s{0,20}\("
 )
 _DICT = re.compile(r"\{\s{0,20}['\"]\w{1,60}['\"]\s{0,5}:")
@@ -65,6 +65,8 @@ def _of_call(name: str, parts: list[str]) -> dict[str, Any]:
     last = name.rpartition(".")[2]
     if last in ("LoraConfig", "get_peft_model"):
         found["use_lora"] = True
+    elif last in _OTHER_ADAPTERS:
+        found["peft_type"] = _OTHER_ADAPTERS[last]
     elif last.endswith(("Model", "LM")) or last.startswith("AutoModel"):
         first = literal(parts[0], bare=False) if parts else None
         found = {k: v for k, v in found.items() if k in _OF_MODEL}
@@ -75,6 +77,13 @@ def _of_call(name: str, parts: list[str]) -> dict[str, Any]:
     return found
 
 
+#: Configurations of PEFT that are no LoRA, and what it calls them.
+_OTHER_ADAPTERS = {
+    "PromptTuningConfig": "PROMPT_TUNING",
+    "PrefixTuningConfig": "PREFIX_TUNING",
+    "PromptEncoderConfig": "P_TUNING",
+    "IA3Config": "IA3",
+}
 _OF_MODEL = ("model_name", "torch_dtype", "dtype", "attn_implementation", "load_in_4bit", "load_in_8bit", "max_seq_length")
 
 

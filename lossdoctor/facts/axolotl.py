@@ -28,9 +28,13 @@ _OTHER = ("batch_size", "model_type", "datasets", "lora_target_modules", "adapte
 
 
 def recognise(values: Mapping[str, Any]) -> bool:
-    """By a base model and names of its own."""
+    """By a base model and names of its own; `data_path` is that of Alpaca-LoRA, whose names are much alike."""
     own = sum(name in values for name in _OWN)
-    return own >= 1 and own + sum(name in values for name in _WEAK) >= 3 and "finetuning_type" not in values
+    return (
+        own >= 1
+        and own + sum(name in values for name in _WEAK) >= 3
+        and not ("finetuning_type" in values or "data_path" in values)
+    )
 
 
 def names(values: Mapping[str, Any]) -> dict[str, Any]:

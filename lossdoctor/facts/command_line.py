@@ -16,6 +16,8 @@ _LAUNCHER = re.compile(r"(?<![\w./-])(deepspeed|torchrun|accelerate|llamafactory
 _SET = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)=(['\"]?)([^\s'\"$`;]*)\2\s*(?:#.*)?$")
 #: Where the flags of a command end and the shell goes on.
 _END = re.compile(r"(?:\d?>|&|\||;)")
+#: Kinds of training that a script is named after.
+_KINDS = ("dpo", "kto", "orpo", "cpo", "simpo", "reward", "grpo", "ppo", "rloo")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 
@@ -103,6 +105,22 @@ def _launched(found: dict[str, Any], words: list[str]) -> None:
     programs = [word.rpartition("/")[2] for word in words if not word.startswith("--") and "=" not in word][:2]
     if "deepspeed" in programs and "deepspeed" not in found:
         found["deepspeed"] = True
+    _trainer(found, words)
+
+
+def _trainer(found: dict[str, Any], words: list[str]) -> None:
+    """What the name of the script or the module says of the kind of training: `trl/scripts/dpo.py`, `trl kto`."""
+    place = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    modules = [words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-m", "--module")]
+    called = [word for word in words if word.endswith(".py")][:1] or modules[:1]
+    if "trl" in words[:place]:
+        called = words[words.index("trl") : place]
+    parts = [part for word in called for part in re.split(r"[^a-z0-9]+", word.lower().removesuffix(".py"))]
+    if "trl" in parts:
+        found.setdefault("framework", "TRL")
+    kind = next((part for part in reversed(parts) if part in _KINDS), None)
+    if kind and "trainer" not in found and "stage" not in found:
+        found["trainer"] = kind
 
 
 def _count(value: Any) -> int | None:

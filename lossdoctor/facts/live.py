@@ -87,7 +87,9 @@ def _adapter_of(model: Any) -> Iterator[tuple[str, Any]]:
 
 def _adapter(config: Any) -> Iterator[tuple[str, Any]]:
     if config is not None:
+        kind = getattr(config, "peft_type", None)
         yield "use_lora", True
+        yield "peft_type", None if hasattr(config, "r") else getattr(kind, "value", kind)
         yield "model_name_or_path", getattr(config, "base_model_name_or_path", None)
         yield "lora_r", getattr(config, "r", None)
         yield "lora_alpha", getattr(config, "lora_alpha", None)

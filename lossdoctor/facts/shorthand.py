@@ -22,6 +22,9 @@ _ATTENTION = {
 _BATCH = re.compile(r"(\d{1,6})\s*[x×*·]\s*(\d{1,6})\s*[x×*·]\s*(\d{1,6})", re.I)
 _BITS = ("quantization_bit", "quant_bits", "bits")
 _ADAPTERS = ("lora", "qlora", "dora", "adalora")
+_RANKS = ("r", "rank", "lora_r", "lora_rank")
+#: What some scripts call the examples of one optimizer step, and beside it those of one pass on a device.
+_TOTAL, _MICRO = ("batch_size", "train_batch_size"), ("micro_batch_size", "micro_train_batch_size")
 
 
 def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,6 +36,9 @@ def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in (*_precision(found), *_method(found), *_machine(found), *_batch(found)):
         if found.get(name) is None:
             found[name] = value
+    if "alpha" in found and not any(name in found for name in _RANKS):
+        del found["alpha"]  # that of a distillation or a focal loss
+    _batches(found)
     if (schedule := str(found.get("lr_scheduler_type"))) in SCHEDULERS:
         found["lr_scheduler_type"] = SCHEDULERS[schedule]
     for name in ("flash_attn", "attn_impl", "attn_implementation"):
@@ -70,7 +76,20 @@ def _method(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     names = ("finetuning_type", "train_type", "sft_type", "tuner_type")
     method = next((word for word in (_word(values.get(name)) for name in names) if word), "")
     adapter = True if method in _ADAPTERS else False if method in ("full", "freeze") else None
-    return [("use_lora", adapter)]
+    soft = "PREFIX_TUNING" if values.get("pre_seq_len") else "PROMPT_TUNING" if values.get("num_virtual_tokens") else None
+    return [("use_lora", adapter), ("peft_type", soft)]
+
+
+def _batches(found: dict[str, Any]) -> None:
+    """Alpaca-LoRA and OpenRLHF state the whole batch beside the one on a device; verl's optimizer step is its mini-batch."""
+    micro = next((name for name in _MICRO if found.get(name)), None)
+    total = next((name for name in _TOTAL if found.get(name)), None)
+    if mini := found.pop("ppo_mini_batch_size", None):
+        found.pop(total or "", None)
+        found["total_train_batch_size"] = mini
+    elif micro and total:
+        found["total_train_batch_size"] = found.pop(total)
+        found["per_device_train_batch_size"] = found.pop(micro)
 
 
 def _machine(values: Mapping[str, Any]) -> list[tuple[str, Any]]:

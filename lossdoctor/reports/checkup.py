@@ -11,21 +11,23 @@ from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding, LossDoctorError, Remedy
 from lossdoctor.plan import Plan, Quantity
 from lossdoctor.reports import ENDINGS, Look, words
-from lossdoctor.slips import in_epochs
+from lossdoctor.slips import numbered
 
 if TYPE_CHECKING:
     from lossdoctor.checkup import CheckReport
 
-#: Findings and notes that are shown; more of them would be a wall of advice.
-MOST_FINDINGS, MOST_NOTES = 8, 3
+#: Findings with evidence and remedies, findings and notes that are shown at all; more of them would be a wall of advice.
+IN_FULL, MOST_FINDINGS, MOST_NOTES = 4, 8, 3
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A finding as it is shown: its remedies without those that one before it has named; a note has none."""
+    """A finding as it is shown: its remedies without those that one before it has named; of many only the first are `full`."""
 
     finding: Finding
-    remedies: tuple[Remedy, ...]
+    evidence: tuple[str, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    full: bool = False
 
 
 def name(report: CheckReport) -> str:
@@ -58,9 +60,10 @@ def shown(report: CheckReport) -> list[Shown]:
     for finding in [finding for finding in report.findings if finding.severity != "info"][:MOST_FINDINGS]:
         fresh = [remedy for remedy in finding.remedies if not any(remedy.settings == other.settings for other in told)]
         told += [remedy for remedy in fresh if remedy.settings]
-        found.append(Shown(finding, tuple(fresh)))
+        evidence = tuple(words for words in finding.because if words != report.looked_at)
+        found.append(Shown(finding, evidence, tuple(fresh), full=len(found) < IN_FULL))
     notes = [finding for finding in report.findings if finding.severity == "info"]
-    return found + [Shown(note, ()) for note in notes[:MOST_NOTES]]
+    return found + [Shown(note) for note in notes[:MOST_NOTES]]
 
 
 def left_out(report: CheckReport) -> str:
@@ -70,8 +73,9 @@ def left_out(report: CheckReport) -> str:
     return f"and {len(rest)} more: {', '.join(rest)}" if rest else ""
 
 
-def plan_lines(plan: Plan) -> list[tuple[str, str]]:
-    """The plan in a few lines: what the run comes to, and what that was worked out from."""
+def plan_lines(report: CheckReport) -> list[tuple[str, str]]:
+    """The plan in a few lines: what the run comes to, what that was worked out from, and which examples were looked at."""
+    plan = report.plan
     lines = [
         ("batch", _quantity(plan.effective_batch, "examples in one step")),
         ("steps", _steps(plan)),
@@ -79,6 +83,7 @@ def plan_lines(plan: Plan) -> list[tuple[str, str]]:
         ("rate", _rate(plan)),
         ("precision", _precision(plan)),
         ("adapter", _adapter(plan)),
+        ("data", report.looked_at),
     ]
     return [(what, said) for what, said in lines if said]
 
@@ -87,7 +92,7 @@ def _quantity(quantity: Quantity | None, unit: str) -> str:
     if quantity is None:
         return ""
     how = "" if "as stated" in quantity.how else f" ({quantity.how})"
-    return f"{quantity.whole:,} {unit}{how}" + _assumed(quantity)
+    return f"{numbered(quantity.whole, unit)}{how}" + _assumed(quantity)
 
 
 def _assumed(quantity: Quantity) -> str:
@@ -96,19 +101,20 @@ def _assumed(quantity: Quantity) -> str:
 
 def _steps(plan: Plan) -> str:
     if plan.total_steps is None:
-        return f"{in_epochs(plan.epochs.value)} epochs" if plan.epochs else ""
+        return numbered(plan.epochs.value, "epochs") if plan.epochs else ""
     if "as stated" not in plan.total_steps.how:
         return f"{plan.total_steps.whole:,} ({plan.total_steps.how})"
-    return f"{plan.total_steps.how}" + (f" ({in_epochs(plan.epochs.value)} epochs)" if plan.epochs else "")
+    return f"{plan.total_steps.how}" + (f" ({numbered(plan.epochs.value, 'epochs')})" if plan.epochs else "")
 
 
 def _warmup(plan: Plan) -> str:
     if plan.warmup is None or plan.warmup.whole <= 0 or plan.get("lr_scheduler_type") == "constant":
         return ""
+    steps = numbered(plan.warmup.whole, "steps")
     if plan.total_steps is not None and plan.warmup.value >= plan.total_steps.value:
-        return f"{plan.warmup.whole:,} steps, as many as the run has or more"
+        return f"{steps}, {'more than' if plan.warmup.value > plan.total_steps.value else 'as many as'} the run has"
     share = f", {plan.warmup.value / plan.total_steps.value:.0%} of the run" if plan.total_steps else ""
-    return f"{plan.warmup.whole:,} steps{share}"
+    return f"{steps}{share}"
 
 
 def _rate(plan: Plan) -> str:

@@ -22,7 +22,7 @@ def _sections(report: CheckReport) -> Iterator[str]:
     yield html.header(checkup.name(report), report.verdict, checkup.verdict(report))
     if lines := [words.change(name, suggestion) for name, suggestion in report.suggestions.items()]:
         yield html.section("What to change first", html.code(lines))
-    if plan := checkup.plan_lines(report.plan):
+    if plan := checkup.plan_lines(report):
         rows = [element("tr", element("td", text(what)), element("td", text(said))) for what, said in plan]
         yield html.section("Plan", html.table(("", ""), rows))
     if found := [_finding(one, report.run) for one in checkup.shown(report)]:
@@ -38,7 +38,7 @@ def _finding(one: checkup.Shown, run: Run) -> str:
     finding = one.finding
     chip = element("span", text(finding.severity), kind=f"chip {'ink' if finding.severity == 'info' else finding.severity}")
     parts = [element("h3", chip, " ", text(finding.slug)), element("p", text(finding.message))]
-    if finding.because:
-        parts.append(html.listed(list(finding.because)))
+    if one.evidence:
+        parts.append(html.listed(list(one.evidence)))
     parts += [html.told_remedy(remedy, run) for remedy in one.remedies]
     return element("div", *parts, kind="cause")

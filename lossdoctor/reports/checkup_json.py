@@ -42,6 +42,7 @@ def as_dict(report: CheckReport) -> dict[str, Any]:
         "source": {"path": run.path, "kind": run.kind},
         "facts": {name: {"value": plain(f.value), "source": f.source} for name, f in sorted(run.facts.items())},
         "plan": _plan(report.plan),
+        "looked_at": report.looked_at,
         "verdict": report.verdict,
         "findings": [_finding(finding) for finding in report.findings],
         "not_judged": [{"what": item.what, "why": item.why} for item in report.not_judged],

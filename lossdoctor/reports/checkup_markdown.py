@@ -20,13 +20,14 @@ def render(report: CheckReport) -> str:
 def _lines(report: CheckReport) -> Iterator[str]:
     yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {code(checkup.name(report))}"
     yield from ("", f"**{plain(checkup.verdict(report))}**", "")
-    if lines := checkup.plan_lines(report.plan):
+    if lines := checkup.plan_lines(report):
         yield from ("| plan | |", "|---|---|", *(f"| {what} | {plain(said)} |" for what, said in lines), "")
     for one in checkup.shown(report):
         finding = one.finding
         yield f"- {words.MARKS[finding.severity]} **{finding.slug}**: {plain(finding.message)}"
-        if finding.severity != "info":
-            yield from (f"  - {plain(evidence)}" for evidence in finding.because)
+        if not one.full:
+            continue
+        yield from (f"  - {plain(evidence)}" for evidence in one.evidence)
         for remedy in one.remedies:
             yield from ("", *(f"  {line}" for line in told_remedy(remedy, report.run)), "")
     if rest := checkup.left_out(report):

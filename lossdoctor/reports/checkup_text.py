@@ -28,8 +28,16 @@ def render(report: CheckReport, *, color: bool | None = None, width: int | None 
         _plan(console, report)
         if report.findings:
             heading(console, "Found")
-        for one in checkup.shown(report):
+        told = checkup.shown(report)
+        for one in told:
             _finding(console, one, report.run)
+        if any(one.finding.severity != "info" and not one.full for one in told):
+            bullet(
+                console,
+                "·",
+                "dim",
+                Text("begin with the first; --suggest FILE.yaml writes what to change for all of them", "dim"),
+            )
         if rest := checkup.left_out(report):
             bullet(console, "·", "dim", Text(f"{rest}; --output-format json tells all of them", "dim"))
         if report.not_judged or report.run.notes:
@@ -62,7 +70,7 @@ def _verdict(report: CheckReport) -> Text:
 
 
 def _plan(console: Console, report: CheckReport) -> None:
-    lines = checkup.plan_lines(report.plan)
+    lines = checkup.plan_lines(report)
     if not lines:
         return
     heading(console, "Plan")
@@ -75,13 +83,13 @@ def _plan(console: Console, report: CheckReport) -> None:
 
 
 def _finding(console: Console, one: checkup.Shown, run: Run) -> None:
-    """A note in one line; a warning with its evidence and what to change."""
+    """A note in one line; a warning with its evidence and what to change, unless there are many."""
     finding = one.finding
     line = Text.assemble((finding.slug, "bold"), f": {finding.message}")
     bullet(console, MARKS[finding.severity], STYLES[finding.severity], line)
-    if finding.severity == "info":
+    if not one.full:
         return
-    for evidence in finding.because:
+    for evidence in one.evidence:
         bullet(console, "+", "dim", Text(evidence, "dim"), indent=5)
     for remedy in one.remedies:
         bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)

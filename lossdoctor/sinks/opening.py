@@ -9,14 +9,23 @@ from lossdoctor.model import Run
 from lossdoctor.sinks.console import write
 
 
-def say(run: Run, settings: dict[str, dict[str, Any]] | None = None, to: Callable[[str], None] = write) -> None:
-    """Looks at the configuration of a run; an error of our own is said in one line, and is nobody else's."""
+def say(
+    run: Run, settings: dict[str, dict[str, Any]] | None = None, to: Callable[[str], None] = write, *, before: str = ""
+) -> str:
+    """Looks at the configuration of a run; an error of our own is said in one line, and is nobody else's.
+
+    Returns what there was to say, to be passed as `before` when training begins again: nobody is told the same twice.
+    """
+    said = ""
     try:
         from lossdoctor import checkup
         from lossdoctor.reports.checkup_text import brief
 
         report = checkup.examine(run, settings)
         if report.verdict in ("critical", "warning"):
-            to(brief(report))
+            said = brief(report)
     except Exception as error:
-        to(f"lossdoctor: the configuration could not be checked ({type(error).__name__}: {error}); training goes on")
+        said = f"lossdoctor: the configuration could not be checked ({type(error).__name__}: {error}); training goes on"
+    if said and said != before:
+        to(said)
+    return said

@@ -205,6 +205,7 @@ RATERS: dict[str, Rater] = {
     "trainable_parameters": trainable,
     "what is trained": method,
     "finetuning_type": method,
+    "peft_type": method,
     "use_lora": method,
     "quantization": quantised,
 }

@@ -14,6 +14,7 @@ from lossdoctor.probes.data.recipe import recipe_of, translates_roles
 from lossdoctor.probes.data.sampling import Sample, drawn
 from lossdoctor.probes.data.shapes import Content, Shape, content_of, empty, pictures
 from lossdoctor.probes.data.tokens import Refused, Tokeniser, Tokens, measured, shortened
+from lossdoctor.tasks import REINFORCEMENT, task_of_run
 
 #: Every so many examples are made into tokens first, so that what is done when time is over is spread over all of them.
 ROUNDS = 8
@@ -69,7 +70,7 @@ def _with_model(folder: folders.Folder, found: Measured, sample: Sample | None) 
     if sample is None:
         why = "no --data was given"
         return found, (NotJudged(LABELS, why), NotJudged(OPENING, why))
-    shape, why = sample.shape, _unmeasurable(folder, sample, vocabulary)
+    shape, why = sample.shape, _unmeasurable(folder, sample, vocabulary, run)
     if shape is None or why:
         return replace(found, unmeasured=why), (NotJudged(LABELS, why), NotJudged(OPENING, why))
     recipe = recipe_of(run, shape, getattr(folder.tokenizer, "truncation_side", "right"))
@@ -84,11 +85,13 @@ def _with_model(folder: folders.Folder, found: Measured, sample: Sample | None) 
     return replace(found, weights=weights), tuple(notes)
 
 
-def _unmeasurable(folder: folders.Folder, sample: Sample, vocabulary: Vocabulary | None) -> str:
+def _unmeasurable(folder: folders.Folder, sample: Sample, vocabulary: Vocabulary | None, run: Run) -> str:
     """Why nothing can be made into tokens; empty where it can."""
     names = str(folder.config.get("architectures"))
     if sample.shape is None:
         return f"the columns {', '.join(sample.columns[:8])} are none of the usual ones"
+    if task_of_run(run) == REINFORCEMENT and sample.shape.name != "tokens":
+        return "in reinforcement learning the model makes its answers itself"
     if sample.shape.name == "prompts":
         return "the examples are prompts without answers"
     if folder.config.get("is_encoder_decoder") or "Classification" in names or "ForMaskedLM" in names:
