@@ -70,7 +70,7 @@ A page for everything that lossdoctor can name; `lossdoctor explain SLUG` prints
 A **symptom** is what was seen in the log, with the steps and numbers that show it.
 A **cause** is why: several may explain the same symptoms, and the report ranks them with what speaks for and against each.
 A **check** looks at a configuration before the first step: `lossdoctor check CONFIG` ([check.md](check.md)) makes all of them.
-Checks of the data and the model are made where both lie on this machine and are named.
+Checks of the data and the model are made where both are on this machine and named ([how](check.md#with-the-data-and-the-model)).
 
 How to read a page: the first sentence is what is true of a sick run.
 On the page of a symptom follow what is watched, why it matters, and what it misses, which is where it is blind.

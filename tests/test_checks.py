@@ -327,10 +327,8 @@ def test_the_manual_shows_what_the_command_prints(mark: str, options: str, tmp_p
     (tmp_path / "run.yaml").write_text(example[1], encoding="utf-8")
     if mark:
         tiny_models.config(tiny_models.tokenizer(tmp_path / "model"))
-        rows = [
-            {"instruction": f"why is bridge {number} red", "output": "because it was " * (10 + number % 90)}
-            for number in range(900)
-        ]
+        answers = ["because it was " * (10 + number % 90) for number in range(900)]
+        rows = [{"instruction": f"why is bridge {number} red", "output": answer} for number, answer in enumerate(answers)]
         (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     words = ("check", "run.yaml", *options.split())
     shown = f"$ lossdoctor {' '.join(words)}\n{command(*words, cwd=tmp_path).stdout}"
