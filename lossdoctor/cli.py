@@ -28,6 +28,9 @@ LONGEST_SLUG = 28
 COMPLAINTS = 5
 
 
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
 FAIL_ON = click.option(
     "--fail-on",
     type=click.Choice(["critical", "warning", "never"]),
@@ -77,28 +80,32 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _report_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that every verb with a report has."""
-    options = (
-        click.option(
+def _output_options(what: str, formats: Iterable[str], endings: str, variable: str | None = None) -> Decorator:
+    """How a verb writes what it has found: as text, or in one of its formats, to stdout or to a file."""
+
+    def add(command: Command) -> Command:
+        format_ = click.option(
             "--output-format",
-            type=click.Choice(list(FORMATS)),
-            envvar="LOSSDOCTOR_OUTPUT_FORMAT",
-            help="How to write the report; text, unless the name of the file with -o says otherwise.",
-        ),
-        click.option(
+            type=click.Choice(list(formats)),
+            envvar=variable,
+            help=f"How to write the {what}; text, unless the name of the file with -o says otherwise.",
+        )
+        output = click.option(
             "-o",
             "--output",
             type=click.Path(dir_okay=False),
             metavar="FILE",
-            help="Write the report to this file: .html, .md, .json, .jsonl, .xml (JUnit), .svg (the chart alone), or text.",
-        ),
-        FAIL_ON,
-        NO_COLOR,
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+            help=f"Write the {what} to this file: {endings}, or text.",
+        )
+        return format_(output(command))
+
+    return add
+
+
+def _report_options(command: Command) -> Command:
+    """The options that every verb with a report on runs has."""
+    endings = ".html, .md, .json, .jsonl, .xml (JUnit), .svg (the chart alone)"
+    return _output_options("report", FORMATS, endings, "LOSSDOCTOR_OUTPUT_FORMAT")(FAIL_ON(NO_COLOR(command)))
 
 
 def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -187,18 +194,7 @@ def analyze(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One fact that holds for all, such as dataset_rows=5000."
 )
 @click.option("--baseline", is_flag=True, help="The first is the baseline: exit with 1 if another one is worse beyond noise.")
-@click.option(
-    "--output-format",
-    type=click.Choice(["text", "json", "markdown", "html"]),
-    help="How to write the comparison; text, unless the name of the file with -o says otherwise.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Write the comparison to this file: .html, .md, .json, .svg (the curves alone), or text.",
-)
+@_output_options("comparison", ("text", "json", "markdown", "html"), ".html, .md, .json, .svg (the curves alone)")
 @NO_COLOR
 def compare(
     paths: tuple[str, ...],
@@ -242,7 +238,9 @@ def compare(
 )
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="One fact, such as fp16=true.")
 @click.option("--suggest", type=click.Path(dir_okay=False), metavar="FILE.yaml", help="Write what to change to this file.")
-@_report_options
+@_output_options("report", ("text", "json", "markdown", "html", "github", "junit"), ".html, .md, .json, .xml (JUnit)")
+@FAIL_ON
+@NO_COLOR
 def check(
     configs: tuple[str, ...],
     model: str | None,
