@@ -67,7 +67,7 @@ def sides_at(
     try:
         logs = analysis.load(path)
     except LossDoctorError as error:
-        stated = _beside(path) if not isinstance(error, NothingToAnalyse) else {}
+        stated = _of_text(path) or (_beside(path) if not isinstance(error, NothingToAnalyse) else {})
         if not stated:
             raise
         yield sides.of_facts(path, {**stated, **known})
@@ -78,31 +78,39 @@ def sides_at(
 
 
 def configuration(path: str) -> dict[str, Fact] | None:
-    """The facts of a file of settings; None where the path is something else, such as a log.
+    """The facts of a file that is a mapping of settings; None where the path is something else, such as a log.
 
-    A mapping is one unless it has a column of a log in it; any other text, such as a script or a model card, is read as a log
-    first: what it says of the settings is then found as well.
+    A mapping is one unless it has a column of a log in it.
     """
     place = Path(path)
     if place.name == "training_args.bin":
         return training_args.read(place)
+    if not _small(place):
+        return None
     try:
-        if not place.is_file() or place.stat().st_size > LARGEST:
+        values = files.parsed(place, files.text(place))
+        if not isinstance(values, dict) or any(name in LOGGED or not isinstance(name, str) for name in values):
             return None
-        content = files.text(place)
-        values = files.parsed(place, content)
-    except OSError:  # such as a name that is too long: whoever reads it says so
-        return None
-    except LossDoctorError:
-        return _of_text(place)
-    if not isinstance(values, dict):
-        return _of_text(place)
-    if any(name in values for name in LOGGED) or not all(isinstance(name, str) for name in values):
-        return None
-    try:
         return config_file.read(place) or None
     except LossDoctorError:  # a mapping of something else: if it is a log, its reader knows, and if not, says so
         return None
+
+
+def _of_text(path: str) -> dict[str, Fact] | None:
+    """The settings in a text that is no log, such as a script or a model card."""
+    place = Path(path)
+    try:
+        return config_file.read(place) if _small(place) else None
+    except LossDoctorError:
+        return None
+
+
+def _small(path: Path) -> bool:
+    """Whether it is a file of a size that a configuration has."""
+    try:
+        return path.is_file() and path.stat().st_size <= LARGEST
+    except OSError:  # such as a name that is too long: whoever reads it says so
+        return False
 
 
 def _texts(path: Path) -> Iterator[str]:
@@ -115,18 +123,6 @@ def _texts(path: Path) -> Iterator[str]:
             sign = "" if exponent[:1] in "+-" else "+"
             right = f"{mantissa}{'' if '.' in mantissa else '.0'}e{sign}{exponent}"
             yield f"{path.name}: {name}: {value} is text to PyYAML, which wants {right}; it is read as a number here"
-
-
-def _of_text(path: Path) -> dict[str, Fact] | None:
-    """The settings in a text that is no log."""
-    try:
-        analysis.load(path)
-    except LossDoctorError:
-        try:
-            return config_file.read(path)
-        except LossDoctorError:
-            return None
-    return None
 
 
 def _beside(path: str) -> dict[str, Fact]:

@@ -16,7 +16,7 @@ from jsonschema import validate
 
 import lossdoctor
 from lossdoctor.cli import main
-from lossdoctor.comparing import compare, configuration
+from lossdoctor.comparing import compare, sides_at
 from lossdoctor.model import LossDoctorError
 from lossdoctor.reports.comparison.json import schema
 
@@ -79,7 +79,7 @@ def test_each_of_the_eight_has_an_impact_and_a_reason():
 def test_what_is_a_configuration_is_told_by_its_content(tmp_path: Path, name: str, content: str, is_one: bool):
     """A file of settings has no row of a log in it, whatever it is called."""
     (tmp_path / name).write_text(content)
-    assert (configuration(str(tmp_path / name)) is not None) is is_one
+    assert (next(sides_at(str(tmp_path / name))).log is None) is is_one
 
 
 def test_a_run_is_compared_with_what_was_planned(tmp_path: Path):

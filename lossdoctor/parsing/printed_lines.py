@@ -112,6 +112,15 @@ def logs(
         facts = {**settings, **(known or {})}
         values = (row.values for row in emptied(run))
         found += log(kind, values, facts, (*notes, *fewer), which(place, len(several)))
+    return with_numbers(found, name)
+
+
+def with_numbers(found: list[Log], name: str) -> list[Log]:
+    """The logs that were found in a source of that name.
+
+    Raises:
+        NothingToAnalyse: there is none, since no row had a number.
+    """
     if not found:
         raise NothingToAnalyse(f"{name} has rows without a number: nothing to analyse")
     return found

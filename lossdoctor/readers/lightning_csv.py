@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lossdoctor.facts.canonical import translate
-from lossdoctor.model import Log, NothingToAnalyse
+from lossdoctor.model import Log
 from lossdoctor.parsing import csv_lines
 from lossdoctor.parsing.cells import LOSSES, number
 from lossdoctor.parsing.column_names import column
-from lossdoctor.parsing.printed_lines import log
+from lossdoctor.parsing.printed_lines import log, with_numbers
 from lossdoctor.parsing.source import Source
 
 KIND = "lightning_csv"
@@ -42,9 +42,7 @@ def read(source: Source) -> list[Log]:
     text = source.take()
     merged = list(_merged(_rows(text, found))) if found else []
     made = log(KIND, _with_epochs(merged), translate(STATED, KIND))
-    if not made:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return made
+    return with_numbers(made, source.name)
 
 
 def _names(header: Sequence[str]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
-from lossdoctor.model import Log, NothingToAnalyse
-from lossdoctor.parsing.printed_lines import Row, last_runs, log, runs, which
+from lossdoctor.model import Log
+from lossdoctor.parsing.printed_lines import Row, last_runs, log, runs, which, with_numbers
 from lossdoctor.parsing.rows import number
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
@@ -35,9 +35,7 @@ def read(source: Source) -> list[Log]:
         known = translate({"max_steps": totals[-1]}, KIND) if totals else {}
         rows = ({name: value for name, value in row.values.items() if name != "total_steps"} for row in run)
         found += log(KIND, rows, known, (*lines.notes(), *fewer), which(place, len(several)))
-    if not found:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return found
+    return with_numbers(found, source.name)
 
 
 def _measured(row: dict[str, Any]) -> dict[str, Any]:

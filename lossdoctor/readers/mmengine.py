@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
-from lossdoctor.model import Log, NothingToAnalyse
+from lossdoctor.model import Log
 from lossdoctor.parsing.column_names import column
-from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs, which
+from lossdoctor.parsing.printed_lines import NUMBER, PAIR, Row, followed, last_runs, log, logs, rest, runs, which, with_numbers
 from lossdoctor.parsing.rows import number
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import json_lines
@@ -106,9 +106,7 @@ def _of_json(source: Source) -> list[Log]:
     for place, run in enumerate(several, 1):
         values = (row.values for row in run)
         found += log(KIND, values, {}, (*lines.notes(), *fewer), which(place, len(several)))
-    if not found:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return [replace(one, run=replace(one.run, kind=KIND)) for one in found]
+    return [replace(one, run=replace(one.run, kind=KIND)) for one in with_numbers(found, source.name)]
 
 
 def _scalars(lines: json_lines.Lines) -> Iterator[dict[str, Any]]:

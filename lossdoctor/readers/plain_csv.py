@@ -9,7 +9,7 @@ from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing import charts, csv_lines, csv_roles, csv_runs, table_logs
 from lossdoctor.parsing.cells import blank, columns, decimal_commas, is_loss, number
 from lossdoctor.parsing.printable import printable
-from lossdoctor.parsing.printed_lines import MOST_RUNS, last_runs, which
+from lossdoctor.parsing.printed_lines import MOST_RUNS, last_runs, which, with_numbers
 from lossdoctor.parsing.source import Source
 from lossdoctor.readers import lightning_csv, notebook_table, wandb_csv
 
@@ -74,9 +74,7 @@ def read(source: Source) -> list[Log]:
     for run, title in _titles([found.cells[place] for place in known.runs], named):
         of_run = csv_runs.joined(rows[run]) if known.split is not None or known.metric is not None else rows[run]
         made += _logs(of_run, title, [*([CUT] if torn and run == last else ()), *notes])
-    if not made:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return made
+    return with_numbers(made, source.name)
 
 
 def _logs(rows: Sequence[csv_runs.Values], title: str, notes: Sequence[str]) -> Iterator[Log]:

@@ -9,9 +9,9 @@ from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from lossdoctor.model import Fact, Log, NothingToAnalyse
+from lossdoctor.model import Fact, Log
 from lossdoctor.parsing import deepspeed_lines, stated
-from lossdoctor.parsing.printed_lines import last_runs, log, which
+from lossdoctor.parsing.printed_lines import last_runs, log, which, with_numbers
 from lossdoctor.parsing.printed_steps import Bar, Printed, number_steps
 from lossdoctor.parsing.rows import emptied, number
 from lossdoctor.parsing.source import Source
@@ -68,9 +68,7 @@ def read(source: Source) -> list[Log]:
             notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
         notes += fewer
         found += _log(_scaled(printed, overflowed), _in_fp16(said, others) if overflowed else said, notes, which(place, several))
-    if not found:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return found
+    return with_numbers(found, source.name)
 
 
 def _beside(

@@ -10,6 +10,7 @@ from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing import csv_lines, table_logs
 from lossdoctor.parsing.cells import number
 from lossdoctor.parsing.column_names import column
+from lossdoctor.parsing.printed_lines import with_numbers
 from lossdoctor.parsing.source import Source
 from lossdoctor.stats import median
 
@@ -74,9 +75,7 @@ def read(source: Source) -> list[Log]:
             rows[name].append(values)
     own = found.cells[0] in ("Step", OWN_STEP)
     made = [log for name in runs for log in _log(name, rows[name], own, name in ranged)]
-    if not made:
-        raise NothingToAnalyse(f"{source.name} has rows without a number: nothing to analyse")
-    return made
+    return with_numbers(made, source.name)
 
 
 def _runs(header: Sequence[str]) -> dict[str, list[Column]]:

@@ -67,17 +67,15 @@ def _pair(console: Console, comparison: Comparison, pair: Pair) -> None:
         heading(console, f"What explains it best{which}")
         for place, sentence in enumerate(pair.explained, 1):
             bullet(console, f"{place}.", "bold", Text(sentence))
-    if different := words.told_in_full(pair):
-        heading(console, f"Differences, the greatest impact first{which}")
-        for difference in different:
-            _difference(console, difference)
-    if equal := words.equal(pair):
-        heading(console, f"Comes to the same{which}")
-        for difference in equal:
-            _difference(console, difference)
-    if unjudged := words.unjudged(pair):
-        heading(console, f"Not judged{which}")
-        for difference in unjudged:
+    parts = (
+        ("Differences, the greatest impact first", words.told_in_full(pair)),
+        ("Comes to the same", words.equal(pair)),
+        ("Not judged", words.unjudged(pair)),
+    )
+    for title, differences in parts:
+        if differences:
+            heading(console, f"{title}{which}")
+        for difference in differences:
             _difference(console, difference)
     if lines := words.together(pair):
         heading(console, f"Besides{which}")
