@@ -13,7 +13,7 @@ LIVE := tests/test_callback.py tests/test_probes.py tests/test_patient.py tests/
 #: A release of TensorBoard that the charts are looked at in, besides the one in constraints.txt.
 TENSORBOARD := .venv-tensorboard-2.17.1
 
-.PHONY: demo test check fast bench accuracy cases docs pictures versions sharded trackers fuzz clusters clean
+.PHONY: demo test check fast speed bench accuracy peers remedies cases docs messages site pictures versions sharded trackers fuzz clusters build pythons clean
 
 demo: $(VENV)/.hf
 	@rm -rf $(RUN)
@@ -37,14 +37,22 @@ check: $(VENV)/.dev
 fast: check
 	$(BIN)/python -m pytest -m "not slow" -n 2
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-disable-gc --benchmark-columns=median,iqr,rounds
-	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/live.py
+# What it costs: one table, for docs/evidence. About an hour; python benchmarks/speed.py --quick takes some minutes.
+speed: $(VENV)/.dev
+	$(BIN)/python benchmarks/speed.py --markdown docs/evidence/speed.md
+bench: speed
 
 # Simulated fine-tunes with faults of known onset: what is found, how late, and false alarms, beside rules in use elsewhere.
 accuracy: $(VENV)/.dev
 	$(BIN)/python benchmarks/accuracy.py
+
+# lossdoctor beside its peers, each in an environment of its own; FOLDERS are logs of yours, with labels or without. Half an hour.
+peers: $(VENV)/.dev
+	$(BIN)/python benchmarks/peers.py $(FOLDERS)
+
+# Broken fine-tunes, each trained again with the first remedy that is named: which of them are cured. Takes half an hour.
+remedies: $(VENV)/.dev
+	$(BIN)/python benchmarks/remedies.py
 
 # Writes the texts of tests/cases anew, for a reviewer to read.
 cases: $(VENV)/.dev
@@ -54,6 +62,15 @@ cases: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m lossdoctor.explain docs
 
+# Collects the texts that people are told, and brings the catalogues of lossdoctor/locale up to date.
+messages: $(VENV)/.dev
+	$(BIN)/python docs/messages.py
+
+# The manual as a site, in build/site: a warning, a dead link or a dead anchor is an error.
+site: $(VENV)/.dev
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
+	@echo "build/site/index.html"
+
 # Takes the pictures of docs/ anew, in a real browser.
 pictures: $(VENV)/.dev
 	$(BIN)/python docs/pictures.py
@@ -61,7 +78,7 @@ pictures: $(VENV)/.dev
 # What make test skips, since DeepSpeed is large: two processes that share a model by ZeRO.
 sharded: $(VENV)/.dev
 	DS_BUILD_OPS=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation setuptools deepspeed
-	$(BIN)/python -m pytest tests/test_sharded.py
+	$(BIN)/python -m pytest tests/test_sharded.py tests/test_manual_live.py
 
 # What make test skips as well, since six trackers are large: alerts in Weights & Biases, trackio, MLflow, Comet, ClearML, DVCLive.
 trackers: .venv-trackers/.ready
@@ -111,6 +128,30 @@ transformers-%: .venv-transformers-%/.ready
 		"transformers==$*" pytest pytest-timeout pytest-xdist hypothesis
 	@touch $@
 
+# What is released: a wheel and a source archive, with their metadata checked as the index checks them.
+build: .venv-build/.ready
+	rm -rf dist
+	.venv-build/bin/python -m build
+	.venv-build/bin/twine check --strict dist/*
+	.venv-build/bin/check-wheel-contents dist/*.whl
+
+.venv-build/.ready:
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check build twine check-wheel-contents
+	@touch $@
+
+# The built wheel on the Pythons that are at hand, without torch: make python-3.13, or PYTHON_3.13=/where/it/is make python-3.13.
+# It is pytest rather than python -m pytest, so that the installed package is tested and not this folder.
+PYTHONS := 3.10 3.11 3.12 3.13
+pythons: $(PYTHONS:%=python-%)
+
+python-%: build
+	rm -rf .venv-python-$*
+	$(or $(PYTHON_$*),python$*) -m venv .venv-python-$*
+	.venv-python-$*/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl \
+		pytest pytest-timeout pytest-xdist hypothesis jsonschema pandas tensorboard "setuptools<80"
+	PYTHONSAFEPATH=1 .venv-python-$*/bin/pytest -n 2 -m "not slow"
+
 .venv-tensorboard-%/.ready: pyproject.toml
 	@echo "== Installing tensorboard $* into $(@D)"
 	@$(PYTHON) -m venv $(@D)
@@ -135,5 +176,5 @@ $(VENV)/.dev: $(VENV)/.hf
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-trackers .venv-fuzz .venv-clusters fuzz/failures $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf $(VENV) .venv-transformers-* .venv-tensorboard-* .venv-python-* .venv-build .venv-peers .venv-trackers .venv-fuzz .venv-clusters fuzz/failures $(RUN) build dist .pytest_cache .mypy_cache .ruff_cache \
 		.hypothesis .benchmarks .import_linter_cache

@@ -71,15 +71,22 @@ def adwin(losses: Sequence[float]) -> list[int]:
 
     Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007, as `river.drift.ADWIN`.
     """
+    rose = rises()
+    return [row for row, loss in enumerate(losses) if rose(loss)]
+
+
+def rises() -> Callable[[float], bool]:
+    """ADWIN, one loss after the other."""
     from river.drift import ADWIN
 
-    detector, found = ADWIN(delta=0.002), []
-    for row, loss in enumerate(losses):
+    detector = ADWIN(delta=0.002)
+
+    def rose(loss: float) -> bool:
         before = detector.estimation
         detector.update(loss)
-        if detector.drift_detected and detector.estimation > before:
-            found.append(row)
-    return found
+        return bool(detector.drift_detected and detector.estimation > before)
+
+    return rose
 
 
 def page_hinkley(losses: Sequence[float]) -> list[int]:

@@ -1,7 +1,7 @@
 """What a huge log costs: `lossdoctor analyze` on a log of many rows, or of many megabytes, in each of several dialects.
 
-The bar for a `trainer_state.json` of a million rows: 12 seconds, and twice the memory of `json.load`. The bar for the largest
-log that is read, in any dialect: eight times its size in memory. Needs a Unix.
+The bar for the largest log that is read, in any dialect: eight times its size in memory. For its time beside that of parsing
+see speed.py. Needs a Unix.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 
 import formats
+from table import PER_MIB
 
 ROWS = 1_000_000
 LOAD = "import json, sys; json.load(open(sys.argv[1], encoding='utf-8'))"
-#: The unit of ru_maxrss: bytes on macOS, KiB elsewhere.
-PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def with_emoji() -> Iterator[bytes]:

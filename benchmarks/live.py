@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import platform
 import statistics
 import sys
 import tempfile
@@ -22,36 +21,17 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 import torch
-import transformers
 from fp16_collapse import Counting, arguments
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainerControl, TrainerState
+from peer.trainings import WARM, Clock
+from peer.trainings import wider as model
+from table import Spread, machine
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
 
 from lossdoctor import LossDoctorCallback
 
 torch.set_num_threads(1)
-STEPS, WARM = 100, 10
+STEPS = 100
 LOGS, BLOCK = 100_000, 10_000
-
-
-class Clock(TrainerCallback):
-    """The time from one step to the next; stands in the runs with and without the doctor."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.times.append(time.perf_counter())
-
-    def steps(self) -> list[float]:
-        """Seconds per step, without the first ones."""
-        return [after - before for before, after in zip(self.times[WARM:], self.times[WARM + 1 :], strict=False)]
-
-
-def model() -> Any:
-    """A GPT-2 of 0.6 million parameters: a step of 10 to 20 ms on one core."""
-    torch.manual_seed(0)
-    shape = {"n_embd": 128, "n_layer": 3, "n_head": 4, "n_positions": 64, "vocab_size": 256}
-    return GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=0, loss_type="ForCausalLM"))
 
 
 def run(doctor: TrainerCallback | None, folder: str) -> list[float]:
@@ -65,8 +45,8 @@ def run(doctor: TrainerCallback | None, folder: str) -> list[float]:
     return clock.steps()
 
 
-def whole_step(pairs: int, folder: str) -> None:
-    """Prints the ratio of the median steps, with the quartiles over all pairs."""
+def whole_step(folder: str, pairs: int) -> tuple[Spread, Spread]:
+    """Seconds of a step without the doctor, and the ratio of the median steps with and without, over all pairs."""
     ratios, plain = [], []
     for pair in range(pairs):
         medians = {}
@@ -75,13 +55,11 @@ def whole_step(pairs: int, folder: str) -> None:
             medians[watched] = statistics.median(run(doctor, folder))
         ratios.append(medians[True] / medians[False])
         plain.append(medians[False])
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"whole step: {statistics.median(plain) * 1e3:.1f} ms; with the doctor × {middle:.4f}"
-          f" (quartiles {low:.4f} to {high:.4f}, {pairs} alternating pairs)")  # fmt: skip
+    return Spread.of(plain), Spread.of(ratios)
 
 
-def own_time(folder: str) -> None:
-    """Prints the time inside our own code per step: every hook of the callback, and what follows `training_step`."""
+def own_time(folder: str) -> tuple[float, float]:
+    """Seconds in our own code per step, and their share of it: every hook of the callback, and what follows `training_step`."""
     spent = [0.0]
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,20 +85,20 @@ def own_time(folder: str) -> None:
     steps = run(Clocked(sinks=[]), folder)
     probe.TrainingStep.__init__, probe.Calls.__call__ = original  # type: ignore[method-assign]
     share = spent[0] / (sum(steps) * (STEPS + WARM) / len(steps))
-    print(f"own time: {spent[0] / (STEPS + WARM) * 1e6:.0f} µs per step, {share:.2%} of it")
+    return spent[0] / (STEPS + WARM), share
 
 
-def logs(folder: str) -> None:
-    """Prints the cost of one log in the first and the last block of 100,000, and the largest block."""
-    args, state, control = arguments(folder, fp16=False), TrainerState(max_steps=LOGS + 1), TrainerControl()
+def logs(folder: str, total: int = LOGS) -> list[float]:
+    """Microseconds of one log, the median of every block of so many logs."""
+    args, state, control = arguments(folder, fp16=False), TrainerState(max_steps=total + 1), TrainerControl()
     doctor = LossDoctorCallback(sinks=[])
     doctor.on_train_begin(args, state, control, model=model())
-    noise = torch.randn(LOGS, generator=torch.Generator().manual_seed(1)).tolist()
+    noise = torch.randn(total, generator=torch.Generator().manual_seed(1)).tolist()
     blocks, costs = [], []
-    for step in range(1, LOGS + 1):
+    for step in range(1, total + 1):
         state.global_step = step
-        row = {"loss": 2 + 100 / (50 + step) + 0.05 * noise[step - 1], "grad_norm": 1 + abs(noise[-step]), "epoch": step / LOGS}
-        row["learning_rate"] = 1e-4 * (1 - step / (LOGS + 1))
+        row = {"loss": 2 + 100 / (50 + step) + 0.05 * noise[step - 1], "grad_norm": 1 + abs(noise[-step]), "epoch": step / total}
+        row["learning_rate"] = 1e-4 * (1 - step / (total + 1))
         start = time.perf_counter()
         doctor.on_log(args, state, control, logs=row)
         costs.append(time.perf_counter() - start)
@@ -128,18 +106,21 @@ def logs(folder: str) -> None:
             blocks.append(statistics.median(costs) * 1e6)
             costs.clear()
     assert doctor.failure is None, doctor.failure
-    print(f"one log, medians of {BLOCK:,}: first {blocks[0]:.1f} µs, last {blocks[-1]:.1f} µs, highest {max(blocks):.1f} µs")
+    return blocks
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=30, help="pairs of trainings, about two seconds each")
     pairs = parser.parse_args().pairs
-    print(f"{platform.machine()}, one thread; torch {torch.__version__}, transformers {transformers.__version__}")
+    print(f"{machine('torch', 'transformers')}; one thread")
     with tempfile.TemporaryDirectory() as folder:
-        logs(folder)
-        own_time(folder)
-        whole_step(pairs, folder)
+        blocks = logs(folder)
+        print(f"one log, medians of {BLOCK:,}: first {blocks[0]:.1f} µs, last {blocks[-1]:.1f} µs, highest {max(blocks):.1f} µs")
+        spent, share = own_time(folder)
+        print(f"own time: {spent * 1e6:.0f} µs per step, {share:.2%} of it")
+        step, ratios = whole_step(folder, pairs)
+        print(f"whole step: {step.median * 1e3:.1f} ms; with the doctor × {ratios.text('.4f')}, {pairs} alternating pairs")
 
 
 if __name__ == "__main__":

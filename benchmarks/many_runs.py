@@ -10,16 +10,16 @@ import json
 import math
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from table import PER_MIB, Spread, alternating, ratio
+
 RUNS, ROWS, ROUNDS = 2_000, 1_000, 3
-#: The unit of ru_maxrss: bytes on macOS, KiB elsewhere.
-PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def write(folder: Path, seed: int, rows: int) -> None:
@@ -43,6 +43,17 @@ def write(folder: Path, seed: int, rows: int) -> None:
     (folder / "trainer_state.json").write_text(json.dumps(state, indent=2, sort_keys=True))
 
 
+def write_all(top: Path, runs: int, rows: int) -> None:
+    """So many output folders, in ten groups."""
+    for seed in range(runs):
+        write(top / f"group-{seed % 10}" / f"run-{seed:05}", seed, rows)
+
+
+def seconds(folder: Path, jobs: int) -> float:
+    """The clock's seconds for all of them."""
+    return cost(folder, jobs)[0]
+
+
 def cost(folder: Path, jobs: int, *options: str) -> tuple[float, float]:
     """Seconds, and the peak memory in MiB of the process itself, which collects what its workers find."""
     command = [sys.executable, "-m", "lossdoctor", "analyze", str(folder), "--jobs", str(jobs), "--fail-on", "never", *options]
@@ -64,22 +75,18 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder, "runs")
-        for seed in range(given.runs):
-            write(top / f"group-{seed % 10}" / f"run-{seed:05}", seed, given.rows)
-        times: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(given.rounds):
-            for jobs, taken in times.items():
-                taken.append(cost(top, jobs)[0])
-        one, two = (statistics.median(taken) for taken in times.values())
-        for jobs, seconds in ((1, one), (2, two)):
-            rate = given.runs * given.rows / seconds
-            print(f"{given.runs:,} runs × {given.rows:,} rows, {jobs} core(s): {seconds:6.2f} s, {rate:,.0f} rows a second")
-        print(f"ratio {one / two:.2f}")
+        write_all(top, given.runs, given.rows)
+        times = alternating({jobs: partial(seconds, top, jobs) for jobs in (1, 2)}, given.rounds)
+        for jobs, taken in times.items():
+            rate = given.runs * given.rows / Spread.of(taken).median
+            told = f"{Spread.of(taken).text()} s, {rate:,.0f} rows a second"
+            print(f"{given.runs:,} runs × {given.rows:,} rows, {jobs} core(s): {told}")
+        print(f"ratio {ratio(times[1], times[2]).text()}")
         if given.formats:
             for name in ("text", "jsonl", "json", "markdown", "html", "junit", "github"):
                 report = Path(folder, f"report.{name}")
-                seconds, peak = cost(top, 2, "--output-format", name, "-o", str(report))
-                print(f"{name:9} {seconds:6.2f} s {peak:6.0f} MiB {report.stat().st_size / 2**20:8.2f} MiB written")
+                taken_by, peak = cost(top, 2, "--output-format", name, "-o", str(report))
+                print(f"{name:9} {taken_by:6.2f} s {peak:6.0f} MiB {report.stat().st_size / 2**20:8.2f} MiB written")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ import tempfile
 from pathlib import Path
 
 from formats import write
+from table import PER_MIB
 
 from lossdoctor.readers.dialects import DIALECTS
 
 ROWS, ROUNDS = 100_000, 3
-#: The unit of ru_maxrss: bytes on macOS, KiB elsewhere.
-PER_MIB = 2**20 if sys.platform == "darwin" else 2**10
 MEASURED = """
 import json, resource, sys, time
 from lossdoctor.readers import Source, read_file

@@ -6,7 +6,7 @@ import gc
 import glob
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from lossdoctor import facts, remote
 from lossdoctor.base import Page
 from lossdoctor.engine import examine
 from lossdoctor.model import Fact, Log, LossDoctorError, Report, Run
+from lossdoctor.parsing.points import Point
 from lossdoctor.readers import Source, folder, read_file, tree
 from lossdoctor.readers.dialects import reads_folder
 from lossdoctor.same_run import Fingerprint, fingerprint, groups
@@ -57,14 +58,19 @@ def load(path: str | Path) -> list[Log]:
         file = folder.newest_log(given) if given.is_dir() and not reads_folder(given) else given
         with _collector_paused():
             logs = read_file(Source.open(file))
-        output = folder.output_folder(file)
-        near = [file, output] if file.is_dir() else [file.parent] if file.is_file() else []  # nothing lies beside a pipe
-        saved = folder.checkpoints(output) if near else ()
-        last = [Path(checkpoint.path) for checkpoint in saved[-1:]]
-        known, notes = facts.beside(dict.fromkeys([*near, *last]), within=(output, *near))
+        return _with_facts(logs, str(given), file)
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise LossDoctorError(f"{given}: {(error.strerror or str(error)).lower()}") from None
-    return [replace(log, run=_complete(log, str(given), known, saved, notes)) for log in logs]
+
+
+def _with_facts(logs: Iterable[Log], path: str, file: Path) -> list[Log]:
+    """The runs of a file or a folder with what lies beside it."""
+    output = folder.output_folder(file)
+    near = [file, output] if file.is_dir() else [file.parent] if file.is_file() else []  # nothing lies beside a pipe
+    saved = folder.checkpoints(output) if near else ()
+    last = [Path(checkpoint.path) for checkpoint in saved[-1:]]
+    known, notes = facts.beside(dict.fromkeys([*near, *last]), within=(output, *near))
+    return [replace(log, run=_complete(log, path, known, saved, notes)) for log in logs]
 
 
 @contextmanager
@@ -114,6 +120,26 @@ def analyze(
     with _collector_paused():
         own, stated = tuple(plugins), tuple(configurations)
         return [examine(log.records, _told(log.run, stated, known or {}), settings, own) for log in load(path)]
+
+
+def analyze_events(
+    events: Path, *, known: Mapping[str, Fact] | None = None, see: Callable[[Point], None] | None = None
+) -> Report:
+    """The report on the event files in a folder, whatever other logs lie in it; `see` is told of every point.
+
+    Raises:
+        LossDoctorError: they cannot be read.
+        NothingToAnalyse: there is no scalar of a training in them.
+    """
+    from lossdoctor.readers.event_files import run_of
+
+    try:
+        with _collector_paused():
+            log = run_of(folder.event_files(events), str(events), see)
+            (log,) = _with_facts([log], str(events), events)
+            return examine(log.records, _told(log.run, (), known or {}))
+    except OSError as error:
+        raise LossDoctorError(f"{error.filename or events}: {(error.strerror or str(error)).lower()}") from None
 
 
 class Judged(NamedTuple):

@@ -12,9 +12,10 @@ from typing import Any
 
 from lossdoctor import analysis
 from lossdoctor.dots import MAIN, Curves, chart_of, curves
+from lossdoctor.language import say
 from lossdoctor.mark_events import FOLDER, LIVE, SUFFIX, append, marks, new_file, restart
 from lossdoctor.model import Fact, LossDoctorError, Report
-from lossdoctor.readers.event_files import EventFile
+from lossdoctor.readers.event_files import EventFile, Point
 from lossdoctor.readers.folder import event_files
 
 #: Rows at both ends of a state file that are compared with the curve, and how far a loss may be off: releases before 5 round.
@@ -25,13 +26,17 @@ GOING_ON = 300
 
 @dataclass(frozen=True)
 class Annotated:
-    """What was done to a run: the number of marks by kind, the charts they are on, and whether anything had to be written."""
+    """What was done to a run: the number of marks by kind, the charts they are on, and whether anything had to be written.
+
+    `told` says that there was something to tell: the Text tab has it, also where no curve has a number to put a mark on.
+    """
 
     folder: Path
     report: Report
     marks: Mapping[str, int]
     tags: tuple[str, ...]
     written: bool
+    told: bool = True
 
 
 def runs(folder: Path) -> list[Path]:
@@ -61,37 +66,73 @@ def annotate(folder: Path, *, state: Path | None = None, known: Mapping[str, Fac
         LossDoctorError: the files cannot be read or written, or `state` is of another run.
         NothingToAnalyse: there is no scalar of a training in the folder.
     """
-    drawn = curves(point for path in event_files(folder) for point in EventFile(path).points())
+    points: list[Point] = []  # of one reading: what a training adds meanwhile is for the next time
+    of_events = analysis.analyze_events(folder, known=known, see=points.append)
+    drawn = curves(points)
     _refuse_while_watched(folder, drawn)
-    report = analysis.analyze(state or folder, known=known)[0]
+    report = of_events if state is None else analysis.analyze(state, known=known)[0]
     if state is not None:
         _compare(state, report, drawn)
     events = marks(report, drawn)
     counts = {kind: sum(map(_is_mark, written)) for kind, written in events.items() if kind}
     tags = {value.tag for kind, written in events.items() if kind for event in written for value in event.summary.value}
-    return Annotated(folder, report, counts, tuple(sorted(tags)), _replace(folder, events))
+    return Annotated(folder, report, counts, tuple(sorted(tags)), _replace(folder, events), bool(events))
+
+
+def title(folder: Path) -> str:
+    """The path of a run on one line, whatever its name holds."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(folder))
+
+
+def outcome(done: Annotated) -> str:
+    """What was marked, in a few words."""
+    if not done.marks:
+        return say("no number on a curve to mark, the report is in the Text tab") if done.told else say("nothing to mark")
+    marked = ", ".join(f"{kind} {count}" for kind, count in done.marks.items())
+    return marked if done.written else say("{marked} (there already)", marked=marked)
 
 
 def undo(folder: Path) -> int:
-    """Takes the marks of one run away; gives the number of files that were deleted. What is not ours stays."""
+    """Takes the marks of one run away; gives the number of files that were deleted. What is not ours stays.
+
+    Raises:
+        LossDoctorError: they cannot be deleted.
+    """
     ours = list(_ours(folder))
-    for path in ours:
-        path.unlink()
-    top = folder / FOLDER
-    if top.is_dir() and not top.is_symlink():
-        for inside in [Path(inside) for inside, _, _ in os.walk(top, topdown=False)]:
-            if not any(inside.iterdir()):
-                inside.rmdir()
+    try:
+        for path in ours:
+            path.unlink()
+        _without_empty(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
     return len(ours)
+
+
+def _without_empty(folder: Path) -> None:
+    """Folders of sub-runs that hold nothing any more go, and then their own."""
+    top = folder / FOLDER
+    for inside in (*_kinds(folder), *([top] if top.is_dir() and not top.is_symlink() else [])):
+        if not any(inside.iterdir()):
+            inside.rmdir()
+
+
+def _kinds(folder: Path) -> list[Path]:
+    """The folders of our sub-runs. One that is called lossdoctor as well is no kind: it has the marks of a run of that name."""
+    top = folder / FOLDER
+    if top.is_symlink() or not top.is_dir():
+        return []
+    return sorted(inside for inside in top.iterdir() if inside.is_dir() and not inside.is_symlink() and inside.name != FOLDER)
 
 
 def _ours(folder: Path) -> Iterator[Path]:
     """Our files in a run, and no others: somebody may have a run that is called lossdoctor."""
     top = folder / FOLDER
-    if top.is_symlink():
-        return
-    for inside, _, names in os.walk(top):
-        yield from (Path(inside, name) for name in sorted(names) if "tfevents" in name and name.endswith(SUFFIX))
+    for inside in (*_kinds(folder), *([top] if top.is_dir() and not top.is_symlink() else [])):
+        yield from sorted(path for path in inside.glob("*tfevents*") if path.name.endswith(SUFFIX) and path.is_file())
+
+
+def _unwritable(folder: Path, error: OSError) -> LossDoctorError:
+    return LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}")
 
 
 def _is_foreign(name: str) -> bool:
@@ -111,11 +152,20 @@ def _replace(folder: Path, events: Mapping[str, Sequence[Any]]) -> bool:
     there: dict[str, list[Path]] = {}
     for path in _ours(folder):
         there.setdefault(path.parent.relative_to(folder / FOLDER).name, []).append(path)
-    for path in (path for kind, paths in there.items() if kind not in events for path in paths):
-        path.unlink()
-        if path.parent != folder / FOLDER and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-    changed = there.keys() > events.keys()
+    try:
+        gone = [path for kind, paths in there.items() if kind not in events for path in paths]
+        for path in gone:
+            path.unlink()
+        if gone:
+            _without_empty(folder)
+        return _written(folder, events, there) or bool(gone)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+def _written(folder: Path, events: Mapping[str, Sequence[Any]], there: Mapping[str, list[Path]]) -> bool:
+    """Writes the kinds that are not `there` as they are wanted; whether there was one."""
+    changed = False
     for kind, wanted in events.items():
         paths = there.get(kind, [])
         latest = _latest(paths)
@@ -126,10 +176,7 @@ def _replace(folder: Path, events: Mapping[str, Sequence[Any]]) -> bool:
                 path.unlink()
             paths = []
         changed = True
-        try:
-            append(paths[-1] if paths else new_file(folder, kind), wanted)
-        except OSError as error:
-            raise LossDoctorError(f"cannot write into {folder / FOLDER}: {(error.strerror or str(error)).lower()}") from None
+        append(paths[-1] if paths else new_file(folder, kind), wanted)
     return changed
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from lossdoctor.language import counted as counted
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Confidence, Finding, Kind, Record, Remedy, Severity, Symptom
 from lossdoctor.slips import numbered
 from lossdoctor.vitals import Vitals
@@ -22,27 +24,24 @@ if TYPE_CHECKING:
     from lossdoctor.plan import Plan, Quantity
 
 #: Why a symptom cannot be judged, where several detectors have the same reason.
-LOSS_TELLS_NOTHING = "in reinforcement learning the loss does not measure how good the model is"
-NO_GRADIENT_NORM = "no gradient norm was logged (transformers logs it since 4.38)"
+LOSS_TELLS_NOTHING = later("in reinforcement learning the loss does not measure how good the model is")
+NO_GRADIENT_NORM = later("no gradient norm was logged (transformers logs it since 4.38)")
 
 #: What a configuration does not say, where several checks have the same reason.
-NO_ROWS = "how many examples there are is not known (--dataset-rows)"
+NO_ROWS = later("how many examples there are is not known (--dataset-rows)")
+
+#: What a sentence is filled in with besides numbers, where there is nothing.
+NO_WORDS: Mapping[str, str] = {}
 
 #: Evidence points from which a cause is called likely; high also needs that nothing speaks against it.
 HIGH, MEDIUM = 6, 3
 
 
-def counted(number: int, what: str) -> str:
-    """`1 row`, `2 rows`, `12,000 batches`."""
-    plural = "es" if what.endswith(("ch", "sh", "s", "x")) else "s"
-    return f"{number:,} {what}" + plural * (number != 1)
-
-
 def worked_out(quantity: Quantity, unit: str) -> tuple[str, ...]:
     """A derived number as evidence: how it came about, and what was taken as usual because nobody stated it."""
     value = numbered(quantity.value, unit)
-    whole = f"{value}, as stated" if "as stated" in quantity.how else f"{value} = {quantity.how}"
-    return (whole, *((f"taken as usual: {', '.join(quantity.assumed)}",) if quantity.assumed else ()))
+    whole = say("{value}, as stated", value=value) if quantity.stated else f"{value} = {quantity.how}"
+    return (whole, *((say("taken as usual: {assumed}", assumed=", ".join(quantity.assumed)),) if quantity.assumed else ()))
 
 
 def slug_of(name: str) -> str:
@@ -99,14 +98,16 @@ class Detector(Page):
         last: int,
         *,
         says: str | None = None,
+        said: str | None = None,
         series: str | None = None,
+        words: Mapping[str, str] = NO_WORDS,
         **evidence: float,
     ) -> Symptom:
-        """A state of this detector's symptom, with its sentence filled in."""
+        """A state of this detector's symptom; its sentence is filled in with the numbers and `words`, or `said` already."""
         series = series or self.series
-        words = (says or self.says).format(series=series, onset=onset, last=last, **evidence)
-        words = re.sub(r"(?<![\d.,])1 (row|step|time)s\b", r"1 \1", words)
-        return Symptom(self.slug, series, severity, onset, last, True, words, evidence)
+        told = said or say(says or self.says, series=series, onset=onset, last=last, **evidence, **words)
+        told = re.sub(r"(?<![\d.,])1 (row|step|time)s\b", r"1 \1", told)
+        return Symptom(self.slug, series, severity, onset, last, True, told, evidence)
 
 
 @dataclass
@@ -151,7 +152,7 @@ class Cause(Page, ABC):
 
     def check(self, chart: Chart) -> str:
         """The cheapest deciding check for this run; `decide_by` unless the GPU or the facts ask for another one."""
-        return self.decide_by
+        return say(self.decide_by)
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         """What to change, for this run, cheapest and best supported first."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from math import ceil
 
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
+from lossdoctor.language import capital, say
 from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
 from lossdoctor.model import Chart, Outline, Remedy, Run
-from lossdoctor.plan import Plan
+from lossdoctor.plan import Plan, adapter_scale
 from lossdoctor.slips import numbered
 from lossdoctor.tasks import adapter
 
@@ -101,8 +102,12 @@ def small_set(chart: Chart) -> tuple[Remedy, ...]:
     if rows is None or not NO_SET <= rows <= SMALL_SET or asked <= EPOCHS:
         return ()
     low = 1 if rows > 2000 else 2
-    why = "at usual rates the evaluation gets worse from the second or third epoch on; ten epochs for a small set are folk advice"
-    do = f"Show {rows:,} examples {low} to {EPOCHS} times, and let an evaluation set decide"
+    why = say(
+        "at usual rates the evaluation gets worse from the second or third epoch on; ten epochs for a small set are folk advice"
+    )
+    do = say(
+        "Show {rows:,} examples {low} to {epochs} times, and let an evaluation set decide", rows=rows, low=low, epochs=EPOCHS
+    )
     change = {"num_train_epochs": EPOCHS} if chart.outline.evals else {"num_train_epochs": EPOCHS, "eval_strategy": "epoch"}
     return (Remedy(do, why, change, "low", (LEARNING_JUMPS, GUIDE, LONG_EPOCHS)),)
 
@@ -114,21 +119,47 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
         return ()
     named = chart.run.get("lora_target_modules")
     narrow = isinstance(named, list) and 0 < len(named) <= 4
-    keep = f"leave the rank at {rank}" if rank >= 8 else f"raise the rank from {rank} to 8, which is enough"
-    do = f"Adapt all linear layers, and {keep}" if narrow else keep[:1].upper() + keep[1:]
-    filled = f", and {rows:,} examples do not fill it" if rows and rows <= SMALL_SET and rank >= 8 else ""
-    why = f"rank limits what can be stored, not how fast{filled}"
+    keep = (
+        say("leave the rank at {rank}", rank=rank)
+        if rank >= 8
+        else say("raise the rank from {rank} to 8, which is enough", rank=rank)
+    )
+    do = say("Adapt all linear layers, and {keep}", keep=keep) if narrow else capital(keep)
+    filled = say(", and {rows:,} examples do not fill it", rows=rows) if rows and rows <= SMALL_SET and rank >= 8 else ""
+    why = say("rank limits what can be stored, not how fast{filled}", filled=filled)
     if narrow:
-        why += "; adapters on attention alone do worse at the same number of parameters"
+        why += say("; adapters on attention alone do worse at the same number of parameters")
     change: dict[str, object] = {"target_modules": "all-linear"} if narrow else {}
     return (Remedy(do, why, change if rank >= 8 else {**change, "r": 8}, "low", (LORA[0],)),)
+
+
+#: The scale of an adapter from which on it is far above the usual 0.25 to 2, and works like so much higher a rate.
+LARGE_SCALE = 8.0
+
+
+def usual_scale(chart: Chart) -> tuple[Remedy, ...]:
+    """For an adapter whose update is multiplied by far more than is usual: an alpha of twice the rank."""
+    scale, rank = adapter_scale(chart.run), chart.run.get("lora_r")
+    if scale is None or scale.value <= LARGE_SCALE or not isinstance(rank, int):
+        return ()
+    alpha = round(2 * rank**0.5) if chart.run.get("use_rslora") is True else 2 * rank
+    why = say(
+        "the update is multiplied by {scale_value:,.3g} ({scale_how}), and by 2 then, as in most recipes; it works like the rate",
+        scale_value=scale.value,
+        scale_how=scale.how,
+    )
+    return (Remedy(say("Set lora_alpha to {alpha}", alpha=alpha), why, {"lora_alpha": alpha}, "none", (GUIDE, LORA[0])),)
 
 
 def warm_up(steps: int) -> Remedy:
     """A twentieth of the steps."""
     warm = max(1, round(0.05 * steps))
     return Remedy(
-        f"Warm up over {numbered(warm, 'steps')}", f"5% of {steps:,} steps", {"warmup_steps": warm}, "none", (GUIDE, WARM_UP)
+        say("Warm up over {warm}", warm=numbered(warm, "steps")),
+        say("5% of {steps:,} steps", steps=steps),
+        {"warmup_steps": warm},
+        "none",
+        (GUIDE, WARM_UP),
     )
 
 
@@ -139,12 +170,12 @@ def gentler_start(chart: Chart, onset: int | None) -> list[Remedy]:
     asked = chart.run.get("warmup_steps") or chart.run.get("warmup_ratio")
     if steps and steps >= FEW_STEPS and onset and onset <= 0.1 * steps + chart.outline.window and not asked and not warmed:
         warm = max(1, round(0.05 * steps))
-        why = f"5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients"
+        why = say("5 % of {steps:,} steps; the first steps are the longest as long as AdamW has seen few gradients", steps=steps)
         change: dict[str, object] = {"warmup_steps": warm}
         if chart.run.get("lr_scheduler_type") == "constant":
             change["lr_scheduler_type"] = "constant_with_warmup"  # plain `constant` ignores the warm-up
-        remedies.append(Remedy(f"Warm up over {warm} steps", why, change, "none", (WARM_UP,)))
+        remedies.append(Remedy(say("Warm up over {warm} steps", warm=warm), why, change, "none", (WARM_UP,)))
     if chart.run.get("max_grad_norm") == 0:
-        why = "gradients are not clipped; one long step is enough to leave the valley"
-        remedies.append(Remedy("Clip the gradient norm at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))
+        why = say("gradients are not clipped; one long step is enough to leave the valley")
+        remedies.append(Remedy(say("Clip the gradient norm at 1"), why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)))
     return remedies

@@ -16,6 +16,7 @@ from lossdoctor.base import Page
 from lossdoctor.engine import Engine, Event, Sink
 from lossdoctor.facts import live
 from lossdoctor.facts.canonical import fact
+from lossdoctor.language import not_spoken, say
 from lossdoctor.model import Checkpoint, LossDoctorError, Record, Report, Run, Symptom
 from lossdoctor.parsing.rows import records
 from lossdoctor.probe_columns import NONFINITE_WEIGHTS, NOT_SAVED
@@ -49,7 +50,7 @@ def _harmless(handler: Handler) -> Handler:
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
             with suppress(Exception):  # not even a closed stderr may stop a training
-                write(f"lossdoctor: switched off by an error of its own ({self.failure}); training goes on")
+                write(say("lossdoctor: switched off by an error of its own ({failure}); training goes on", failure=self.failure))
             with suppress(Exception):
                 self._close()
 
@@ -127,9 +128,11 @@ class LossDoctorCallback(TrainerCallback):
 
     @_harmless
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        if self._sinks is None and state.is_world_process_zero and (reason := not_spoken()):
+            write(f"lossdoctor: {reason}; English is used")
         self._begin(args, state, model, state.log_history, kwargs.get("train_dataloader"))
         if self._check and self._sinks is None and state.is_world_process_zero and not state.log_history:
-            self._told = opening.say(self._engine.run, self._settings, before=self._told)
+            self._told = opening.tell(self._engine.run, self._settings, before=self._told)
 
     def _begin(self, args: Any, state: Any, model: Any, history: list[Any], loader: Any) -> None:
         """A fresh engine; what a resumed run logged before is replayed in silence, since it was told when it happened."""
@@ -169,6 +172,8 @@ class LossDoctorCallback(TrainerCallback):
         inside = self._instruments
         for record in inside.logged() if inside else ():
             self._observe(record, control)
+        if inside and not self._engine.vitals.rows:
+            self._learn()  # the loss of the first step is known from here on
         row = {**(logs or {}), "step": state.global_step}
         for record in records([row])[0]:
             self._observe(record, control)

@@ -6,6 +6,7 @@ from math import log
 from typing import NamedTuple
 
 from lossdoctor.families import billions, vocabulary_of
+from lossdoctor.language import later
 from lossdoctor.model import Run
 from lossdoctor.tasks import PREFERENCE, adapter
 
@@ -52,14 +53,14 @@ def language_model(run: Run) -> bool:
 def known_chance(run: Run, task: str) -> Chance | None:
     """From the facts: the two answers of a preference pair, the classes of a classifier, the vocabulary of a language model."""
     if task == PREFERENCE:
-        return Chance(log(2), 2, True, "answers of a pair")
+        return Chance(log(2), 2, True, later("answers of a pair"))
     if not cross_entropy(run):
         return None
     labels, vocabulary = run.get("num_labels"), run.get("vocab_size") or vocabulary_of(run)
     if isinstance(labels, (int, float)) and labels >= 2:
-        return Chance(log(labels), int(labels), True, "classes")
+        return Chance(log(labels), int(labels), True, later("classes"))
     if isinstance(vocabulary, (int, float)) and vocabulary >= 2:
-        return Chance(log(vocabulary), int(vocabulary), True, "tokens")
+        return Chance(log(vocabulary), int(vocabulary), True, later("tokens"))
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.base import Check
+from lossdoctor.language import later, say
 from lossdoctor.model import (
     RANK,
     Fact,
@@ -127,7 +128,7 @@ def examine(
     Raises:
         LossDoctorError: a setting names no threshold of its check.
     """
-    run = run.knowing({"task": Fact(_task(run), "told from the other facts")})
+    run = run.knowing({"task": Fact(_task(run), later("told from the other facts"))})
     plan = plan_of(run)
     found, missing, faults = list(extra), {}, []  # type: list[Finding], dict[str, str], list[NotJudged]
     checks = build(all_checks(), settings)
@@ -138,7 +139,11 @@ def examine(
         except Exception as error:
             if strict:
                 raise
-            faults.append(NotJudged(one.slug, f"switched off by an error of its own ({type(error).__name__}: {error})"))
+            faults.append(
+                NotJudged(
+                    one.slug, say("switched off by an error of its own ({name}: {error})", name=type(error).__name__, error=error)
+                )
+            )
             continue
         if finding is not None:
             found.append(finding)

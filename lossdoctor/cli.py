@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lossdoctor import __version__
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError, NothingToAnalyse, fails
 from lossdoctor.reports import ENDINGS, FORMATS, Look, save
 
@@ -37,6 +38,27 @@ FAIL_ON = click.option(
     default="critical",
     show_default=True,
     help="Exit with 1 from this severity on.",
+)
+
+
+def _speak(context: click.Context, option: click.Parameter, code: str | None) -> None:
+    """The language of what is said; the one of the variable is looked at here, so that the command line can refuse it."""
+    from lossdoctor import language
+
+    try:
+        if code is not None or language.not_spoken():
+            language.use(code or "")
+    except language.UnknownLanguage as error:
+        raise LossDoctorError(str(error)) from None
+
+
+LANG = click.option(
+    "--lang",
+    metavar="CODE",
+    is_eager=True,
+    expose_value=False,
+    callback=_speak,
+    help="Language of reports and pages: en or ko (LOSSDOCTOR_LANG does the same). Options and errors are in English.",
 )
 NO_COLOR = click.option("--no-color", is_flag=True, help="Plain text (NO_COLOR does the same).")
 
@@ -73,6 +95,7 @@ class OneLineErrors(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="lossdoctor")
+@LANG
 @click.pass_context
 def main(context: click.Context) -> None:
     """Tells what is wrong with a fine-tuning run, why, and what to change."""
@@ -105,7 +128,7 @@ def _output_options(what: str, formats: Iterable[str], endings: str, variable: s
 def _report_options(command: Command) -> Command:
     """The options that every verb with a report on runs has."""
     endings = ".html, .md, .json, .jsonl, .xml (JUnit), .svg (the chart alone)"
-    return _output_options("report", FORMATS, endings, "LOSSDOCTOR_OUTPUT_FORMAT")(FAIL_ON(NO_COLOR(command)))
+    return _output_options("report", FORMATS, endings, "LOSSDOCTOR_OUTPUT_FORMAT")(FAIL_ON(NO_COLOR(LANG(command))))
 
 
 def _fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -196,6 +219,7 @@ def analyze(
 @click.option("--baseline", is_flag=True, help="The first is the baseline: exit with 1 if another one is worse beyond noise.")
 @_output_options("comparison", ("text", "json", "markdown", "html"), ".html, .md, .json, .svg (the curves alone)")
 @NO_COLOR
+@LANG
 def compare(
     paths: tuple[str, ...],
     pairs: tuple[str, ...],
@@ -241,6 +265,7 @@ def compare(
 @_output_options("report", ("text", "json", "markdown", "html", "github", "junit"), ".html, .md, .json, .xml (JUnit)")
 @FAIL_ON
 @NO_COLOR
+@LANG
 def check(
     configs: tuple[str, ...],
     model: str | None,
@@ -286,6 +311,7 @@ def check(
 @click.argument("rundir", type=click.Path())
 @click.option("--state", type=click.Path(), metavar="FILE", help="Judge by this trainer_state.json of the same run.")
 @click.option("--undo", is_flag=True, help="Take the marks away again.")
+@LANG
 def annotate(rundir: str, state: str | None, undo: bool) -> int:
     """Mark what is wrong with a run on the charts that TensorBoard draws of it.
 
@@ -293,29 +319,41 @@ def annotate(rundir: str, state: str | None, undo: bool) -> int:
     the Text tab; they go into the folder lossdoctor beside the event files, which are only read, also while training writes.
     """
     from lossdoctor import annotate as marking
+    from lossdoctor.base import counted
     from lossdoctor.dots import MAIN
+    from lossdoctor.reports.words import quoted
     from lossdoctor.sinks.tensorboard import address
 
     folders = marking.runs(Path(rundir))
     if state and len(folders) > 1:
         raise LossDoctorError(f"--state is of one run, found {len(folders)} in {rundir}: name one of them")
     tags: list[str] = []
+    failed: list[LossDoctorError] = []
     for folder in folders:
-        if undo:
-            click.echo(f"{folder}: {marking.undo(folder)} files taken away")
-            continue
         try:
-            done = marking.annotate(folder, state=Path(state) if state else None)
-        except NothingToAnalyse:
+            if undo:
+                said = say("{files} taken away", files=counted(marking.undo(folder), "file"))
+            else:
+                done = marking.annotate(folder, state=Path(state) if state else None)
+                said = f"{say(done.report.verdict)}: {marking.outcome(done)}"
+                tags += done.tags
+        except LossDoctorError as error:  # other runs may be read, and written to, all the same
+            failed.append(error)
             continue
-        tags += done.tags
-        marked = ", ".join(f"{kind} {count}" for kind, count in done.marks.items()) or "nothing to mark"
-        click.echo(f"{folder}: {done.report.verdict}: {marked}{'' if done.written or not done.marks else ' (there already)'}")
+        click.echo(f"{marking.title(folder)}: {said}")
     if tags:
         tag = MAIN if MAIN in tags else tags[0]
-        click.echo(f"\nTo see them: tensorboard --logdir {rundir}\nand then: {address(tag)}")
-        click.echo("What a dot means stands behind the (i) of its card in the Scalars tab, and in the Text tab.")
-    return OK
+        click.echo(
+            "\n"
+            + say("To see them: tensorboard --logdir {rundir}\nand then: {address}", rundir=quoted(rundir), address=address(tag))
+        )
+        click.echo(say("What a dot means stands behind the (i) of its card in the Scalars tab, and in the Text tab."))
+    told = [problem for problem in failed if not isinstance(problem, NothingToAnalyse)]
+    if len(failed) == len(folders) and len(told) < 2:
+        raise (told or failed)[0]
+    for problem in told:
+        click.echo(f"lossdoctor: {problem}", err=True)
+    return UNUSABLE if told else OK
 
 
 @main.command()
@@ -324,6 +362,7 @@ def annotate(rundir: str, state: str | None, undo: bool) -> int:
 @_fact_options
 @FAIL_ON
 @NO_COLOR
+@LANG
 def watch(path: str, interval: float, config: tuple[str, ...], pairs: tuple[str, ...], fail_on: str, no_color: bool) -> int:
     """Watch a run in progress: its charts, when it will be over, what is wrong and what to change.
 
@@ -358,13 +397,14 @@ def demo(**options: Any) -> int:
 
     known = config_file.settings(["gpu=RTX 3090"])
     with as_file(files("lossdoctor") / "demo") as folder:
-        reports = [replace(r, run=replace(r.run, path="the demo run")) for r in analysis.analyze(folder, known=known)]
+        reports = [replace(r, run=replace(r.run, path=say("the demo run"))) for r in analysis.analyze(folder, known=known)]
     _write(reports, **options)
     return OK
 
 
 @main.command()
 @click.argument("slug")
+@LANG
 def explain(slug: str) -> int:
     """Explain a symptom, a cause or a check: what it watches, why it matters, what it misses."""
     from lossdoctor.explain import markdown
@@ -380,13 +420,38 @@ def explain(slug: str) -> int:
     return OK
 
 
+@main.command()
+@click.option(
+    "--install",
+    "folder",
+    type=click.Path(file_okay=False),
+    metavar="FOLDER",
+    help="Write it to FOLDER/lossdoctor/SKILL.md instead; agents look in .claude/skills or .agents/skills.",
+)
+@click.option("--replace", is_flag=True, help="Overwrite another SKILL.md that is there.")
+def skill(folder: str | None, replace: bool) -> int:
+    """Print what an agent has to know to use lossdoctor: a SKILL.md."""
+    from lossdoctor import skill as page
+
+    if folder is None:
+        if replace:
+            raise LossDoctorError("--replace goes with --install FOLDER")
+        click.echo(page.text(), nl=False)
+        return OK
+    path, written = page.install(Path(folder), replace=replace)
+    click.echo(f"{path} {'is written' if written else 'is there already'}")
+    return OK
+
+
 @main.command("list")
+@LANG
 def list_pages() -> int:
     """List every symptom, cause and check that lossdoctor knows."""
     import shutil
 
     from lossdoctor.explain import pages, summary
     from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, installed
+    from lossdoctor.wrapping import wrapped
 
     for note in installed()[1]:
         _complain(f"{note.what} is left out: {note.why}")
@@ -394,10 +459,10 @@ def list_pages() -> int:
     wide = min(max(map(len, known)), LONGEST_SLUG)
     width = max(60, min(100, shutil.get_terminal_size().columns))
     for heading, listed in (
-        ("Symptoms: this run shows a …", all_detectors()),
-        ("Causes: because …", all_causes()),
-        ("Checks: this configuration has a …", all_checks()),
-        ("Checks of data and model: here are …", all_data_checks()),
+        (say("Symptoms: this run shows a …"), all_detectors()),
+        (say("Causes: because …"), all_causes()),
+        (say("Checks: this configuration has a …"), all_checks()),
+        (say("Checks of data and model: here are …"), all_data_checks()),
     ):
         click.echo(heading)
         for slug, page in known.items():
@@ -405,8 +470,8 @@ def list_pages() -> int:
                 if len(slug) > wide:
                     click.echo(f"  {slug}")
                 start = " " * wide if len(slug) > wide else f"{slug:{wide}}"
-                click.echo(click.wrap_text(summary(page), width, f"  {start}  ", " " * (wide + 4)))
-    click.echo("\nlossdoctor explain SLUG tells more.")
+                click.echo(wrapped(summary(page), width, f"  {start}  "))
+    click.echo("\n" + say("lossdoctor explain SLUG tells more."))
     return OK
 
 

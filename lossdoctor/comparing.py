@@ -15,6 +15,7 @@ from lossdoctor.comparison.nouns import Comparison, Side
 from lossdoctor.engine import examine
 from lossdoctor.facts import config_file, files, training_args
 from lossdoctor.facts.canonical import canonical
+from lossdoctor.language import say
 from lossdoctor.model import Fact, LossDoctorError, NothingToAnalyse
 from lossdoctor.readers import folder
 
@@ -122,7 +123,13 @@ def _texts(path: Path) -> Iterator[str]:
             mantissa, _, exponent = value.lower().partition("e")
             sign = "" if exponent[:1] in "+-" else "+"
             right = f"{mantissa}{'' if '.' in mantissa else '.0'}e{sign}{exponent}"
-            yield f"{path.name}: {name}: {value} is text to PyYAML, which wants {right}; it is read as a number here"
+            yield say(
+                "{path_name}: {name}: {value} is text to PyYAML, which wants {right}; it is read as a number here",
+                path_name=path.name,
+                name=name,
+                value=value,
+                right=right,
+            )
 
 
 def _beside(path: str) -> dict[str, Fact]:

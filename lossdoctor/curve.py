@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from lossdoctor.stats import MAD_TO_SD, RunningMedian, median, noise_of_bends
+
+if TYPE_CHECKING:
+    from lossdoctor.stretch import Stretch
 
 #: A residual counts at most this many standard deviations, so that one spike does not hide the next.
 WINSOR = 5.0
 #: Noise is never taken for less than this share of the level: rounding, and runs whose first rows happen to agree.
 LEAST_NOISE = 0.003
+LEAST_NOISE_OF_ALL = 1e-4
 #: Rows that the lowest level is a median of: a quarter of those there are, between seven and 31.
 BEST_LEAST, BEST_MOST = 7, 31
+#: In a long run the lowest level is looked for once in so many rows.
+BEST_EVERY = 8
+#: A residual is compared with the noise from this share of the level on.
+BIG = 0.1
 #: Rows for which the largest residual is remembered.
 MEMORY = 256
+
+
+class Memory(NamedTuple):
+    """The last of what a curve keeps, the oldest first: losses, second differences, residuals; the largest with their rows."""
+
+    losses: list[float]
+    bends: list[float]
+    above: list[float]
+    largest: list[tuple[int, float]]
 
 
 class Curve:
@@ -84,7 +102,7 @@ class Curve:
         noise = self.jitter
         if len(self._above) >= 8:
             noise = max(noise, min(MAD_TO_SD * self._above.median, 2 * noise))
-        return max(noise, LEAST_NOISE * abs(self.recent), 1e-4)
+        return max(noise, LEAST_NOISE * abs(self.recent), LEAST_NOISE_OF_ALL)
 
     def standing(self, rows: int) -> float:
         """What three quarters of the last `rows` losses (up to 31) are above."""
@@ -108,12 +126,14 @@ class Curve:
             self._last_bend = abs(loss - 2 * self.last + self.last_before)
             self._bends.push(self._last_bend)
             if self.rows > 5 and loss > base:
-                self._residual(loss - base)
+                residual = loss - base
+                self._above.push(residual)
+                self._remember(self.rows, min(residual, WINSOR * self.noise) if residual > BIG * abs(base) else residual)
         five.append(loss)
         self.recent = sorted(five)[2] if len(five) == 5 else median(five)
         self.last_before, self.last = self.last, loss
         self._many.append(loss)
-        if self.rows >= BEST_LEAST and self.rows % (1 if self.rows < 32 else 8) == 0:
+        if self.rows >= BEST_LEAST and self.rows % (1 if self.rows < 32 else BEST_EVERY) == 0:
             width = min(BEST_MOST, max(BEST_LEAST, self.rows // 4))
             late = sorted(islice(self._many, len(self._many) - width, None))
             level = late[width // 2]
@@ -121,13 +141,36 @@ class Curve:
                 self.best, self.best_step = level, step
             self.calm_below = self.lowest + 0.15 * self.scale_at(self.lowest)
 
-    def _residual(self, residual: float) -> None:
-        self._above.push(residual)
-        if residual > 0.1 * abs(self.recent):
-            residual = min(residual, WINSOR * self.noise)
+    def _remember(self, row: int, residual: float) -> None:
         largest = self._largest
         while largest and largest[-1][1] <= residual:
             largest.pop()
-        largest.append((self.rows, residual))
-        if largest[0][0] <= self.rows - MEMORY:
+        largest.append((row, residual))
+        while largest[0][0] <= row - MEMORY:
             largest.popleft()
+
+    @property
+    def full(self) -> bool:
+        """Whether noise and levels are of as many rows as they will ever be."""
+        return len(self._bends) == self._bends.window and len(self._above) == self._above.window and len(self._many) == BEST_MOST
+
+    def memory(self) -> Memory:
+        """What the levels and the noise of the next rows follow from."""
+        return Memory(list(self._many), list(self._bends.values()), list(self._above.values()), list(self._largest))
+
+    def skip(self, stretch: Stretch) -> None:
+        """Goes on to the state that `push` with each loss of a stretch would lead to."""
+        for row, residual in stretch.residuals():
+            self._remember(row, residual)
+        self.rows += stretch.rows
+        last = stretch.columns["loss"][-BEST_MOST:]
+        self._five.extend(last)
+        self._many.extend(last)
+        self.last_before, self.last = last[-2:]
+        self._bends.extend(stretch.bends[-self._bends.window :].tolist())
+        self._last_bend = float(stretch.bends[-1])
+        self._above.extend(stretch.above[-self._above.window :].tolist())
+        self.recent_before, self.recent = float(stretch.recent_before[-1]), float(stretch.recent[-1])
+        if stretch.best_place is not None:
+            self.best, self.best_step = float(stretch.best[-1]), stretch.columns["step"][stretch.best_place]
+        self.calm_below = self.lowest + 0.15 * self.scale_at(self.lowest)

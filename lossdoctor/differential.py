@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Diagnosis, NotJudged
 
 #: Candidates for which the cheapest deciding check is given.
@@ -26,7 +27,9 @@ def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tup
         except Exception as error:
             if strict:
                 raise
-            failed.append(NotJudged(cause.slug, f"could not be weighed: {type(error).__name__}: {error}"))
+            failed.append(
+                NotJudged(cause.slug, say("could not be weighed: {name}: {error}", name=type(error).__name__, error=error))
+            )
             continue
         if opinion is not None and counts:
             opinions.append((cause, opinion))
@@ -45,7 +48,7 @@ def diagnose(causes: Iterable[Cause], chart: Chart, strict: bool = False) -> tup
         except Exception as error:
             if strict:
                 raise
-            failed.append(NotJudged(cause.slug, f"has no remedies: {type(error).__name__}: {error}"))
+            failed.append(NotJudged(cause.slug, say("has no remedies: {name}: {error}", name=type(error).__name__, error=error)))
     return tuple(found), failed
 
 
@@ -73,7 +76,7 @@ def _without_absorbed(opinions: list[tuple[Cause, Opinion]]) -> list[tuple[Cause
 def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:
     return Diagnosis(
         slug=cause.slug,
-        title=cause.title,
+        title=say(cause.title),
         confidence=opinion.confidence,
         because=opinion.because,
         explanation=opinion.explanation,

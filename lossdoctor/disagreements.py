@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lossdoctor.agreement import agree, number, silent
+from lossdoctor.language import plural, say
 from lossdoctor.model import Conflict, Fact, Run
 from lossdoctor.slips import NO_SIZE, both_ways, change_in_words, in_times, misleads, short
 
@@ -22,13 +23,23 @@ def history_of(name: str, configurations: Sequence[Mapping[str, Fact]]) -> Itera
             continue
         words = change_in_words(name, before.value, after.value)
         if misleads(before.value, after.value):
-            words += " (the exponent decides, not the digit before the e)"
-        yield f"{short(before.value)} ({before.source}), then {short(after.value)} ({after.source}): {words}"
+            words += say(" (the exponent decides, not the digit before the e)")
+        yield say(
+            "{before_value} ({source}), then {after_value} ({source2}): {words}",
+            before_value=short(before.value),
+            source=before.source,
+            after_value=short(after.value),
+            source2=after.source,
+            words=words,
+        )
 
 
 def told(run: Run) -> list[str]:
     """One line for every fact of which sources disagree, and for every change of the rate over the configurations."""
-    history = [f"learning_rate over the configurations: {change}" for change in history_of("learning_rate", run.configurations)]
+    history = [
+        say("learning_rate over the configurations: {change}", change=change)
+        for change in history_of("learning_rate", run.configurations)
+    ]
     lines: list[str] = []
     for conflict in run.conflicts:
         changes = history if conflict.name == "learning_rate" else []
@@ -41,9 +52,16 @@ def _conflict(conflict: Conflict, with_change: bool) -> str:
     sources: dict[str, list[str]] = {}
     for fact in others:
         sources.setdefault(_clipped(fact.value), []).append(fact.source)
-    said = " and ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in sources.items())
-    says = "says" if len(others) == 1 else "say"
-    line = f"{conflict.name}: {_clipped(used.value)} ({used.source}) is used; {said} {says} otherwise"
+    said = say(" and ").join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in sources.items())
+    line = plural(
+        "{name}: {used} ({source}) is used; {said} says otherwise",
+        "{name}: {used} ({source}) is used; {said} say otherwise",
+        len(others),
+        name=conflict.name,
+        used=_clipped(used.value),
+        source=used.source,
+        said=said,
+    )
     return line + (_compared(conflict.name, others[0].value, used.value) if with_change and len(sources) == 1 else "")
 
 
@@ -53,7 +71,11 @@ def _compared(name: str, other: Any, used: Any) -> str:
     if one is None or two is None or name in NO_SIZE or one <= 0 or two <= 0:
         return ""
     factor = in_times(max(one / two, two / one))
-    words = f": {short(two)} is {factor} as much" if two > one else f": {short(one)} is {factor} as much"
+    words = (
+        say(": {two} is {factor} as much", two=short(two), factor=factor)
+        if two > one
+        else say(": {one} is {factor} as much", one=short(one), factor=factor)
+    )
     return f"{words} ({both_ways(one, two)})" if misleads(one, two) else words
 
 

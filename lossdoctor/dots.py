@@ -26,10 +26,11 @@ Curves = Mapping[str, Sequence[Point]]
 
 @dataclass(frozen=True)
 class Dot:
-    """One point of a sub-run: the tag of the chart, where on it, and the symptom that begins there."""
+    """One point of a sub-run: the tag of the chart, where on it, and the symptom that begins there, or again, at `onset`."""
 
     point: Point
     symptom: Symptom
+    onset: int
 
     @property
     def tag(self) -> str:
@@ -66,11 +67,14 @@ class Growing:
 
 
 def curves(points: Iterable[Point]) -> dict[str, list[Point]]:
-    """Points → curves by tag, each by step; of a step that was trained twice the later one."""
-    found: dict[str, dict[int, Point]] = {}
+    """Points → curves by tag, each by step; what is trained anew after a resume takes the place of what was there."""
+    found: dict[str, list[Point]] = {}
     for point in points:
-        found.setdefault(point.tag, {})[point.step] = point
-    return {tag: [by_step[step] for step in sorted(by_step)] for tag, by_step in found.items()}
+        curve = found.setdefault(point.tag, [])
+        while curve and curve[-1].step >= point.step:
+            curve.pop()
+        curve.append(point)
+    return found
 
 
 def dots(report: Report, drawn: Curves) -> dict[str, list[Dot]]:
@@ -84,8 +88,9 @@ def dots(report: Report, drawn: Curves) -> dict[str, list[Dot]]:
         if tag not in pictures:
             pictures[tag] = _picture(drawn[tag])
         if (picture := pictures[tag]) is not None:
-            point = _place(symptom, drawn[tag], picture)
-            found.setdefault(symptom.slug, {}).setdefault((point.tag, point.step), Dot(point, symptom))
+            for onset in symptom.steps or (symptom.onset,):
+                point = _place(onset, drawn[tag], picture)
+                found.setdefault(symptom.slug, {}).setdefault((point.tag, point.step), Dot(point, symptom, onset))
     return {slug: sorted(placed.values(), key=lambda dot: dot.point.step) for slug, placed in found.items()}
 
 
@@ -112,9 +117,9 @@ def _picture(curve: Sequence[Point]) -> tuple[float, float] | None:
     return usual_range(finite) if finite else None
 
 
-def _place(symptom: Symptom, curve: Sequence[Point], picture: tuple[float, float]) -> Point:
+def _place(onset: int, curve: Sequence[Point], picture: tuple[float, float]) -> Point:
     """On the curve if its value is in the picture, else at the level just before, where the eye finds it."""
-    place = min(bisect_left(curve, symptom.onset, key=lambda point: point.step), len(curve) - 1)
+    place = min(bisect_left(curve, onset, key=lambda point: point.step), len(curve) - 1)
     there, (low, high) = curve[place], picture
     if isfinite(there.value) and low <= there.value <= high:
         return there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from lossdoctor.base import Cause, Detector, Page, counted
 from lossdoctor.differential import diagnose
 from lossdoctor.incidents import Incidents
 from lossdoctor.kept import Kept
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import another_rate
 from lossdoctor.model import (
     RANK,
@@ -43,6 +45,11 @@ LOOKS = (0.4, 0.6, 0.8)
 ROWS_TO_LOOK = 20
 #: After this many sound rows running, detectors that sound rows tell nothing are left asleep.
 NAP = 16
+
+#: Records of a log from which on it is worth loading numpy to pass over stretches of it; and where it is loaded already.
+LONG, LONG_ENOUGH = 16_384, 2_048
+#: Records that are looked at together.
+LEAST_WIDTH, MOST_WIDTH = 512, 8192
 
 
 @dataclass(frozen=True)
@@ -162,6 +169,44 @@ class Engine:
             self.tell(Event(transition, symptom, self.report))
         return tuple([symptom for _, symptom in changed]) if changed else ()
 
+    def observe_all(self, records: Sequence[Record]) -> None:
+        """Takes many records, as `observe` does with each; sound rows of long logs are taken together, see `lossdoctor.stretch`.
+
+        Where no stretch begins it is tried again later, and later still: trying takes as long as some rows.
+        """
+        place, again, pause, width = 0, 0, NAP, LEAST_WIDTH
+        if len(records) < (LONG_ENOUGH if "numpy" in sys.modules else LONG):
+            again = len(records)
+        while place < len(records):
+            if place >= again:
+                given = records[place : place + width]
+                passed = self._pass_over(given)
+                place += passed
+                if passed:
+                    pause, width = NAP, min(MOST_WIDTH, max(LEAST_WIDTH, 2 * passed))
+                    again = place + (passed < len(given))
+                    continue
+                again, pause = place + pause, min(2 * pause, MOST_WIDTH)
+            self.observe(records[place])
+            place += 1
+
+    def _pass_over(self, records: Sequence[Record]) -> int:
+        """Takes the stretch that these records begin with; how many of them it has."""
+        if not self.vitals.sound:
+            return 0
+        from lossdoctor.passing import passed
+
+        stretch = passed(self.vitals, self._awake, records, self._look_at)
+        if stretch is None:
+            return 0
+        rows, columns = stretch.rows, stretch.columns
+        self.rows += rows
+        self._sound_rows += rows
+        self._last_step = self.vitals.step
+        if self._kept is not None:
+            self._kept.extend(records[:rows], columns["loss"], columns.get("grad_norm") or [None] * rows)
+        return rows
+
     def _look(self) -> list[tuple[Transition, Symptom]]:
         """What only the whole curve shows, judged now and then while the run goes on: changes worth a word."""
         self._look_at = self._next_look(self.vitals.step)
@@ -235,7 +280,12 @@ class Engine:
                     raise
                 self.sinks.remove(sink)
                 name = getattr(sink, "__name__", type(sink).__name__)
-                self._failed.append(NotJudged(f"sink {name}", f"switched off: {type(error).__name__}: {error}"))
+                self._failed.append(
+                    NotJudged(
+                        say("sink {name}", name=name),
+                        say("switched off: {name}: {error}", name=type(error).__name__, error=error),
+                    )
+                )
 
     def finish(self) -> Report:
         """Tells the sinks that the run is over, and returns its report."""
@@ -255,15 +305,20 @@ class Engine:
             raise error
         self.detectors = [d for d in self.detectors if d is not detector]  # a new list: this one may be being walked
         self._listen()
-        self._failed.append(NotJudged(detector.slug, f"switched off at step {step}: {type(error).__name__}: {error}"))
+        self._failed.append(
+            NotJudged(
+                detector.slug,
+                say("switched off at step {step}: {name}: {error}", step=step, name=type(error).__name__, error=error),
+            )
+        )
 
     def report(self) -> Report:
         """The outcome so far. Changes nothing: the engine may go on observing."""
         symptoms = self._current()
         outline = self.vitals.outline()
-        run = self.run.knowing({"task": Fact(self.vitals.task, "columns of the log")})
+        run = self.run.knowing({"task": Fact(self.vitals.task, later("columns of the log"))})
         if peak := another_rate(run, outline):
-            run = run.knowing({"learning_rate": Fact(float(f"{peak:.3g}"), "the highest rate of the log")}, first=True)
+            run = run.knowing({"learning_rate": Fact(float(f"{peak:.3g}"), later("the highest rate of the log"))}, first=True)
         chart = Chart(run, symptoms, outline)
         diagnoses, failed = diagnose(self.causes, chart, self.strict)
         bad = first_bad_step(chart)
@@ -328,13 +383,16 @@ class Engine:
         blind = []
         if self.vitals.rows < ENOUGH_ROWS:
             blind.append(
-                NotJudged("health of the run", f"{counted(self.vitals.rows, 'training row')}: too few for a verdict of health")
+                NotJudged(
+                    say("health of the run"),
+                    say("{rows}: too few for a verdict of health", rows=counted(self.vitals.rows, "training row")),
+                )
             )
         blind += [NotJudged(", ".join(slugs), reason) for reason, slugs in reasons.items()]
         blind += self.run.unseen
         if not self.vitals.loss_tells:
-            blind.append(NotJudged("KL divergence", "this version does not watch it: look at its curve yourself"))
-        blind += [NotJudged("part of the input", note) for note in self.run.notes]
+            blind.append(NotJudged(say("KL divergence"), say("this version does not watch it: look at its curve yourself")))
+        blind += [NotJudged(say("part of the input"), note) for note in self.run.notes]
         return blind
 
 
@@ -350,7 +408,7 @@ def _sound(symptom: Symptom) -> Symptom:
 
 
 def examine(
-    records: Iterable[Record],
+    records: Sequence[Record],
     run: Run | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
     plugins: Iterable[Page | type[Page]] = (),
@@ -359,6 +417,5 @@ def examine(
 ) -> Report:
     """The report on a finished log; without `rows` it has none to draw."""
     engine = Engine(run, settings=settings, plugins=plugins, rows=rows)
-    for record in records:
-        engine.observe(record)
+    engine.observe_all(records)
     return engine.report()

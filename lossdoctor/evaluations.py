@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.metrics import less_is_better
 from lossdoctor.model import Chart, Remedy, Run
 
@@ -33,9 +34,9 @@ def evaluated(run: Run) -> bool | None:
 
 def hold_out() -> Remedy:
     """For a run without evaluation."""
-    why = "the training loss no longer tells how good the model is; a tenth of the rows, kept apart, does"
+    why = say("the training loss no longer tells how good the model is; a tenth of the rows, kept apart, does")
     change = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
-    return Remedy("Hold out some rows and evaluate on them", why, change, "low", (LEARNING_JUMPS,))
+    return Remedy(say("Hold out some rows and evaluate on them"), why, change, "low", (LEARNING_JUMPS,))
 
 
 def better_metric(chart: Chart) -> str | None:

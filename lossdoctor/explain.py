@@ -12,9 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lossdoctor.base import Cause, Detector, Page
+from lossdoctor.language import capital, later, say, spoken
 from lossdoctor.model import LossDoctorError
 from lossdoctor.registry import all_causes, all_checks, all_data_checks, all_detectors, built_in, thresholds
+from lossdoctor.wrapping import wrapped
 
+#: Columns of a translated page.
+WIDTH = 100
 #: The headings that a page must have, in this order.
 DETECTOR_HEADINGS = ("What it watches", "Why it matters", "What it misses")
 CAUSE_HEADINGS = ("How we tell", "What else it could be", "Remedies and their sources")
@@ -67,6 +71,10 @@ READ_ME = """\
 # Symptoms, causes and checks
 
 A page for everything that lossdoctor can name; `lossdoctor explain SLUG` prints the same text.
+The rest of the manual begins [here](index.md).
+If your loss is [0.0](loss-is-zero.md), [NaN](loss-is-nan.md) or [stuck](loss-is-stuck.md), or [exploded](loss-exploded.md):
+each has a page to begin with.
+
 A **symptom** is what was seen in the log, with the steps and numbers that show it.
 A **cause** is why: several may explain the same symptoms, and the report ranks them with what speaks for and against each.
 A **check** looks at a configuration before the first step: `lossdoctor check CONFIG` ([check.md](check.md)) makes all of them.
@@ -90,7 +98,29 @@ def pages() -> dict[str, type[Page]]:
 
 def summary(page: type[Page]) -> str:
     """The first sentence of a page."""
-    return inspect.getdoc(page).partition("\n")[0] if page.__doc__ else ""  # type: ignore[union-attr]
+    return say(paragraphs(page)[0]) if page.__doc__ else ""
+
+
+def paragraphs(page: type[Page]) -> list[str]:
+    """The docstring in parts that are translated one by one, each in one line: the first sentence, headings, paragraphs."""
+    parts: list[str] = []
+    for block in (inspect.getdoc(page) or "").split("\n\n"):
+        head, _, rest = block.partition("\n") if block.startswith("## ") else ("", "", block)
+        parts += [" ".join(part.split()) for part in (head.removeprefix("## "), rest) if part.strip()]
+    return parts
+
+
+def _text(page: type[Page]) -> str:
+    """The docstring: as it stands, or translated part by part."""
+    whole = inspect.getdoc(page) or ""
+    if spoken() == "en":
+        return whole
+    lines: list[str] = []
+    for block in whole.split("\n\n"):
+        head, _, rest = block.partition("\n") if block.startswith("## ") else ("", "", block)
+        lines += [f"## {say(head.removeprefix('## '))}"] if head else []
+        lines += [wrapped(say(" ".join(rest.split())), WIDTH), ""] if rest.strip() else [""]
+    return "\n".join(lines).strip()
 
 
 def markdown(slug: str) -> str:
@@ -105,21 +135,24 @@ def markdown(slug: str) -> str:
         near = difflib.get_close_matches(slug, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see: lossdoctor list"
         raise LossDoctorError(f"no such page: {slug!r}; {hint}")
-    parts = [f"# {slug} ({kind(page)})", inspect.getdoc(page) or ""]
+    parts = [f"# {slug} ({say(kind(page))})", _text(page)]
     if issubclass(page, Cause) and page.decide_by:
-        end = "" if page.decide_by.endswith("?") else "."
-        parts.append(f"## How to decide\n{page.decide_by[:1].upper()}{page.decide_by[1:]}{end}")
+        check = say(page.decide_by)
+        code = "." in check.split()[0]  # the name of a function stays as it is written
+        check = check if code else capital(check)
+        parts.append(f"## {say('How to decide')}\n{check}{'' if check.endswith('?') else '.'}")
     if rows := thresholds(page):
         lines = "\n".join(f"- `{name}`: {value!r}" for name, value in rows.items())
-        parts.append(f"## Thresholds\nKeys of `[tool.lossdoctor.{slug}]`.\n\n{lines}")
+        keys = say("Keys of `[tool.lossdoctor.{slug}]`.", slug=slug)
+        parts.append(f"## {say('Thresholds')}\n{keys}\n\n{lines}")
     return "\n\n".join(parts) + "\n"
 
 
 def kind(page: type[Page]) -> str:
     """What a page is about, in a word or two."""
     if issubclass(page, Cause):
-        return "expected behaviour" if page.normal else "cause"
-    return "symptom" if issubclass(page, Detector) else "check"
+        return later("expected behaviour") if page.normal else later("cause")
+    return later("symptom") if issubclass(page, Detector) else later("check")
 
 
 def documents() -> dict[str, str]:

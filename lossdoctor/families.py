@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lossdoctor.language import later
 from lossdoctor.model import Run
 
-TRAINED_IN_BF16 = "it was trained in bf16"
+TRAINED_IN_BF16 = later("it was trained in bf16")
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,24 @@ FAMILIES = (
     Family(
         "T5 / mT5",
         r"\b(?:u?mt5|t5|flan[-_]?t5|t5v1)",
-        "its feed-forward output reaches 66,246, above 65,504",
+        later("its feed-forward output reaches 66,246, above 65,504"),
         source="https://github.com/huggingface/transformers/issues/9295",
     ),
-    Family("Gemma", r"gemma", "its activations exceed 65,504, the fp16 maximum", "eager", "https://unsloth.ai/blog/gemma3"),
+    Family(
+        "Gemma", r"gemma", later("its activations exceed 65,504, the fp16 maximum"), "eager", "https://unsloth.ai/blog/gemma3"
+    ),
     Family(
         "Qwen2",
         r"qwen[-_ ]?2",
-        "it was trained in bf16 and overflows in fp16",
-        "sdpa or flash_attention_2",
+        later("it was trained in bf16 and overflows in fp16"),
+        later("sdpa or flash_attention_2"),
         "https://github.com/QwenLM/Qwen3/issues/670",
     ),
     Family("Qwen", r"qwen", TRAINED_IN_BF16, source="https://github.com/QwenLM/Qwen-VL/issues/352"),
     Family("GLM", r"\bglm|chatglm", TRAINED_IN_BF16, source="https://github.com/hiyouga/LlamaFactory/issues/4202"),
     Family("Baichuan 2", r"baichuan[-_ ]?2", TRAINED_IN_BF16),
     Family("Llama 2 / 3", r"llama[-_ ]?[23]|tiny[-_ ]?llama", TRAINED_IN_BF16),
-    Family("Phi-2", r"phi[-_ ]?2\b", "its attention scores overflow in fp16", "sdpa or flash_attention_2"),
+    Family("Phi-2", r"phi[-_ ]?2\b", later("its attention scores overflow in fp16"), later("sdpa or flash_attention_2")),
     Family("Mistral", r"mistral|mixtral", TRAINED_IN_BF16),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.model import Run
 
 BF16_CAPABILITY = 8.0
@@ -62,7 +63,11 @@ def unknown_gpu(run: Run) -> str | None:
     if compute_capability(run) is not None:
         return None
     name = run.get("gpu")
-    return f"what {name} computes is not known: NVIDIA's GPUs by their names are" if name else "the GPU is not known (--gpu)"
+    return (
+        say("what {name} computes is not known: NVIDIA's GPUs by their names are", name=name)
+        if name
+        else say("the GPU is not known (--gpu)")
+    )
 
 
 def bf16_capable(run: Run) -> bool | None:
@@ -93,13 +98,17 @@ def eight_bit(run: Run) -> bool:
 def unsupported(run: Run) -> tuple[str, dict[str, Any]] | None:
     """What the GPU cannot do of what a run asks for, in words, and the settings without it; None where nothing is known of it."""
     mixed, gpu, capability = precision(run), run.get("gpu"), compute_capability(run)
-    name = gpu or "this GPU"
+    name = gpu or say("this GPU")
     if eight_bit(run) and capability and capability < INT8_CAPABILITY:
-        return f"8-bit weights need compute capability 7.5, {name} has {capability}", {"load_in_8bit": False}
+        return say("8-bit weights need compute capability 7.5, {name} has {capability}", name=name, capability=capability), {
+            "load_in_8bit": False
+        }
     if mixed == "fp16" and re.search(r"gtx\s*16\d0", str(gpu).lower()):
-        return f"fp16 is broken on {gpu}", {"fp16": False}
+        return say("fp16 is broken on {gpu}", gpu=gpu), {"fp16": False}
     if mixed == "bf16" and capability and capability < BF16_CAPABILITY:
-        return f"bf16 needs compute capability 8.0, {name} has {capability}", {"bf16": False}
+        return say("bf16 needs compute capability 8.0, {name} has {capability}", name=name, capability=capability), {
+            "bf16": False
+        }
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 #: Rows kept before neighbours are merged two by two.
@@ -37,12 +38,32 @@ class History:
             self._pending.append(row)
             if len(self._pending) < self.every:
                 return
-            self._entries.append(_merge(self._pending))
+            self._entries.append(_merge(*zip(*self._pending, strict=True)))
             self._pending.clear()
         if len(self._entries) >= CAPACITY:
-            self._entries = [_merge(self._entries[place : place + 2]) for place in range(0, CAPACITY, 2)]
-            self.every *= 2
-            self._turned = [[] for _ in self.COLUMNS]
+            self._thin()
+
+    def extend(self, columns: Sequence[Sequence[float]]) -> None:
+        """Takes many rows, as columns."""
+        place, rows = 0, len(columns[0])
+        while place < rows:
+            every = self.every
+            if every > 1 and not self._pending and place + every <= rows:
+                end = place + every
+                self._entries.append(_merge(*[column[place:end] for column in columns]))
+                self.rows += every
+                if len(self._entries) >= CAPACITY:
+                    self._thin()
+            else:
+                end = place + (CAPACITY - len(self._entries) if every == 1 else every - len(self._pending))
+                for row in zip(*[column[place:end] for column in columns], strict=True):
+                    self.push(row)
+            place = end
+
+    def _thin(self) -> None:
+        self._entries = [_merge(*zip(*self._entries[place : place + 2], strict=True)) for place in range(0, CAPACITY, 2)]
+        self.every *= 2
+        self._turned = [[] for _ in self.COLUMNS]
 
     def columns(self) -> dict[str, list[float]]:
         """The columns by name: lists that stay as they are when rows are added."""
@@ -53,15 +74,15 @@ class History:
         return self._cache[1]
 
 
-def _merge(rows: list[Row]) -> Row:
+def _merge(*columns: Sequence[float]) -> Row:
     """The last step and epoch, and the means of what was measured."""
-    step, epoch = rows[-1][:2]
-    return (step, epoch, _mean(rows, 2), _mean(rows, 3), _mean(rows, 4))
+    steps, epochs, losses, rates, norms = columns
+    return (steps[-1], epochs[-1], _mean(losses), _mean(rates), _mean(norms))
 
 
-def _mean(rows: list[Row], column: int) -> float:
-    total = sum([row[column] for row in rows])
+def _mean(values: Sequence[float]) -> float:
+    total = sum(values)
     if total == total:  # no NaN among them
-        return total / len(rows)
-    there = [row[column] for row in rows if row[column] == row[column]]
+        return total / len(values)
+    there = [value for value in values if value == value]
     return sum(there) / len(there) if there else float("nan")

@@ -22,6 +22,7 @@ PROBES = 512
 SUMMARIES = 64
 
 Placed = tuple[int, Record]
+Values = Sequence[float | None]
 
 
 class Kept:
@@ -44,6 +45,11 @@ class Kept:
         elif len(self._probes) < PROBES:
             self._probes.append((self._added, record))
 
+    def extend(self, records: Sequence[Record], losses: Values, norms: Values) -> None:
+        """Takes many training rows, with two of their columns."""
+        self._kinds["train"].extend(list(enumerate(records, self._added + 1)), losses, norms)
+        self._added += len(records)
+
     def records(self) -> tuple[Record, ...]:
         """What is kept, in the order it was added."""
         ordered = merge(
@@ -63,13 +69,30 @@ class _Thinned:
     def add(self, placed: Placed) -> None:
         self._waiting.append(placed)
         self._rows_waiting += 1
-        if self._rows_waiting == self._rows_each:
-            self._stretches.append(self._telling(self._waiting))
-            self._waiting, self._rows_waiting = [], 0
-            if len(self._stretches) > STRETCHES:
-                self._halve()
-        elif len(self._waiting) > WAITING:
-            self._waiting = self._telling(self._waiting)
+        if self._rows_waiting == self._rows_each or len(self._waiting) > WAITING:
+            self._choose()
+
+    def extend(self, placed: list[Placed], levels: Values, heights: Values) -> None:
+        """Takes many rows, with their two columns."""
+        begin = 0
+        while begin < len(placed):
+            end = begin + self._rows_each - self._rows_waiting
+            self._waiting += placed[begin:end]
+            self._rows_waiting += len(placed[begin:end])
+            if self._rows_waiting == self._rows_each or len(self._waiting) > WAITING:
+                self._choose(levels[begin:end], heights[begin:end])
+            begin = end
+
+    def _choose(self, levels: Values = (), heights: Values = ()) -> None:
+        """Of those that wait the telling ones; `levels` and `heights` are those of the last of them, as far as they are known."""
+        telling = self._telling(self._waiting, levels, heights)
+        if self._rows_waiting < self._rows_each:
+            self._waiting = telling
+            return
+        self._stretches.append(telling)
+        self._waiting, self._rows_waiting = [], 0
+        if len(self._stretches) > STRETCHES:
+            self._halve()
 
     def rows(self) -> list[Placed]:
         return [placed for stretch in self._stretches for placed in stretch] + self._waiting
@@ -77,28 +100,42 @@ class _Thinned:
     def _halve(self) -> None:
         """Every two neighbours become one; the last one waits on where it has none."""
         pairs, self._stretches = self._stretches, []
+        self._rows_each *= 2
         for place in range(0, len(pairs) - 1, 2):
             self._stretches.append(self._telling(pairs[place] + pairs[place + 1]))
         if len(pairs) % 2:
-            self._waiting, self._rows_waiting = pairs[-1], self._rows_each
-        self._rows_each *= 2
+            self._waiting, self._rows_waiting = pairs[-1], self._rows_each // 2
 
-    def _telling(self, rows: list[Placed]) -> list[Placed]:
-        """The rows that stand for these, in their order: the extremes, since whatever happened shows in them."""
-        if len(rows) <= EACH:
+    def _telling(self, rows: list[Placed], levels: Values = (), heights: Values = ()) -> list[Placed]:
+        """The rows that stand for these, in their order: the extremes, since whatever happened shows in them.
+
+        Those of several parts are the extremes of the extremes of each part: it does not matter how many rows come at a time.
+        """
+        if self._rows_each == EACH:
             return rows
-        level = [record.values.get(self._level) for _, record in rows]
-        height = [record.values.get(self._height) for _, record in rows]
-        chosen = {_place(level, min, inf), _place(level, max, -inf), _place(height, max, -inf)}
-        lost = (place for place, pair in enumerate(zip(level, height, strict=True)) if not all(map(_finite, pair)))
-        chosen |= set(islice(lost, 1))
+        others = rows[: len(rows) - len(levels)]
+        level = [*[record.values.get(self._level) for _, record in others], *levels]
+        height = [*[record.values.get(self._height) for _, record in others], *heights]
+        level_whole, height_whole = _whole(level), _whole(height)
+        low, high = _place(level, min, inf, level_whole), _place(level, max, -inf, level_whole)
+        chosen = {low, high, _place(height, max, -inf, height_whole)}
+        if not (level_whole and height_whole):
+            lost = (place for place, pair in enumerate(zip(level, height, strict=True)) if not all(map(_finite, pair)))
+            chosen |= set(islice(lost, 1))
         return [rows[place] for place in sorted(chosen)]
 
 
-def _place(values: Sequence[float | None], choose: Callable[[list[float]], float], instead: float) -> int:
+def _place(values: Values, choose: Callable[[list[float]], float], instead: float, whole: bool) -> int:
     """Where the chosen one of the finite values is."""
+    if whole:
+        return values.index(choose(values))  # type: ignore[arg-type]
     finite = [value if value is not None and isfinite(value) else instead for value in values]
     return finite.index(choose(finite))
+
+
+def _whole(values: Values) -> bool:
+    """Whether all are there and finite, where that shows at once: a sum may overflow."""
+    return None not in values and isfinite(sum(values))  # type: ignore[arg-type]
 
 
 def _finite(value: float | None) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lossdoctor.language import plural, say
+
 #: More layers than any model has: a range that is longer is a slip or a trick.
 MOST = 10_000
 _RANGE = re.compile(r"(-?\d{1,5})\s*(?:-|\.\.|to)\s*(-?\d{1,5})")
@@ -34,16 +36,23 @@ class Layers:
     def words(self) -> str:
         """`layers 28 to 31 of 32`, `the last 4 layers`, `layer 3 and layer 5`."""
         if self.total is not None and len(self.indexes) == self.total:
-            return f"all {self.total} layers"
-        of = f" of {self.total}" if self.total is not None else ""
+            return say("all {total} layers", total=self.total)
+        of = say(" of {total}", total=self.total) if self.total is not None else ""
         if self.rest is not None:
-            return f"layers from {self.rest} on" if self.rest else "all layers"
+            return say("layers from {rest} on", rest=self.rest) if self.rest else say("all layers")
         if not self.indexes:
-            return "no layer"
+            return say("no layer")
         if all(index < 0 for index in self.indexes) and self.indexes == tuple(range(-len(self.indexes), 0)):
-            return f"the last {len(self.indexes)} layers" if len(self.indexes) > 1 else "the last layer"
-        parts = [str(first) if first == last else f"{first} to {last}" for first, last in _stretches(self.indexes)]
-        return f"layer{'s' if len(self.indexes) > 1 else ''} {', '.join(parts)}{of}"
+            return (
+                say("the last {number_of_indexes} layers", number_of_indexes=len(self.indexes))
+                if len(self.indexes) > 1
+                else say("the last layer")
+            )
+        parts = [
+            str(first) if first == last else say("{first} to {last}", first=first, last=last)
+            for first, last in _stretches(self.indexes)
+        ]
+        return plural("layer {parts}{of}", "layers {parts}{of}", len(self.indexes), parts=", ".join(parts), of=of)
 
 
 def chosen(value: Any, total: int | None = None) -> Layers | None:

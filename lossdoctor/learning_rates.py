@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lossdoctor import slips
 from lossdoctor.families import billions
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Outline, Remedy, Rule, Run
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter, soft_prompt
 
@@ -21,6 +22,7 @@ GUIDE = "https://docs.unsloth.ai/get-started/beginner-start-here/lora-hyperparam
 T5 = "https://github.com/huggingface/transformers/pull/13240"
 HIGHEST_STABLE = "https://arxiv.org/abs/2405.09673"
 WARM_UP = "https://ar5iv.labs.arxiv.org/html/2309.14322"
+HEAVY_TAILS = "https://arxiv.org/abs/1912.03194"
 DPO = "https://github.com/huggingface/alignment-handbook/issues/25"
 
 #: Times the highest usual rate from which on an unknown optimizer is hardly AdamW.
@@ -29,6 +31,14 @@ OTHER_OPTIMIZER = 20
 ROWS_TO_CONTRADICT = 10
 #: Optimizers whose rate is on another scale.
 OTHER_SCALE = ("sgd", "adafactor", "prodigy", "dadapt", "adadelta", "adagrad", "lomo", "lion", "rmsprop", "schedule_free", "muon")
+
+
+#: Below this width of the residual stream the best rate of Adam rises, at least as fast as the width falls (WIDTH). Between the
+#: usual rates of models of this width and our own grids over models of width 64 (all weights 2e-3, LoRA 1e-2) it rises like this.
+NARROW, STEEPNESS = 1024, 1.5
+#: The usual rates of T5 are those of T5-small, too.
+NARROW_T5 = 512
+WIDTH = "https://arxiv.org/abs/2203.03466"
 
 
 class Band(NamedTuple):
@@ -40,42 +50,66 @@ class Band(NamedTuple):
     high: float
     known: bool  # whether the facts say how the run trains
     sources: tuple[str, ...]
+    lora: bool = False  # it is for LoRA by name
+    supervised: bool = True
 
     @property
     def words(self) -> str:
-        return f"{short(self.low)} to {short(self.high)} are usual for {self.method}"
+        return say("{low} to {high} are usual for {method}", low=short(self.low), high=short(self.high), method=self.method)
 
 
 def band_of(run: Run) -> Band | None:
     """The usual learning rates for this run; None for an optimizer or a way of training on another scale."""
     if soft_prompt(run) or any(name in str(run.get("optim") or "").lower() for name in OTHER_SCALE):
         return None
+    return adamw(run)
+
+
+def adamw(run: Run) -> Band:
+    """The usual learning rates of AdamW for this model and way of training, whatever optimizer the run has."""
+    band, times = _of_usual_width(run), for_width(run)
+    if times == 1.0 or run.get("task") in (PREFERENCE, REINFORCEMENT):
+        return band
+    low, usual, high = (rounded(rate * times) for rate in (band.low, band.usual, band.high))
+    method = say("{method} in a model of width {hidden_size:,}", method=band.method, hidden_size=run.get("hidden_size"))
+    return band._replace(method=method, low=low, usual=usual, high=high, sources=(*band.sources, WIDTH))
+
+
+def for_width(run: Run) -> float:
+    """How many times the usual rates a narrow model bears; 1.0 from the width on for which they are known, or if it is not."""
+    width, known = run.get("hidden_size"), NARROW_T5 if "t5" in run.words("model_name_or_path", "model_type") else NARROW
+    return (known / width) ** STEEPNESS if isinstance(width, int) and 0 < width < known else 1.0
+
+
+def _of_usual_width(run: Run) -> Band:
     lora, task = adapter(run), run.get("task")
     name = run.words("model_name_or_path", "model_type")
     if task in (PREFERENCE, REINFORCEMENT) and "reward" not in run.words("trainer"):  # a reward model is a classifier
         if lora is None:
-            return Band(str(task), 5e-7, 1e-6, 5e-5, False, (GUIDE, DPO))
+            return Band(say(str(task)), 5e-7, 1e-6, 5e-5, False, (GUIDE, DPO), supervised=False)
         if lora:
-            return Band(f"{task} with LoRA", 2e-6, 5e-6, 5e-5, True, (GUIDE,))
-        return Band(f"{task} of all weights", 3e-7, 1e-6, 5e-6, True, (DPO,))
+            method = say("{task} with LoRA", task=say(str(task)))
+            return Band(method, 2e-6, 5e-6, 5e-5, True, (GUIDE,), lora=True, supervised=False)
+        method = say("{task} of all weights", task=say(str(task)))
+        return Band(method, 3e-7, 1e-6, 5e-6, True, (DPO,), supervised=False)
     if lora:
         size = billions(run) or 0.0
         if size >= 30:
-            return Band(f"LoRA on {size:g} billion parameters", 5e-5, 1e-4, 5e-4, True, (*LORA, QLORA))
+            return Band(say("LoRA on {size:g} billion parameters", size=size), 5e-5, 1e-4, 5e-4, True, (*LORA, QLORA), lora=True)
         high = 5e-4 if size >= 8 else 1e-3
-        return Band("LoRA", 1e-4, 2e-4, high, True, (*LORA, QLORA))
+        return Band("LoRA", 1e-4, 2e-4, high, True, (*LORA, QLORA), lora=True)
     if "t5" in name and "speecht5" not in name:
-        return Band("fine-tuning all weights of a T5", 5e-5, 3e-4, 1e-3, True, (T5,))
+        return Band(say("fine-tuning all weights of a T5"), 5e-5, 3e-4, 1e-3, True, (T5,))
     if "wav2vec" in name or "hubert" in name:
-        return Band("fine-tuning a speech encoder", 1e-5, 1e-4, 5e-4, True, ())
+        return Band(say("fine-tuning a speech encoder"), 1e-5, 1e-4, 5e-4, True, ())
     if lora is False:
-        return Band("fine-tuning all weights", 1e-5, 2e-5, 5e-5, True, LORA)
-    return Band("fine-tuning, with an adapter or all weights", 1e-5, 5e-5, 1e-3, False, LORA)
+        return Band(say("fine-tuning all weights"), 1e-5, 2e-5, 5e-5, True, LORA)
+    return Band(say("fine-tuning, with an adapter or all weights"), 1e-5, 5e-5, 1e-3, False, LORA)
 
 
 def against(rate: float, band: Band) -> str:
     """A rate held against those that are usual, in words."""
-    return f"the learning rate is {short(rate)}: {band.words}"
+    return say("the learning rate is {rate}: {band_words}", rate=short(rate), band_words=band.words)
 
 
 def rate_of(chart: Chart) -> float | None:
@@ -141,17 +175,35 @@ def lower(rate: float, band: Band | None, failed: float | None = None, ceiling: 
     return rounded(goal)
 
 
+def instead_of_sgd(chart: Chart) -> Remedy | None:
+    """AdamW at its usual rate for a run of plain SGD that broke; None for any other optimizer."""
+    if str(chart.run.get("optim") or "").lower().rpartition(".")[2] != "sgd":
+        return None
+    new = adamw(chart.run).usual
+    settings: dict[str, object] = {"optim": "adamw_torch", "learning_rate": new}
+    if chart.run.get("max_grad_norm") == 0:
+        settings["max_grad_norm"] = 1.0
+    why = say(
+        "gradients of attention models have heavy tails: SGD bears only rates at which it learns slowly, AdamW scales each weight"
+    )
+    return Remedy(say("Train with AdamW at {new}", new=short(new)), why, settings, "low", (HEAVY_TAILS,))
+
+
 def lowered(chart: Chart, onset: int | None = None, ceiling: float | None = None) -> Remedy:
     """A lower rate, with the numbers of this run; in words where the log does not say what the rate was."""
     rate, band = rate_of(chart), band_of(chart.run)
     if rate is None:
-        why = "the log does not say what it was; public fixes of such runs lowered it 2.5 to 10 times"
-        third = "a third of what it was"
-        return Remedy(f"Lower the learning rate to {third}", why, {"learning_rate": Rule(third)}, "none", (HIGHEST_STABLE,))
+        why = say("the log does not say what it was; public fixes of such runs lowered it 2.5 to 10 times")
+        third = say("a third of what it was")
+        return Remedy(
+            say("Lower the learning rate to {third}", third=third), why, {"learning_rate": Rule(third)}, "none", (HIGHEST_STABLE,)
+        )
     new = lower(rate, band, failed_at(chart, onset), ceiling)
-    why = f"{slips.in_times(rate / new)} less; the highest rate that stays stable is the best one, so go up from there"
+    why = say(
+        "{rate} less; the highest rate that stays stable is the best one, so go up from there", rate=slips.in_times(rate / new)
+    )
     sources = (HIGHEST_STABLE, *(band.sources[:1] if band else ()))
-    return Remedy(f"Lower the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
+    return Remedy(say("Lower the learning rate {rate}", rate=change(rate, new)), why, {"learning_rate": new}, "none", sources)
 
 
 def raised(chart: Chart) -> Remedy | None:
@@ -161,9 +213,13 @@ def raised(chart: Chart) -> Remedy | None:
         return None
     new = higher(rate, band)
     times = f"{new / rate:,.0f}" if new / rate >= 10 else f"{new / rate:.3g}"
-    why = f"{times} times as much; {f'{band.words}; ' if band else ''}the highest rate that stays stable is the best one"
+    why = say(
+        "{times} times as much; {band_words}the highest rate that stays stable is the best one",
+        times=times,
+        band_words=f"{band.words}; " if band else "",
+    )
     sources = (*(band.sources if band else ()), HIGHEST_STABLE)
-    return Remedy(f"Raise the learning rate {change(rate, new)}", why, {"learning_rate": new}, "none", sources)
+    return Remedy(say("Raise the learning rate {rate}", rate=change(rate, new)), why, {"learning_rate": new}, "none", sources)
 
 
 def higher(rate: float, band: Band | None) -> float:
@@ -175,10 +231,15 @@ def higher(rate: float, band: Band | None) -> float:
 
 def short(rate: float) -> str:
     """A rate to three digits, as people write it: 2e-4, 1.25e-5."""
-    return slips.short(float(f"{rate:.3g}"))
+    return slips.short(slips.three_digits(rate))
 
 
 def change(before: float, after: float) -> str:
     """`from 5e-5 to 2e-4 (0.00005 to 0.0002)`: a raise, which the decimals show to whoever reads 5 as more than 2."""
     words = [short(before), short(after)]
-    return f"from {words[0]} to {words[1]} ({' to '.join(map(slips.decimal, words))})"
+    return say(
+        "from {first_words} to {second_words} ({decimal})",
+        first_words=words[0],
+        second_words=words[1],
+        decimal=say(" to ").join(map(slips.decimal, words)),
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lossdoctor import analysis
+from lossdoctor import analysis, language
 from lossdoctor.model import Fact, LossDoctorError, Report
 from lossdoctor.readers import tree
 from lossdoctor.same_run import Fingerprint
@@ -57,8 +57,11 @@ class Task:
     settings: dict[str, dict[str, Any]] | None
     plugins: tuple[Any, ...]
     rows: bool
+    language: str = field(default_factory=language.spoken)  # that of the process that asks, whatever a worker's own would be
 
     def __call__(self, sources: Sources) -> Outcome:
+        if language.spoken() != self.language:
+            language.use(self.language)
         stamp = None
         with suppress(OSError, ValueError):  # whoever reads it says it better
             stamp = tree.stamp(sources)

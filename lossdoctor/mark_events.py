@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.dots import Curves, Dot, apart, dots
+from lossdoctor.language import say
 from lossdoctor.model import Report
 from lossdoctor.readers.event_files import Point
 from lossdoctor.reports import markdown, words
@@ -99,13 +100,17 @@ def summary(report: Report, drawn: Curves) -> Any:
 
 def described(kind: str, placed: Sequence[Dot], report: Report) -> str:
     """What the (i) of a chart says of its dots, as Markdown."""
-    lines = [f"**lossdoctor: {kind}**", ""]
-    lines += [f"- step {d.symptom.onset:,}: {markdown.plain(words.what_was_seen(d.symptom))}" for d in placed[:DESCRIBED]]
-    if len(placed) > DESCRIBED:
-        lines.append(f"- and {len(placed) - DESCRIBED} more")
+    lines = [say("**lossdoctor: {kind}**", kind=kind), ""]
+    seen = list({dot.symptom.identity: dot.symptom for dot in placed}.values())
+    lines += [
+        say("- step {onset:,}: {symptom}", onset=symptom.onset, symptom=markdown.plain(words.what_was_seen(symptom)))
+        for symptom in seen[:DESCRIBED]
+    ]
+    if len(seen) > DESCRIBED:
+        lines.append(say("- and {number_of_placed} more", number_of_placed=len(seen) - DESCRIBED))
     cause = words.likeliest(report)
     if cause is not None and cause.confidence != "low":
-        lines += ["", f"Most likely: {markdown.plain(cause.title)}."]
+        lines += ["", say("Most likely: {cause_title}.", cause_title=markdown.plain(cause.title))]
         lines += [f"- {markdown.plain(remedy.do)}" for remedy in cause.remedies if not remedy.alternative]
     return "\n".join(lines)
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from math import ceil, log
 from typing import Literal
 
+from lossdoctor.language import say
 from lossdoctor.model import Run
 
 #: Lengths are suggested in multiples of this, as kernels like them.
@@ -23,8 +24,8 @@ def percent(share: float) -> str:
 def part(count: int, total: int, what: str = "examples") -> str:
     """`7 of 500 examples (1.4%)`, or `all 500 examples`."""
     if count == total:
-        return f"all {total:,} {what}" if total > 1 else f"the one {what.removesuffix('s')}"
-    return f"{count:,} of {total:,} {what} ({percent(count / total)})"
+        return say(f"all {{total:,}} {what}", total=total) if total > 1 else say(f"the one {what.removesuffix('s')}")
+    return say(f"{{count:,}} of {{total:,}} {what} ({{share}})", count=count, total=total, share=percent(count / total))
 
 
 #: Which tokens have a label: every one, the answers of the assistant, or what `{% generation %}` marks in the chat template.
@@ -181,5 +182,9 @@ class Measured:
     @property
     def basis(self) -> str:
         """`512 of 52,002 examples in train.jsonl were looked at`, the first line of evidence."""
-        of = f"all {self.rows:,} examples" if self.looked >= self.rows else f"{self.looked:,} of {self.rows:,} examples"
-        return f"{of} in {self.source} were looked at"
+        of = (
+            say("all {rows:,} examples", rows=self.rows)
+            if self.looked >= self.rows
+            else say("{looked:,} of {rows:,} examples", looked=self.looked, rows=self.rows)
+        )
+        return say("{of} in {source} were looked at", of=of, source=self.source)

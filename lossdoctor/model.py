@@ -145,7 +145,8 @@ class Symptom:
     """What was seen in one series from `onset` to `last`, with the numbers that show it.
 
     Slug, series and onset are its identity: a detector that returns the same identity again reports a new state of the
-    same symptom. A symptom that is no longer `open` has healed.
+    same symptom. A symptom that is no longer `open` has healed. One that comes and goes has in `steps` where it began each
+    time, the onset first; of very many, some.
     """
 
     slug: str
@@ -156,6 +157,7 @@ class Symptom:
     open: bool
     message: str
     evidence: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[int, ...] = ()
 
     @property
     def identity(self) -> tuple[str, str, int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lossdoctor.language import listed, plural, say
+
 #: Steps that are named in a message.
 NAMED = 5
 
@@ -26,8 +28,10 @@ class NamedSteps:
 
     def __str__(self) -> str:
         """`in step 57`, `in steps 57, 58 and 121`, `in 12 steps up to 900, the first of them 3, 57, …`."""
-        listed = [f"{step:,}" for step in sorted(self.first)]
-        which = listed[0] if len(listed) == 1 else ", ".join(listed[:-1]) + f" and {listed[-1]}"
-        if self.count > len(listed):
-            return f"in {self.count:,} steps up to {self.last:,}, the first of them {which}"
-        return f"in {'step' if self.count == 1 else 'steps'} {which}"
+        steps = [f"{step:,}" for step in sorted(self.first)]
+        which = listed(steps)
+        if self.count > len(steps):
+            return say(
+                "in {count:,} steps up to {last:,}, the first of them {which}", count=self.count, last=self.last, which=which
+            )
+        return plural("in step {which}", "in steps {which}", self.count, which=which)

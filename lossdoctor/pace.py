@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lossdoctor.language import say
 from lossdoctor.stats import median
 
 #: Recent moments that count: the pace of hours ago, before an evaluation grew or a neighbour left the GPU, does not.
@@ -84,8 +85,8 @@ def clock(seconds: float) -> str:
         return f"{whole} s"
     minutes = round(seconds / 60)
     if minutes < 90:
-        return f"{minutes} min"
+        return say("{minutes} min", minutes=minutes)
     hours, minutes = divmod(minutes, 60)
     if hours < 48:
-        return f"{hours} h {minutes:02} min"
+        return say("{hours} h {minutes:02} min", hours=hours, minutes=minutes)
     return f"{hours // 24:,} d {hours % 24} h"

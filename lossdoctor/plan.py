@@ -11,6 +11,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from lossdoctor import hardware, layers
+from lossdoctor.language import plural, say
 from lossdoctor.model import Run
 from lossdoctor.planned_rates import PlannedRate, planned, trainers_defaults
 from lossdoctor.schedules import warmup_steps
@@ -27,6 +28,8 @@ class Quantity:
     value: float
     how: str
     assumed: tuple[str, ...] = ()
+    stated: bool = False  # nothing was worked out
+    factors: tuple[int, ...] = ()  # of an effective batch: examples per device, accumulated steps, processes
 
     @property
     def whole(self) -> int:
@@ -84,7 +87,7 @@ def plan_of(run: Run) -> Plan:
         examples_seen=seen,
         tokens_seen=_tokens_seen(run, seen, batch, total),
         warmup=None if warm is None or (stated_share and steps is None) else Quantity(warm, numbered(warm, "steps")),
-        adapter_scale=_adapter_scale(run),
+        adapter_scale=adapter_scale(run),
         trained_layers=_trained_layers(run),
         precision=hardware.precision(run),
         rates=planned(run, steps),
@@ -96,20 +99,27 @@ def _effective_batch(run: Run) -> Quantity | None:
     each, accumulation = _count(run.get("per_device_train_batch_size")), _count(run.get("gradient_accumulation_steps"))
     processes, total = hardware.gpus(run), _count(run.get("total_train_batch_size"))
     if total and not (each and accumulation and processes):
-        return Quantity(total, f"{total:,}, as stated")
+        return Quantity(total, say("{total:,}, as stated", total=total), stated=True)
     if (each is None and accumulation is None) or (each is None and not trainers_defaults(run)):
         return None
     usual = (
-        (each, f"{PER_DEVICE} per device, the Trainer's default"),
-        (accumulation, "no accumulation"),
-        (processes, "one process"),
+        (each, say("{per_device} per device, the Trainer's default", per_device=PER_DEVICE)),
+        (accumulation, say("no accumulation")),
+        (processes, say("one process")),
     )
     assumed = [words for known, words in usual if known is None]
     if hardware.cards(run) is None and run.get("world_size") is None and processes:
-        assumed.append(f"{processes} processes, as it is not said how many GPUs there are")
+        assumed.append(say("{processes} processes, as it is not said how many GPUs there are", processes=processes))
     each, accumulation, processes = each or PER_DEVICE, accumulation or 1, processes or 1
-    how = f"{each} per device × {accumulation} accumulated × {processes} process" + "es" * (processes != 1)
-    return Quantity(each * accumulation * processes, how, tuple(assumed))
+    how = plural(
+        "{each} per device × {accumulation} accumulated × {processes} process",
+        "{each} per device × {accumulation} accumulated × {processes} processes",
+        processes,
+        each=each,
+        accumulation=accumulation,
+        processes=processes,
+    )
+    return Quantity(each * accumulation * processes, how, tuple(assumed), factors=(each, accumulation, processes))
 
 
 def _steps_per_epoch(run: Run, batch: Quantity | None) -> Quantity | None:
@@ -129,17 +139,23 @@ def _length(run: Run, each: Quantity | None) -> tuple[Quantity | None, Quantity 
     steps, epochs = _count(run.get("max_steps")), run.get("num_train_epochs")
     if steps is not None:
         done = (
-            Quantity(steps / each.value, f"{numbered(steps, 'steps')} / {each.whole:,} per epoch", each.assumed) if each else None
+            Quantity(
+                steps / each.value,
+                say("{steps} / {each_whole:,} per epoch", steps=numbered(steps, "steps"), each_whole=each.whole),
+                each.assumed,
+            )
+            if each
+            else None
         )
-        return done, Quantity(steps, f"{steps:,}, as stated")
+        return done, Quantity(steps, say("{steps:,}, as stated", steps=steps), stated=True)
     known = None
     if isinstance(epochs, (int, float)) and not isinstance(epochs, bool) and 0 < epochs < 2**31:
-        known = Quantity(float(epochs), f"{epochs:g}, as stated")
+        known = Quantity(float(epochs), say("{epochs:g}, as stated", epochs=epochs), stated=True)
     if each is None:
         return known, None
     if known is None and not trainers_defaults(run):
         return None, None
-    known = known or Quantity(EPOCHS, f"{EPOCHS:g}", (f"{EPOCHS:g} epochs, the Trainer's default",))
+    known = known or Quantity(EPOCHS, f"{EPOCHS:g}", (say("{epochs:g} epochs, the Trainer's default", epochs=EPOCHS),))
     total = ceil(known.value * each.value)
     return known, Quantity(
         total, f"{numbered(known.value, 'epochs')} × {numbered(each.whole, 'steps')}", (*known.assumed, *each.assumed)
@@ -163,19 +179,28 @@ def _tokens_seen(run: Run, seen: Quantity | None, batch: Quantity | None, total:
     if run.get("packing") is True:
         if length is None or batch is None or total is None:
             return None
-        how = f"{total.whole:,} steps × {batch.whole:,} sequences × {length:,} tokens"
+        how = say(
+            "{total_whole:,} steps × {batch_whole:,} sequences × {length:,} tokens",
+            total_whole=total.whole,
+            batch_whole=batch.whole,
+            length=length,
+        )
         return Quantity(total.value * batch.value * length, how, batch.assumed)
     if seen is None or length is None:
         return None
-    return Quantity(seen.value * length, f"{seen.value:,.0f} examples × at most {length:,} tokens", seen.assumed)
+    return Quantity(
+        seen.value * length,
+        say("{seen_value:,.0f} examples × at most {length:,} tokens", seen_value=seen.value, length=length),
+        seen.assumed,
+    )
 
 
-def _adapter_scale(run: Run) -> Quantity | None:
+def adapter_scale(run: Run) -> Quantity | None:
     """What the update of an adapter is multiplied by: alpha / rank, with rsLoRA alpha / √rank (arxiv.org/abs/2312.03732)."""
     rank, alpha = _count(run.get("lora_r")), run.get("lora_alpha")
     assumed: tuple[str, ...] = ()
     if rank is not None and alpha is None and "factory" in run.words("framework"):
-        alpha, assumed = 2 * rank, (f"an alpha of {2 * rank}, LLaMA-Factory's default of twice the rank",)
+        alpha, assumed = 2 * rank, (say("an alpha of {rank}, LLaMA-Factory's default of twice the rank", rank=2 * rank),)
     if rank is None or not isinstance(alpha, (int, float)) or isinstance(alpha, bool):
         return None
     if run.get("use_rslora") is True:

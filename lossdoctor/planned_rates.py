@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.model import Run
 from lossdoctor.schedules import warmup_steps
 
@@ -114,8 +115,8 @@ class PlannedRate:
     def mean(self) -> float:
         """The mean rate over all steps."""
         if self.total <= _POINTS:
-            return sum(self.at(step) for step in range(self.total)) / max(1, self.total)
-        return sum(self.at(self.total * (place + 0.5) / _POINTS) for place in range(_POINTS)) / _POINTS
+            return math.fsum(self.at(step) for step in range(self.total)) / max(1, self.total)
+        return math.fsum(self.at(self.total * (place + 0.5) / _POINTS) for place in range(_POINTS)) / _POINTS
 
     @property
     def travel(self) -> float:
@@ -170,10 +171,10 @@ def _named(run: Run) -> tuple[str | None, float | None, tuple[str, ...]]:
     name, assumed = str(stated).lower() if stated else None, []
     if name is None and trainers_defaults(run):
         name = SCHEDULE
-        assumed.append(f"{SCHEDULE} decay, the Trainer's default")
+        assumed.append(say("{schedule} decay, the Trainer's default", schedule=SCHEDULE))
     if peak is None and trainers_defaults(run) and not _other_trainer(run):
         peak = RATE
-        assumed.append(f"a learning rate of {RATE:g}, the Trainer's default")
+        assumed.append(say("a learning rate of {rate:g}, the Trainer's default", rate=RATE))
     known = isinstance(peak, (int, float)) and not isinstance(peak, bool) and 0 < peak < math.inf
     return name, float(peak) if known and peak is not None else None, tuple(assumed)
 

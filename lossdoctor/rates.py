@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from lossdoctor.stats import decimals, significant_digits
 
+#: The digits of rates are counted until they are known to be so many.
+DIGITS = 8
 #: Schedules that have neither a flat peak nor a flat floor.
 FALLS_AT_ONCE = ("linear", "cosine")
 
@@ -38,7 +40,7 @@ class Rates:
                 self.frozen_since = step
             self.repeats += 1
             return
-        if self.digits < 8:  # a repr per row only until the digits are known to be many
+        if self.digits < DIGITS:  # a repr per row only then
             self.digits = max(self.digits, significant_digits(rate))
             self.decimals = max(self.decimals, decimals(rate))
         if previous is not None:
@@ -58,6 +60,23 @@ class Rates:
             if -slope > self._steepest[0]:
                 self._steepest[0] = -slope
         self.moves = 1 if self.repeats else self.moves + 1
+
+    def stay(self, rows: int, step: int) -> None:
+        """Goes on to the state that `push` with the same rate in so many rows leads to, the first of which ends at `step`."""
+        if not self.repeats:
+            self.frozen_since = step
+        self.repeats += rows
+        if self.value:
+            self.last_above_zero = self.value
+
+    def fall(self, rows: int, rate: float, slopes: tuple[float, float], steepest: float) -> None:
+        """The same with so many rates, each below the one before, once their digits are known: the last, its two last slopes."""
+        self.value = self.last_above_zero = rate
+        self._slope_before, self.slope = slopes
+        self._falls += rows
+        self._steepest[0] = max(self._steepest[0], -steepest)
+        self.moves = rows if self.repeats else self.moves + rows
+        self.repeats = 0
 
     def frozen(self, step: int, window: int, moves: int = 2) -> bool:
         """Whether the rate repeats to the last digit after `moves` rows or more in which it moved.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from lossdoctor import causes, checks, detectors, plugins
 from lossdoctor.base import Cause, Check, DataCheck, Detector, Page
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError, NotJudged
 
 P = TypeVar("P", bound=Page)
@@ -56,12 +57,12 @@ def installed() -> tuple[dict[str, type[Page]], tuple[NotJudged, ...]]:
         try:
             pages = plugins.load(target)
         except (Exception, SystemExit) as error:
-            why = f"cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
-            notes.append(NotJudged(f"plugin {name}", why))
+            why = say("cannot be imported: {name}: {split}", name=type(error).__name__, split=" ".join(str(error).split()))
+            notes.append(NotJudged(say("plugin {name}", name=name), why))
             continue
         for page in pages:
             if why := plugins.fault(page) or _taken(page, found):
-                notes.append(NotJudged(f"plugin {name}", why))
+                notes.append(NotJudged(say("plugin {name}", name=name), why))
             else:
                 found[page.slug] = page
     return found, tuple(notes)
@@ -69,8 +70,8 @@ def installed() -> tuple[dict[str, type[Page]], tuple[NotJudged, ...]]:
 
 def _taken(page: type[Page], others: dict[str, type[Page]]) -> str:
     if page.slug in built_in():
-        return f"lossdoctor has a {page.slug} of its own, which is used instead"
-    return f"another plugin named {page.slug} came first" if others.get(page.slug, page) is not page else ""
+        return say("lossdoctor has a {slug} of its own, which is used instead", slug=page.slug)
+    return say("another plugin named {slug} came first", slug=page.slug) if others.get(page.slug, page) is not page else ""
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossdoctor import hardware
 from lossdoctor.families import billions, family_of
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Checkpoint, Remedy, Rule, Run
 
 #: Gigabytes that a billion weights take in fp32, and what GPUs without bf16 have at most (V100 32, T4 and P100 16).
@@ -29,11 +30,19 @@ def quantised_compute(run: Run) -> tuple[Remedy, ...]:
         return ()
     capable = hardware.bf16_capable(run)
     dtype = "float32" if capable is False else "bfloat16"
-    why = (
-        "4-bit weights are unpacked into this format for every product, whatever bf16 and fp16 say; float16 overflows there just "
-        "the same"
+    why = say(
+        "4-bit weights are unpacked into this format for every product, whatever bf16 and fp16 say; "
+        "float16 overflows there just the same"
     )
-    return (Remedy(f"Let the 4-bit weights compute in {dtype}", why, {"bnb_4bit_compute_dtype": dtype}, "none", (QUANTISATION,)),)
+    return (
+        Remedy(
+            say("Let the 4-bit weights compute in {dtype}", dtype=dtype),
+            why,
+            {"bnb_4bit_compute_dtype": dtype},
+            "none",
+            (QUANTISATION,),
+        ),
+    )
 
 
 def wider_precision(run: Run) -> Remedy:
@@ -41,11 +50,15 @@ def wider_precision(run: Run) -> Remedy:
     capable = hardware.bf16_capable(run)
     family = family_of(run)
     sources = (PRECISION_SOURCE, family.source) if family and family.source else (PRECISION_SOURCE,)
-    gpu = str(run.get("gpu") or "this GPU")
+    gpu = str(run.get("gpu") or say("this GPU"))
     if capable:
         return Remedy(
-            "Train in bf16 instead of fp16",
-            f"bf16 reaches as far as fp32 (3.4e38; fp16 ends at 65,504) and needs no loss scale; {gpu} computes it in hardware",
+            say("Train in bf16 instead of fp16"),
+            say(
+                "bf16 reaches as far as fp32 (3.4e38; fp16 ends at 65,504) and needs no loss scale; {gpu} "
+                "computes it in hardware",
+                gpu=gpu,
+            ),
             {"bf16": True, "fp16": False},
             "none",
             sources,
@@ -53,13 +66,15 @@ def wider_precision(run: Run) -> Remedy:
     if capable is False:
         return _without_bf16(run, gpu, sources)
     if run.get("gpu"):  # no NVIDIA GPU that is known here
-        why = "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; emulated bf16 is right but slow"
-        change = {"fp16": False, "bf16": Rule(f"true if {gpu} computes it in hardware, else false")}
-        return Remedy(f"Train in bf16 if {gpu} computes it in hardware, else in fp32", why, change, "low", sources)
+        why = say("fp16 ends at 65,504, bf16 and fp32 at 3.4e38; emulated bf16 is right but slow")
+        change = {"fp16": False, "bf16": Rule(say("true if {gpu} computes it in hardware, else false", gpu=gpu))}
+        return Remedy(say("Train in bf16 if {gpu} computes it in hardware, else in fp32", gpu=gpu), why, change, "low", sources)
     return Remedy(
-        "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32",
-        "fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer",
-        {"fp16": False, "bf16": Rule("true on Ampere or newer, else false")},
+        say(
+            "Train in bf16 if the GPU is Ampere or newer (A100, A10, RTX 30xx, L4, H100); on a V100, T4, RTX 20xx or GTX in fp32"
+        ),
+        say("fp16 ends at 65,504, bf16 and fp32 at 3.4e38; name the GPU (the fact gpu) for a single answer"),
+        {"fp16": False, "bf16": Rule(say("true on Ampere or newer, else false"))},
         "low",
         sources,
     )
@@ -67,8 +82,8 @@ def wider_precision(run: Run) -> Remedy:
 
 def fp32_weights() -> Remedy:
     """For trainable weights that have 16 bits."""
-    do = "Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on"
-    why = "AMP then computes in 16 bits and updates in 32"
+    do = say("Load the model in fp32, or cast the trainable parameters to fp32, and keep mixed precision on")
+    why = say("AMP then computes in 16 bits and updates in 32")
     return Remedy(do, why, {"torch_dtype": "float32"}, "medium", (FP32_WEIGHTS,))
 
 
@@ -76,15 +91,15 @@ def no_overlap() -> tuple[Remedy, ...]:
     """Against the race of ZeRO-1 and ZeRO-2."""
     return (
         Remedy(
-            "Set overlap_comm to false in the DeepSpeed configuration",
-            "it cured most confirmed cases and costs little speed",
+            say("Set overlap_comm to false in the DeepSpeed configuration"),
+            say("it cured most confirmed cases and costs little speed"),
             {"zero_optimization.overlap_comm": False},
             "low",
             ("https://github.com/deepspeedai/DeepSpeed/issues/7188", "https://github.com/deepspeedai/DeepSpeed/issues/5347"),
         ),
         Remedy(
-            "use ZeRO-3",
-            "stage 3 does not have the race; it is slower",
+            say("use ZeRO-3"),
+            say("stage 3 does not have the race; it is slower"),
             {"zero_optimization.stage": 3},
             "medium",
             ("https://github.com/hiyouga/LlamaFactory/issues/8137",),
@@ -95,16 +110,16 @@ def no_overlap() -> tuple[Remedy, ...]:
 
 def scheduler_by_trainer() -> Remedy:
     """For a DeepSpeed scheduler that does not fit the run."""
-    do = "Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto"
+    do = say("Take the scheduler block out of the DeepSpeed configuration, or set its numbers to auto")
     change = {"scheduler.params.warmup_max_lr": "auto", "scheduler.params.total_num_steps": "auto"}
-    return Remedy(do, "the Trainer then builds the schedule from its own arguments", change, "none", (DEEPSPEED,))
+    return Remedy(do, say("the Trainer then builds the schedule from its own arguments"), change, "none", (DEEPSPEED,))
 
 
 def non_reentrant() -> Remedy:
     """For gradient checkpointing with an adapter."""
     return Remedy(
-        "With gradient checkpointing, use the non-reentrant kind",
-        "the reentrant one needs inputs that require a gradient",
+        say("With gradient checkpointing, use the non-reentrant kind"),
+        say("the reentrant one needs inputs that require a gradient"),
         {"gradient_checkpointing_kwargs": {"use_reentrant": False}},
         "none",
         ("https://github.com/huggingface/transformers/issues/26221",),
@@ -115,15 +130,15 @@ def separated_examples() -> tuple[Remedy, ...]:
     """For packed examples that an attention kernel does not keep apart."""
     return (
         Remedy(
-            "Use FlashAttention 2, which keeps packed examples apart",
-            "it takes their boundaries from the position ids; the package flash-attn must be installed",
+            say("Use FlashAttention 2, which keeps packed examples apart"),
+            say("it takes their boundaries from the position ids; the package flash-attn must be installed"),
             {"attn_implementation": "flash_attention_2"},
             "low",
             (PACKING, "https://github.com/hiyouga/LlamaFactory/issues/9631"),
         ),
         Remedy(
-            "pad instead of packing",
-            "slower, and right with every kernel",
+            say("pad instead of packing"),
+            say("slower, and right with every kernel"),
             {"packing": False},
             "medium",
             (PACKING,),
@@ -138,30 +153,35 @@ def other_format(run: Run) -> tuple[Remedy, ...]:
     if found is None:
         return ()
     words, change = found
-    sick = Remedy("Do not use this format on this GPU", words, change, "medium", (EIGHT_BIT,))
+    sick = Remedy(say("Do not use this format on this GPU"), words, change, "medium", (EIGHT_BIT,))
     if "load_in_8bit" not in change:
         return (sick,)
-    why = "4-bit weights (NF4) have kernels for these GPUs; computing in fp32 is slower and cannot overflow"
+    why = say("4-bit weights (NF4) have kernels for these GPUs; computing in fp32 is slower and cannot overflow")
     change = {"load_in_4bit": True, "bnb_4bit_compute_dtype": "float32", "fp16": False}
-    return (sick, Remedy("Load the model in 4 bits instead, and leave fp16 off", why, change, "medium", (INSTALLATION,)))
+    return (sick, Remedy(say("Load the model in 4 bits instead, and leave fp16 off"), why, change, "medium", (INSTALLATION,)))
 
 
 def _without_bf16(run: Run, gpu: str, sources: tuple[str, ...]) -> Remedy:
     """fp32 where the weights fit, four bits that compute in fp32 where they do not."""
     size, four_bits = billions(run) or 0.0, "4" in str(run.get("quantization") or "")
-    none = f"{gpu} has no bf16 units (they need compute capability 8.0)"
+    none = say("{gpu} has no bf16 units (they need compute capability 8.0)", gpu=gpu)
     if size * FP32_GIGABYTES > ROOM_ON_OLD_GPUS and not four_bits:
-        why = f"{none}, and {size:g} billion weights take {size * FP32_GIGABYTES:.0f} GB in fp32; NF4 with LoRA takes an eighth"
+        why = say(
+            "{none}, and {size:g} billion weights take {size2:.0f} GB in fp32; NF4 with LoRA takes an eighth",
+            none=none,
+            size=size,
+            size2=size * FP32_GIGABYTES,
+        )
         change = {"fp16": False, "load_in_4bit": True, "bnb_4bit_compute_dtype": "float32"}
         return Remedy(
-            "Load the model in 4 bits, compute in fp32, and switch fp16 off", why, change, "medium", (*sources, QUANTISATION)
+            say("Load the model in 4 bits, compute in fp32, and switch fp16 off"), why, change, "medium", (*sources, QUANTISATION)
         )
-    why = f"{none}, so fp32 is the only safe range on it"
+    why = say("{none}, so fp32 is the only safe range on it", none=none)
     if four_bits:
-        return Remedy("Switch fp16 off", why, {"fp16": False, "bf16": False}, "medium", sources)
-    why += "; gradient checkpointing and a smaller batch with more accumulation pay back part of the memory"
+        return Remedy(say("Switch fp16 off"), why, {"fp16": False, "bf16": False}, "medium", sources)
+    why += say("; gradient checkpointing and a smaller batch with more accumulation pay back part of the memory")
     change = {"fp16": False, "bf16": False, "gradient_checkpointing": True}
-    return Remedy("Train in fp32: switch fp16 off", why, change, "high", sources)
+    return Remedy(say("Train in fp32: switch fp16 off"), why, change, "high", sources)
 
 
 def last_checkpoint_before(run: Run, step: int) -> Checkpoint | None:
@@ -201,28 +221,33 @@ def start_again(chart: Chart, *, anew: bool = False) -> tuple[Remedy, ...]:
     scaled = hardware.precision(chart.run) not in ("bf16", "fp32")  # only a loss scaler skips steps
     if frozen and frozen.open and frozen.severity == "critical" and scaled and step > 1:
         newest = chart.run.checkpoints[-1].path if chart.run.checkpoints else True
-        do = "Resume from the newest checkpoint"
-        why = (
-            f"its weights are sound: the steps after {step - 1:,} were skipped, so they are practically still those of that step"
+        do = say("Resume from the newest checkpoint")
+        why = say(
+            "its weights are sound: the steps after {step:,} were skipped, so they are practically still those of that step",
+            step=step - 1,
         )
         return (Remedy(do, why, {"resume_from_checkpoint": newest}, "none", (SCALER_SOURCE,)),)
     if sound := _what_shows_sound_weights(chart):
-        why = f"{sound}, and NaN weights would give NaN"
-        return (Remedy("Keep the weights: they are sound", why, {}, "none", (POISON_SOURCE,)),)
+        why = say("{sound}, and NaN weights would give NaN", sound=sound)
+        return (Remedy(say("Keep the weights: they are sound"), why, {}, "none", (POISON_SOURCE,)),)
     found, due = last_checkpoint_before(chart.run, step), _checkpoint_due(chart.run, step)
     if anew:
         return (_from_weights(step, found, due),)
     poisoned = any(s.slug in _POISON for s in chart.symptoms if s.open)
-    later = "checkpoints written later may hold NaN weights" if poisoned else "later checkpoints were written after the climb"
+    later = (
+        say("checkpoints written later may hold NaN weights")
+        if poisoned
+        else say("later checkpoints were written after the climb")
+    )
     source = (POISON_SOURCE if poisoned else RESTART_SOURCE,)
     if found is not None:
-        do = f"Resume from checkpoint-{found.step}, the last one written before step {step:,}"
+        do = say("Resume from checkpoint-{step}, the last one written before step {step2:,}", step=found.step, step2=step)
         return (Remedy(do, later, {"resume_from_checkpoint": found.path}, "low", source),)
     if due:
-        do = f"Resume from checkpoint-{due} if it still exists, the last one due before step {step:,}"
+        do = say("Resume from checkpoint-{due} if it still exists, the last one due before step {step:,}", due=due, step=step)
         return (Remedy(do, later, {"resume_from_checkpoint": Rule(f"checkpoint-{due}")}, "low", source),)
-    why = f"no checkpoint is known from before step {step:,}; {later}"
-    return (Remedy("Start again from the base model", why, {"resume_from_checkpoint": False}, "medium", source),)
+    why = say("no checkpoint is known from before step {step:,}; {later}", step=step, later=later)
+    return (Remedy(say("Start again from the base model"), why, {"resume_from_checkpoint": False}, "medium", source),)
 
 
 def _what_shows_sound_weights(chart: Chart) -> str | None:
@@ -230,11 +255,11 @@ def _what_shows_sound_weights(chart: Chart) -> str | None:
     evaluated = chart.outline.last_eval_step
     poison = [s for s in chart.symptoms if s.open and s.slug in ("loss-not-finite", "loss-collapse-to-zero")]
     if evaluated is not None and poison and evaluated >= max(s.last for s in poison):
-        return f"the evaluation at step {evaluated:,} is finite"
+        return say("the evaluation at step {evaluated:,} is finite", evaluated=evaluated)
     lost = [s for s in chart.symptoms if s.open and s.slug in (*_POISON, "loss-intermittent-zero")]
     ended = max((s.onset if s.evidence.get("finite_rows_after") else s.last for s in lost), default=0)
     if lost and sum(at > ended for at in chart.outline.table.get("step", ())) >= SOUND_ROWS:
-        return "the rows after the last failure are as sound as those before it"
+        return say("the rows after the last failure are as sound as those before it")
     return None
 
 
@@ -247,19 +272,21 @@ def _checkpoint_due(run: Run, step: int) -> int:
 def _from_weights(step: int, found: Checkpoint | None, due: int) -> Remedy:
     change = {"resume_from_checkpoint": False}
     if found is None and not due:
-        why = f"no checkpoint is known from before step {step:,}; later ones were written after the climb"
-        return Remedy("Start again from the base model", why, change, "medium", (RESTART_SOURCE,))
-    name = found.path if found else f"checkpoint-{due}, if it still exists"
-    why = "a resume brings the old learning rate back: it is stored in scheduler.pt and optimizer.pt"
-    return Remedy(f"Begin a new run from the weights of {name}", why, change, "low", (RESTART_SOURCE,))
+        why = say("no checkpoint is known from before step {step:,}; later ones were written after the climb", step=step)
+        return Remedy(say("Start again from the base model"), why, change, "medium", (RESTART_SOURCE,))
+    name = found.path if found else say("checkpoint-{due}, if it still exists", due=due)
+    why = say("a resume brings the old learning rate back: it is stored in scheduler.pt and optimizer.pt")
+    return Remedy(say("Begin a new run from the weights of {name}", name=name), why, change, "low", (RESTART_SOURCE,))
 
 
 def show_nan() -> Remedy:
     """Makes the log tell the truth the next time."""
     return Remedy(
-        "Let the log show NaN as NaN",
-        "the default replaces a NaN loss by the average of the window, so it reads 0.0 or a plausible number; "
-        "with the filter off it is seen at once, in the first row",
+        say("Let the log show NaN as NaN"),
+        say(
+            "the default replaces a NaN loss by the average of the window, so it reads 0.0 or a plausible "
+            "number; with the filter off it is seen at once, in the first row"
+        ),
         {"logging_nan_inf_filter": False, "logging_steps": 1},
         "none",
         ("https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments.logging_nan_inf_filter",),

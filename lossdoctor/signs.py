@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from lossdoctor import hardware
 from lossdoctor.chance import language_model
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Symptom
 
 Gradient = Literal["not finite", "zero", "constant", "finite", "absent"]
@@ -69,8 +70,12 @@ class Signs:
         flat, outline = self.chart.seen("loss-plateau"), self.chart.outline
         if flat and flat.open:
             sure = flat.evidence["drop_possible"] <= SURELY_FLAT
-            rows = f"{flat.evidence['rows']:.0f} rows"
-            return Still((flat,), f"the loss has hardly moved in {rows}" if sure else f"no descent shows in {rows}", sure)
+            rows = say("{rows:.0f} rows", rows=flat.evidence["rows"])
+            return Still(
+                (flat,),
+                say("the loss has hardly moved in {rows}", rows=rows) if sure else say("no descent shows in {rows}", rows=rows),
+                sure,
+            )
         fallen, long = outline.fallen, (outline.last_step or 0) - (outline.first_step or 0) >= LONG_STEPS and not outline.numbered
         enough = outline.rows >= SHORT_ROWS or long or (outline.epochs or 0) >= 1
         if fallen is None or abs(fallen) > (FLAT_EXCERPT if outline.rows < SHORT_ROWS else FLAT_SHORT) or not enough:
@@ -78,7 +83,12 @@ class Signs:
         moving = ("loss-converged", "loss-still-falling", "loss-oscillation", "loss-divergence", "loss-noise")
         if outline.rows >= LONG_ROWS or any(self.chart.seen(slug) for slug in moving):
             return None  # long enough to be judged as a plateau, and it was not; or it moves in other ways
-        words = f"the loss is {outline.first_loss:.4g} at first and {outline.last_loss:.4g} at the end of {outline.rows} rows"
+        words = say(
+            "the loss is {first_loss:.4g} at first and {last_loss:.4g} at the end of {rows} rows",
+            first_loss=outline.first_loss,
+            last_loss=outline.last_loss,
+            rows=outline.rows,
+        )
         return Still((), words, False)
 
     @cached_property

@@ -9,6 +9,7 @@ from math import isclose, isfinite
 from typing import Any
 
 from lossdoctor.agreement import TOLERANCE, agree, number
+from lossdoctor.language import later, plural, say
 
 #: Numbers from here on read well in plain decimal, smaller ones in powers of ten.
 PLAIN_FROM = 0.01
@@ -32,6 +33,11 @@ def short(value: Any) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
+def three_digits(value: float) -> float:
+    """The value to three digits; one half-way between two goes to the smaller, whatever the last bits of a sum are."""
+    return float(f"{value * (1 - 1e-9):.3g}")
+
+
 def in_epochs(epochs: float | None) -> str:
     """A number of epochs to three digits: 0.05, 2.5, 1,000."""
     epochs = epochs or 0.0
@@ -42,7 +48,7 @@ def numbered(value: float, what: str) -> str:
     """A number of things that are named in the plural: `1 epoch`, `2.5 epochs`, `12,500 examples in a batch`."""
     number = f"{value:,.0f}" if value == int(value) else in_epochs(value)
     first, gap, rest = what.partition(" ")
-    return f"{number} {first.removesuffix('s') if value == 1 else first}{gap}{rest}"
+    return plural(f"{{number}} {first.removesuffix('s')}{gap}{rest}", f"{{number}} {what}", value, number=number)
 
 
 def plain(value: Any) -> str:
@@ -58,33 +64,58 @@ def decimal(words: str) -> str:
     return format(Decimal(words), "f")
 
 
-def change_in_words(name: str, before: Any, after: Any) -> str:
-    """What a change of a setting amounts to: "raised 4 times: 5e-5 is 0.00005, 2e-4 is 0.0002"."""
+def moved(name: str, before: Any, after: Any) -> bool:
+    """Whether a change of a setting has a direction: both are numbers that differ, and more or less of them has a meaning."""
+    one, other = number(before), number(after)
+    return one is not None and other is not None and name not in NO_SIZE and not isclose(one, other, rel_tol=TOLERANCE)
+
+
+def change_in_words(name: str, before: Any, after: Any, brief: bool = False) -> str:
+    """What a change of a setting amounts to: "raised 4 times: 5e-5 is 0.00005, 2e-4 is 0.0002"; `brief` without the numbers."""
     one, other = number(before), number(after)
     if one is None or other is None or name in NO_SIZE:
         same = agree(name, before, after)
-        return f"unchanged at {short(after)}" if same else f"changed from {short(before)} to {short(after)}"
+        if brief and not same:
+            return say("changed")
+        return (
+            say("unchanged at {after}", after=short(after))
+            if same
+            else say("changed from {before} to {after}", before=short(before), after=short(after))
+        )
     if isclose(one, other, rel_tol=TOLERANCE):
-        return f"unchanged at {plain(other)}"
-    verb = "raised" if other > one else "lowered"
+        return say("unchanged at {other}", other=plain(other))
+    up = other > one
     if one == 0 or other == 0 or (one < 0) != (other < 0):
-        return f"{verb} from {plain(one)} to {plain(other)}"
+        if brief:
+            return say("raised") if up else say("lowered")
+        template = later("raised from {one} to {other}") if up else later("lowered from {one} to {other}")
+        return say(template, one=plain(one), other=plain(other))
     factor = max(one / other, other / one)
     if factor < SLIGHT:
-        return f"{verb} by {100 * (factor - 1):.2g} %: {both_ways(one, other)}"
-    return f"{verb} {in_times(max(one / other, other / one))}: {both_ways(one, other)}"
+        if brief:
+            return say(later("raised by {share:.2g} %") if up else later("lowered by {share:.2g} %"), share=100 * (factor - 1))
+        template = later("raised by {share:.2g} %: {both}") if up else later("lowered by {share:.2g} %: {both}")
+        return say(template, share=100 * (factor - 1), both=both_ways(one, other))
+    if brief:
+        return say(later("raised {times}") if up else later("lowered {times}"), times=in_times(factor))
+    template = later("raised {times}: {both}") if up else later("lowered {times}: {both}")
+    return say(template, times=in_times(factor), both=both_ways(one, other))
 
 
 def in_times(factor: float) -> str:
-    return f"{factor:,.0f} times" if factor >= 100 or isclose(factor, round(factor), rel_tol=1e-3) else f"{factor:.3g} times"
+    return (
+        say("{factor:,.0f} times", factor=factor)
+        if factor >= 100 or isclose(factor, round(factor), rel_tol=1e-3)
+        else say("{factor:.3g} times", factor=factor)
+    )
 
 
 def both_ways(one: float, other: float) -> str:
     """Both numbers in plain decimal, where a power of ten may mislead."""
     words = [short(one), short(other)]
     if not any("e-" in word for word in words) or min(abs(one), abs(other)) < SHORT_BELOW:
-        return f"from {words[0]} to {words[1]}"
-    return ", ".join(f"{word} is {decimal(word)}" if "e-" in word else word for word in words)
+        return say("from {first_words} to {second_words}", first_words=words[0], second_words=words[1])
+    return ", ".join(say("{word} is {word2}", word=word, word2=decimal(word)) if "e-" in word else word for word in words)
 
 
 def misleads(before: Any, after: Any) -> bool:

@@ -69,6 +69,11 @@ class RunningMedian:
             self._sorted = None
         self._order.append(value)
 
+    def extend(self, values: Iterable[float]) -> None:
+        """Takes many values."""
+        self._order.extend(values)
+        self._sorted, self._asked = None, False
+
     @property
     def median(self) -> float:
         """The middle value, or the mean of the two middle ones; 0.0 while nothing was pushed."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError, Report, Rule, Suggestion
 from lossdoctor.settings import ARGUMENTS, owner
 
@@ -54,12 +55,19 @@ def render(report: Report | CheckReport) -> str:
 
 def _header(report: Report | CheckReport) -> Iterator[str]:
     yield MARK
-    rows = f" ({report.rows:,} rows)" if isinstance(report, Report) else ""
-    yield from _comment(f"run: {report.run.title or 'not known'}{rows}")
-    yield f"# verdict: {report.verdict}"
+    rows = say(" ({rows:,} rows)", rows=report.rows) if isinstance(report, Report) else ""
+    yield from _comment(say("run: {run_title}{rows}", run_title=report.run.title or say("not known"), rows=rows))
+    yield say("# verdict: {verdict}", verdict=say(report.verdict))
     cause = report.leading if isinstance(report, Report) else None
     if cause is not None:
-        yield from _comment(f"cause: {cause.title} ({cause.slug}), {cause.confidence} confidence")
+        yield from _comment(
+            say(
+                "cause: {cause_title} ({slug}), {confidence} confidence",
+                cause_title=cause.title,
+                slug=cause.slug,
+                confidence=say(cause.confidence),
+            )
+        )
 
 
 def _settings(settings: Iterable[tuple[str, Suggestion]], width: int) -> Iterator[str]:
@@ -75,9 +83,9 @@ def _settings(settings: Iterable[tuple[str, Suggestion]], width: int) -> Iterato
         indent = "  " * len(path)
         if not path and width == WIDTH:
             yield ""
-        was = "" if suggestion.was is None else f"was {value(_short(suggestion.was))}: "
+        was = "" if suggestion.was is None else say("was {was}: ", was=value(_short(suggestion.was)))
         again = suggestion.do == told
-        reason = was + ("for the same reason" if again else f"because {suggestion.because}")
+        reason = was + (say("for the same reason") if again else say("because {because}", because=suggestion.because))
         for words in (reason,) if again else (suggestion.do, reason):
             yield from (indent + line for line in _comment(words, width - len(indent)))
         told = suggestion.do
@@ -92,7 +100,7 @@ def _choices(report: Report | CheckReport) -> list[str]:
         remedies = tuple(remedy for finding in report.findings if finding.severity != "info" for remedy in finding.remedies)
     rules = [(n, v) for r in remedies if not r.alternative for n, v in r.settings.items() if isinstance(v, Rule)]
     lines = [line for name, rule in rules if name not in report.suggestions for line in _comment(f"{name}: {rule}")]
-    return ["", "# For you to choose:", *lines] if lines else []
+    return ["", say("# For you to choose:"), *lines] if lines else []
 
 
 def _short(was: Any) -> Any:

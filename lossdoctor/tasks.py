@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lossdoctor.language import later
 from lossdoctor.model import Run
 
-SUPERVISED = "supervised"
-REINFORCEMENT = "reinforcement learning"
-PREFERENCE = "preference tuning"
+SUPERVISED = later("supervised")
+REINFORCEMENT = later("reinforcement learning")
+PREFERENCE = later("preference tuning")
 
 _REINFORCEMENT_TRAINERS = ("grpo", "ppo", "rloo", "reinforce", "online_dpo", "onlinedpo", "dapo")
 _PREFERENCE_TRAINERS = ("dpo", "kto", "orpo", "simpo", "cpo", "ipo", "reward")

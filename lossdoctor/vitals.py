@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf, isfinite
+from typing import TYPE_CHECKING
 
 from lossdoctor import probe_columns
 from lossdoctor.columns import Columns
@@ -19,6 +20,9 @@ from lossdoctor.rates import Rates
 from lossdoctor.stats import RunningMedian, decimals, median
 from lossdoctor.tasks import REINFORCEMENT, SUPERVISED, task_of_columns, task_of_run
 from lossdoctor.trend import Trend, trend_of
+
+if TYPE_CHECKING:
+    from lossdoctor.stretch import Stretch
 
 #: A row equal to its own four-decimal rounding may hide a loss below 5e-5 (transformers before 5 rounds like that).
 FOUR_DECIMALS = 5e-5
@@ -33,6 +37,10 @@ NOTHING = float("nan")
 FOR_GOOD, FOR_GOOD_IN_FP16 = 4, 8
 #: A row that many times its level is looked at closely.
 STRIKING = 1.5
+#: An epoch goes back no further than its rounding.
+EPOCH_BACK = 0.005
+#: Columns that tell of the loss scaler.
+SCALERS = ("loss_scale", "grad_scale", "skipped_steps")
 
 
 class Vitals:
@@ -225,7 +233,7 @@ class Vitals:
         if self.rows < 20 and self.supervised:
             self._know_task(task_of_columns(values) or self.task)
         if epoch is not None:
-            if kind == "train" and self.epoch is not None and epoch < self.epoch - 0.005:
+            if kind == "train" and self.epoch is not None and epoch < self.epoch - EPOCH_BACK:
                 self.restarted = step
             self.epoch = epoch
             if self.first_epoch is None:
@@ -293,6 +301,44 @@ class Vitals:
                 nan if norm is None else norm,
             )
             self.history.push(row)  # type: ignore[arg-type]
+
+    @property
+    def evenly(self) -> bool:
+        """Whether rows have been equally far apart for long: then it is not looked at their distances any more."""
+        return self._same_windows > self._windows.window
+
+    def skip(self, stretch: Stretch) -> None:
+        """Goes on to the state that `observe` with each row of a stretch would lead to."""
+        columns, rows = stretch.columns, stretch.rows
+        losses, norms, rates, epochs = columns["loss"], columns.get("grad_norm"), columns.get("learning_rate"), columns["epoch"]
+        self.curve.skip(stretch)
+        self.rows += rows
+        self.clean_rows += rows
+        self.previous_step, self.step = columns["step"][-2:]
+        self.sound_step = self.clean_step = self.step
+        self.clean_window = self.window
+        if epochs[-1] is None:
+            epochs = [NOTHING if self.epoch is None else self.epoch] * rows
+        else:
+            self.epoch = epochs[-1]
+        self.loss = self.last_clean = losses[-1]
+        self._recent.extend(losses[-9:])
+        self._faint.extend([-self._faint_below <= loss <= self._faint_below for loss in losses[-30:]])
+        self.grad_norm = self.clean_grad_norm = norms[-1] if norms else None
+        self.learning_rate = rates[-1] if rates else None
+        if norms:
+            self.has_grad_norm = True
+            self.norms.extend(norms[-10:])
+            self.finite_gradients += rows
+        if rates:
+            self.has_learning_rate = True
+            if rates[-1] == self.rates.value:
+                self.rates.stay(rows, columns["step"][0])
+            else:
+                slopes = stretch.slopes[-2:].tolist()
+                self.rates.fall(rows, rates[-1], (slopes[0], slopes[1]), float(stretch.slopes.min()))
+        unknown = [NOTHING] * rows
+        self.history.extend([columns["step"], epochs, losses, rates or unknown, norms or unknown])
 
     @property
     def nonfinite_for_good(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_event_files import loaded, run, same, write
 
+from lossdoctor.analysis import analyze
 from lossdoctor.annotate import annotate, runs, undo
 from lossdoctor.cli import main
 from lossdoctor.dots import apart, curves, dots
-from lossdoctor.engine import Engine
+from lossdoctor.engine import Engine, Event
 from lossdoctor.mark_events import FOLDER, SUFFIX
 from lossdoctor.model import LossDoctorError, Record
 from lossdoctor.readers.event_files import EventFile, Point
@@ -92,6 +94,16 @@ def test_several_dots_of_a_kind_are_not_joined_by_a_line(tmp_path: Path) -> None
     assert [p.step for p in points] == [120, 121, 400]
     assert [math.isnan(p.value) for p in points] == [False, True, False]
     assert [p.wall_time for p in points] == [1120.0, 1120.0, 1400.0]
+
+
+def test_an_abandoned_branch_has_no_marks(tmp_path: Path) -> None:
+    """A training that was resumed at step 200 and is at 250: what the branch before it logged up to 300 is no curve."""
+    first, second = spiked(300, 280), [p for p in spiked(250) if p.step > 200]
+    drawn = curves([*first, *second])
+    assert [p.step for p in drawn["train/loss"]] == list(range(1, 251))
+    for name, points in (("1", first), ("2", second)):
+        write(tmp_path / "x", points).rename(tmp_path / f"events.out.tfevents.{name}")
+    assert not annotate(tmp_path).marks
 
 
 @given(st.lists(st.integers(1, 60), max_size=8, unique=True))
@@ -227,6 +239,43 @@ def test_the_command_marks_every_run_below_and_says_where_to_look(tmp_path: Path
     assert not list(tmp_path.rglob(f"*{SUFFIX}"))
 
 
+def test_a_log_directory_that_is_a_run_beside_one_called_lossdoctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each keeps its own marks, a second time changes nothing, and all of them can be taken away."""
+    for folder in (tmp_path, tmp_path / FOLDER, tmp_path / "new\nline"):
+        write(folder, run())
+    before = tree(tmp_path)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            main(["annotate", str(tmp_path)])
+        assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert said.count("(there already)") == 3 and "new�line: critical" in said
+    with pytest.raises(SystemExit):
+        main(["annotate", str(tmp_path), "--undo"])
+    assert tree(tmp_path) == before
+
+
+def test_a_run_that_cannot_be_marked_does_not_keep_the_others_from_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said in a line, with exit code 2; so is a single run without a scalar, and a curve without a number."""
+    for name in ("a", "b"):
+        write(tmp_path / "two" / name, run())
+    (tmp_path / "two" / "a" / FOLDER).write_text("a file of somebody")
+    write(tmp_path / "none", [])
+    write(tmp_path / "nan", [Point("train/loss", step, math.nan, 1000.0 + step) for step in range(30)])
+    said = []
+    for name, code in (("two", 2), ("none", 3), ("nan", 0)):
+        with pytest.raises(SystemExit) as ended:
+            main(["annotate", str(tmp_path / name)])
+        assert ended.value.code == code
+        said.append(capsys.readouterr())
+    assert "b: critical: gradient-not-finite 1" in said[0].out and marks_in(tmp_path / "two" / "b")
+    assert (
+        said[0].err.startswith(f"lossdoctor: cannot write into {tmp_path / 'two' / 'a' / FOLDER}: ")
+        and said[0].err.count("\n") == 1
+    )
+    assert "no scalar of a training" in said[1].err and "the report is in the Text tab" in said[2].out
+
+
 @pytest.mark.parametrize("wrong", ["absent", "file", "empty"])
 def test_a_wrong_folder_is_one_line_and_exit_2(tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What was found, what was expected."""
@@ -268,6 +317,40 @@ def test_live_marks_are_those_of_afterwards(tmp_path: Path) -> None:
         undo(tmp_path / name)
         annotate(tmp_path / name)
         assert during == {kind: [p.step for p in there] for kind, there in marks_in(tmp_path / name).items()}
+
+
+def test_each_spike_of_a_series_has_its_dot(tmp_path: Path) -> None:
+    """From the third one on they are one warning; the chart still shows where each was, live as well as afterwards."""
+    at = (120, 200, 290, 400, 510)
+    live(tmp_path / "live", spiked(600, *at))
+    write(tmp_path / "after", spiked(600, *at))
+    done = annotate(tmp_path / "after")
+    (spikes,) = (s for s in done.report.symptoms if s.slug == "loss-spike")
+    assert spikes.steps == at and done.marks["loss-spike"] == 5
+    for name in ("live", "after"):
+        assert shown(tmp_path / name / FOLDER / "loss-spike") == list(at)
+
+
+def shown(folder: Path) -> list[int]:
+    """The steps of the dots that TensorBoard has of a sub-run."""
+    events = EventAccumulator(str(folder)).Reload().Scalars("train/loss") if folder.exists() else []
+    return [event.step for event in events if not math.isnan(event.value)]
+
+
+def test_what_is_no_finding_in_the_end_has_no_mark(tmp_path: Path) -> None:
+    """A warning that turned out as part of another one, or as expected, is taken back when the run is over."""
+    points = spiked(600, 120, 400)
+    write(tmp_path, points)
+    before = tree(tmp_path)
+    (report,) = analyze(tmp_path)
+    _, second = (s for s in report.symptoms if s.slug == "loss-spike")
+    sink = TensorBoard(tmp_path)
+    sink(Event("opened", second, lambda: report))
+    assert shown(tmp_path / FOLDER / "loss-spike") == [120, 400]
+    sink(Event("finished", None, lambda: replace(report, symptoms=(second,))))
+    assert shown(tmp_path / FOLDER / "loss-spike") == [400]
+    sink(Event("finished", None, lambda: replace(report, symptoms=())))
+    assert tree(tmp_path) == before and not (tmp_path / FOLDER).exists()
 
 
 def test_a_mark_is_there_as_soon_as_its_row_is(tmp_path: Path) -> None:

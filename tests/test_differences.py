@@ -245,6 +245,9 @@ def test_half_the_rate_over_twice_the_steps_is_as_much_travel() -> None:
     one = {"use_lora": True, "learning_rate": 2e-4, "max_steps": 500, "per_device_train_batch_size": 4}
     travel = found(one, {**one, "learning_rate": 1e-4, "max_steps": 1000})["sum of learning rates"]
     assert travel.impact == "none" and "cancel each other" in travel.reason
+    steady = {**one, "lr_scheduler_type": "constant"}
+    travel = found(steady, {**steady, "learning_rate": 1e-4, "max_steps": 1000})["sum of learning rates"]
+    assert travel.values == (0.1, 0.1) and "cancel each other" in travel.reason
 
 
 def test_a_default_is_compared_with_where_it_is_certain() -> None:

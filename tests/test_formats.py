@@ -167,6 +167,43 @@ def test_ten_thousand_rows_fit_into_150_kilobytes_with_every_anomaly() -> None:
     assert re.search(r"train is nan in 1 row, step 5,000", page)
 
 
+def test_a_log_full_of_faults_is_small_too_and_shows_the_worst() -> None:
+    """Every seventh gradient norm is NaN, the loss scale jumps about, three evaluation sets; in the end the loss breaks."""
+    draw = random.Random(1)
+    rows = []
+    for step in range(1, 10_001):
+        norm = math.nan if step % 7 == 0 or step > 9990 else 1 + draw.random()
+        row = {"loss": 0.0 if step > 9990 else 2 + draw.gauss(0, 0.2), "grad_norm": norm, "reward": draw.random()}
+        rows.append({"step": step, **row, "learning_rate": 1e-4 * draw.random(), "loss_scale": 2.0 ** draw.randint(1, 30)})
+        if step % 20 == 0:
+            rows.append({"step": step, **{f"eval_{name}loss": 2.2 + draw.gauss(0, 0.1) for name in ("", "a_", "b_")}})
+    report = diagnose(rows, fp16=True)
+    page = html.render([report])
+    assert len(words.alarming(report)) > 100 and len(page.encode()) <= 150_000
+    (collapse,) = (n for n, s in enumerate(words.alarming(report), 1) if s.slug == "loss-collapse-to-zero")
+    assert f'data-mark="{collapse}"' in page
+    told = re.findall(r"gradient norm is nan in ([\d,]+) row", page)
+    kept = [r.values["grad_norm"] for r in report.records if "grad_norm" in r.values]
+    assert sum(int(count.replace(",", "")) for count in told) == sum(map(math.isnan, kept)) > 100
+
+
+def test_each_time_that_a_fault_came_is_marked_on_its_curve() -> None:
+    """Five spikes are one finding with one number; a spot stands at the top of each."""
+    at, draw = (120, 200, 290, 400, 510), random.Random(3)
+    rows = []
+    for step in range(1, 601):
+        level = 1.5 + 2 / (1 + step / 20) + draw.gauss(0, 0.05)
+        row = {"loss": 60.0, "grad_norm": 30.0} if step in at else {"loss": level, "grad_norm": 1 + draw.random() / 5}
+        rows.append({"step": step, **row})
+    picture = ElementTree.fromstring(chart.render(diagnose(rows)))
+    (again,) = [
+        g
+        for g in picture.iter(f"{SVG}g")
+        if "jumped up 5 times" in (g.findtext(f"{SVG}title") or "") and g.get("class") != "mark"
+    ]
+    assert len(again.findall(f"{SVG}circle")) == 4 and len(picture.findall(f"{SVG}g[@class='mark']")) == 1
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=3000), st.integers(1, 200))
 @settings(max_examples=60, deadline=None)
 def test_thinning_keeps_ends_and_extremes(values: list[float], columns: int) -> None:

@@ -402,7 +402,7 @@ def test_a_process_that_is_ended_leaves_no_file_behind(hub, tmp_path, how):
     command = [sys.executable, "-m", "lossdoctor", "analyze", "hf://user/model"]
     try:
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert asked.wait(30) and list(folder.iterdir())
+            assert asked.wait(100) and list(folder.iterdir())
             process.send_signal(how)
             _, printed = process.communicate(timeout=30)
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
 
 import transformers
 from test_annotate import marks_in, tree

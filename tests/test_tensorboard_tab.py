@@ -202,7 +202,7 @@ def test_only_runs_that_tensorboard_lists_can_be_asked_for(show: Any, logs: Path
 @pytest.mark.slow
 def test_without_event_files_the_points_of_tensorboard_are_judged(show: Any, logs: Path) -> None:
     """A run whose folder has gone, as where TensorBoard runs elsewhere, has a report that says what it is from."""
-    server = show()
+    server = show("--reload_interval", "0")  # once: the next time TensorBoard would see that the folder has gone
     runs_of(server, 2)
     until(lambda: len(server.points("broken", "train/loss")) == 60)
     assert "cannot be read" not in report_of(server, "broken")
@@ -251,7 +251,9 @@ class Raising:
     def __getattr__(self, name):
         raise {error}("provider")
 """
-ANALYZE = "import lossdoctor.analysis\ndef analyze(*_):\n    raise {error}('analyze')\nlossdoctor.analysis.analyze = analyze"
+ANALYZE = (
+    "import lossdoctor.analysis\ndef analyze(*_):\n    raise {error}('analyze')\nlossdoctor.analysis.analyze_events = analyze"
+)
 MISSING = "import sys\nsys.modules['lossdoctor'] = None"
 #: Python that TensorBoard runs before it starts, and what the tab then says; None where there is no tab.
 SABOTAGE: dict[str, tuple[str, str | None]] = {

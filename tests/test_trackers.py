@@ -400,6 +400,35 @@ def test_a_failure_of_a_tracker_is_said_once_and_harms_nobody(outcomes: Outcomes
     assert summary(fails, name) == {}
 
 
+#: Of trackers that send alerts: what in a request is one.
+ALERTS = {"wandb": "NotifyScriptableRunAlert", "trackio": '"level": "error"', "comet_ml": "/notification/experiment"}
+
+
+@slow
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ALERTS])
+def test_online_the_alert_is_sent_once(tmp_path: Path, name: str) -> None:
+    """To a server on this machine, by the package's own client: one alert, with its title, and the words or the summary."""
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed: make trackers")
+    script = SCRIPT.with_name("tracker_servers.py")
+    done = subprocess.run(
+        ["timeout", "-k", "5", "120", sys.executable, str(script), name, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "sent.json").exists(), done.stderr[-3000:]
+    kept = json.loads((tmp_path / "sent.json").read_text())
+    assert kept["failure"] is None
+    title = "lossdoctor: critical from step 21: loss-collapse-to-zero"
+    (alert,) = [text for path, text in kept["sent"] if ALERTS[name] in path + text and title in text]
+    texts = "".join(text for _, text in kept["sent"])
+    assert "is exactly 0.0 from step 21 on" in (texts if name == "comet_ml" else alert)
+    assert name == "trackio" or "lossdoctor/verdict" in texts
+
+
 @slow
 @pytest.mark.parametrize("label", ["healthy", "lost", "worse", "resumed"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in STORED])

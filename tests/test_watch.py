@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from rich.text import Text
 
 from lossdoctor.analysis import analyze
-from lossdoctor.model import NotALog, Report
+from lossdoctor.model import Diagnosis, NotALog, Report
 from lossdoctor.pace import Pace, Progress, clock
 from lossdoctor.reports.dashboard import progress_line, screen
 from lossdoctor.reports.terminal_chart import Series, chart, short
@@ -556,6 +556,23 @@ def test_a_symptom_that_flutters_is_told_a_few_times(tmp_path):
         lines.seen(Sight(sick if count % 2 else healthy, Progress(300, 400)))
     assert 4 < sum("loss-collapse-to-zero" in line for line in told) < 10 and len(told) < 45
     assert any("further changes of it are not told" in line for line in told)
+
+
+def test_what_is_surely_expected_alarms_nobody(tmp_path):
+    """Neither a line nor a mark for it; where it was told before anybody could know, that is said instead of a healing."""
+    from lossdoctor.watch import Sight
+
+    sick = diagnose(rows(10, 300, broken=200))
+    normal = Diagnosis("of-its-kind", "it is of its kind", "high", sick.symptoms, "", normal=True)
+    calm = replace(sick, diagnoses=(normal,), verdict="healthy")
+    told: list[str] = []
+    lines = Lines(told.append)
+    lines.seen(Sight(calm, Progress(300, 400)))
+    assert len(told) == 1 and "✖" not in screen(calm, Progress(300, 400), width=100, height=40).plain
+    lines.seen(Sight(sick, Progress(300, 400)))
+    lines.seen(Sight(calm, Progress(300, 400)))
+    assert any("loss-collapse-to-zero of step 191 is expected here" in line for line in told)
+    assert not any("has healed" in line for line in told)
 
 
 def test_watching_loads_no_training_library():

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _TEXT = """
 the a river mountain bridge small large red green house crosses leads to from above below why does how many
 where is water stone bird sings quietly loudly every morning evening after before rain snow wind because it
@@ -56,6 +58,7 @@ def tokenizer(
     **special: bool,
 ) -> Path:
     """Saves a tokenizer; `adds_beginning` lets it put <s> before every text, `more` are tokens that are added afterwards."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
     from tokenizers import Tokenizer, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy, Run, Symptom
 from lossdoctor.remedies import start_again
 from lossdoctor.signs import Signs
@@ -47,88 +48,113 @@ class AttentionKernelNan(Cause):
             return None
         opinion = Opinion(signs.witnesses)
         if signs.gradient == "not finite" and not signs.rate_frozen:
-            moved = " and the learning rate went on: no step was skipped" if signs.rate_moving else ""
-            opinion.add(1, f"the gradient norm is NaN{moved}")
+            moved = say(" and the learning rate went on: no step was skipped") if signs.rate_moving else ""
+            opinion.add(1, say("the gradient norm is NaN{moved}", moved=moved))
         begun = not chart.outline.begins_late and not signs.from_first_row
         early = [s for s in signs.witnesses if begun and s.onset <= 2 and s.slug == "gradient-not-finite"]
         if early:
-            opinion.add(1, f"it strikes at once, in step {early[0].onset}, at a loss that was still finite")
+            opinion.add(1, say("it strikes at once, in step {onset}, at a loss that was still finite", onset=early[0].onset))
         if signs.precision == "bf16":
-            opinion.add(2, "bf16 is on, so fp16 overflow is excluded")
+            opinion.add(2, say("bf16 is on, so fp16 overflow is excluded"))
         elif signs.precision == "fp16":
-            opinion.add(-2, "fp16 is on, and fp16 overflow is the more frequent cause")
+            opinion.add(-2, say("fp16 is on, and fp16 overflow is the more frequent cause"))
         loss = chart.seen("loss-not-finite")
         if loss and loss.evidence.get("finite_rows_after"):
-            opinion.add(-1, "the loss recovered: a NaN gradient that is applied leaves no weight to recover with")
+            opinion.add(-1, say("the loss recovered: a NaN gradient that is applied leaves no weight to recover with"))
         capability = hardware.compute_capability(run)
         if capability and capability >= self.recent_gpu:
-            opinion.add(1, f"{run.get('gpu')} is recent: kernels for it are less tried")
+            opinion.add(1, say("{gpu} is recent: kernels for it are less tried", gpu=run.get("gpu")))
         if family and family.attention and (wrong or not used):
-            but = f", and {used} is used" if wrong else ""
-            opinion.add(3 if wrong else 1, f"{family.name} is known to need {family.attention} attention{but}")
+            but = say(", and {used} is used", used=used) if wrong else ""
+            opinion.add(
+                3 if wrong else 1,
+                say(
+                    "{family_name} is known to need {attention} attention{but}",
+                    family_name=family.name,
+                    attention=say(family.attention),
+                    but=but,
+                ),
+            )
         what, name = signs.first_tensor
         seen = what == "output" and "att" in name.rpartition("layers.")[2].lower()
         if seen:
-            opinion.add(4, f"the first tensor that is not finite is the output of {name}")
+            opinion.add(4, say("the first tensor that is not finite is the output of {name}", name=name))
         elif what:
             opinion.add(
-                -2, "the forward pass is finite in every attention module" if what != "output" else f"it begins in {name}"
+                -2,
+                say("the forward pass is finite in every attention module")
+                if what != "output"
+                else say("it begins in {name}", name=name),
             )
         if str(run.get("torch_version") or "").startswith("2.5"):
-            opinion.add(1, "torch 2.5 has a broken cuDNN attention backward")
+            opinion.add(1, say("torch 2.5 has a broken cuDNN attention backward"))
         if signs.survived:
-            opinion.add(-2, "the loss stayed finite after the NaN norm: a step with it was not made, as under a loss scaler")
+            opinion.add(-2, say("the loss stayed finite after the NaN norm: a step with it was not made, as under a loss scaler"))
         if signs.sound_after:
-            opinion.add(-1, "an evaluation after it is finite, so the weights are")
+            opinion.add(-1, say("an evaluation after it is finite, so the weights are"))
         if signs.rate_frozen:
-            opinion.add(-3, "the learning rate is frozen: steps are skipped, which only a loss scaler does")
+            opinion.add(-3, say("the learning rate is frozen: steps are skipped, which only a loss scaler does"))
         stage = hardware.zero_stage(run)
         if stage in (1, 2):
-            opinion.add(-1, f"ZeRO-{stage} with overlapping communication shows the same")
+            opinion.add(-1, say("ZeRO-{stage} with overlapping communication shows the same", stage=stage))
         elif opinion.points and (hardware.gpus(run) == 1 or stage in (0, 3)):
-            opinion.add(1, "one GPU, or a ZeRO stage without the race: DeepSpeed is excluded")
+            opinion.add(1, say("one GPU, or a ZeRO stage without the race: DeepSpeed is excluded"))
         if not early and not seen:  # without a sound first step nothing excludes data, weights and labels
             opinion.points = min(opinion.points, HIGH - 1)
         if opinion.points <= 0 and not (signs.gradient == "absent" and signs.precision is None and not opinion.contradicts):
             return None
         if not opinion.supports:
-            opinion.add(1, "nothing in the facts excludes it")
+            opinion.add(1, say("nothing in the facts excludes it"))
         if chart.seen("opening-loss-above-chance"):
             early = []
-        sound = (
+        sound = say(
             "The loss of the first step is sound, so data, labels and forward pass are. The gradient is NaN, so the backward pass"
         )
-        until = "There was never a sound row" if signs.from_first_row else "The loss was sound until then"
-        later = f"{until}. A batch with padding or an extreme score can make the attention kernel return NaN"
-        opinion.explanation = (
-            f"{sound}, most often that of the attention kernel, is not; " if early else f"{later}; "
-        ) + "one optimizer step with a NaN gradient turns every weight into NaN."
+        until = say("There was never a sound row") if signs.from_first_row else say("The loss was sound until then")
+        turns = say("one optimizer step with a NaN gradient turns every weight into NaN.")
+        if early:
+            opinion.explanation = say(
+                "{sound}, most often that of the attention kernel, is not; {turns}", sound=sound, turns=turns
+            )
+        else:
+            opinion.explanation = say(
+                "{until}. A batch with padding or an extreme score can make the attention kernel return NaN; {turns}",
+                until=until,
+                turns=turns,
+            )
         return opinion
 
     def _uniform(self, chart: Chart, chance: Symptom) -> Opinion:
         """A kernel that mixes up its rows gives the same output for every input, without any NaN."""
         opinion = Opinion((chance,))
-        opinion.add(2, "the output of a pretrained model does not depend on its input, as when attention returns nonsense")
+        opinion.add(2, say("the output of a pretrained model does not depend on its input, as when attention returns nonsense"))
         capability = hardware.compute_capability(chart.run)
         if capability and capability >= self.recent_gpu:
-            opinion.add(1, f"{chart.run.get('gpu')} is recent: kernels for it are less tried")
-        opinion.explanation = (
-            "Some kernels are wrong for a GPU or a model without saying so: all logits come out alike, and the loss is that "
-            "of guessing. With another kernel the first loss of the same batch is that of the pretrained model."
+            opinion.add(1, say("{gpu} is recent: kernels for it are less tried", gpu=chart.run.get("gpu")))
+        opinion.explanation = say(
+            "Some kernels are wrong for a GPU or a model without saying so: all logits come out alike, and "
+            "the loss is that of guessing. With another kernel the first loss of the same batch is that of "
+            "the pretrained model."
         )
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         family, run, remedies = family_of(chart.run), chart.run, []
         if str(run.get("torch_version") or "").startswith("2.5"):
-            why = (
+            why = say(
                 "its cuDNN attention returns NaN in the backward pass; torch.backends.cuda.enable_cudnn_sdp(False) avoids it too"
             )
-            remedies.append(Remedy("Install another torch than 2.5", why, {}, "low", SOURCES[:1]))
+            remedies.append(Remedy(say("Install another torch than 2.5"), why, {}, "low", SOURCES[:1]))
         best = self._other_kernel(run, family.attention if family else "")
-        needs = f"{family.name} needs {family.attention}" if family and family.attention else ""
-        why = needs or "no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others"
-        remedies.append(Remedy(f"Switch the attention kernel to {best}", why, {"attn_implementation": best}, "low", SOURCES))
+        needs = (
+            say("{family_name} needs {attention}", family_name=family.name, attention=say(family.attention))
+            if family and family.attention
+            else ""
+        )
+        why = needs or say("no kernel is right for every model: eager cured Gemma and Qwen2.5, FlashAttention 2 cured others")
+        remedies.append(
+            Remedy(say("Switch the attention kernel to {best}", best=best), why, {"attn_implementation": best}, "low", SOURCES)
+        )
         return (*remedies, *start_again(chart))
 
     @staticmethod

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.budgets import effective_batch
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
 from lossdoctor.stats import median
@@ -50,28 +51,39 @@ class BadBatch(Cause):
         opinion, worst = Opinion(tuple(spikes)), max(spikes, key=lambda s: s.evidence["peak"])
         if worst.evidence.get("excerpt"):
             pair = worst.evidence.get("logged") == 2
-            opinion.add(1, "the second of two rows is far above the first" if pair else "a row is far above the others")
-            opinion.explanation = "One extreme batch can throw the loss up; in a sound run it comes down again within a few rows."
+            opinion.add(1, say("the second of two rows is far above the first") if pair else say("a row is far above the others"))
+            opinion.explanation = say(
+                "One extreme batch can throw the loss up; in a sound run it comes down again within a few rows."
+            )
             return opinion
         times = max([len(spikes), *(int(s.evidence.get("spikes", 1)) for s in spikes)])
         opinion.add(
-            2, f"the loss jumped to {worst.evidence['peak']:.3g} and came back" + (f", {times} times" if times > 1 else "")
+            2,
+            say("the loss jumped to {peak:.3g} and came back", peak=worst.evidence["peak"])
+            + (say(", {times} times", times=times) if times > 1 else ""),
         )
         place = self._place(chart)
         if place:
             steps, offset = place
             listed = ", ".join(f"{step:,}" for step in steps[:5])
             opinion.add(
-                4 if len(steps) > 2 else 2, f"steps {listed} lie at the same place of their epochs, {offset:.0%} of the way"
+                4 if len(steps) > 2 else 2,
+                say(
+                    "steps {listed} lie at the same place of their epochs, {offset:.0%} of the way", listed=listed, offset=offset
+                ),
             )
         norm, usual = self._norm(chart, worst), chart.outline.typical_norm
         if norm and usual and norm > self.norm_jump * usual:
-            opinion.add(1, f"the gradient norm jumped with it, to {norm:.3g} from the usual {usual:.2g}")
+            opinion.add(
+                1, say("the gradient norm jumped with it, to {norm:.3g} from the usual {usual:.2g}", norm=norm, usual=usual)
+            )
         opinion.explanation = (
-            "The data comes in the same order in every epoch, and the same batch throws the loss up each time."
+            say("The data comes in the same order in every epoch, and the same batch throws the loss up each time.")
             if place
-            else "A batch far from all others does that. So does an ordinary one that meets an AdamW whose second moment has "
-            "become too small: in published runs the same batches did not spike a second time."
+            else say(
+                "A batch far from all others does that. So does an ordinary one that meets an AdamW whose second "
+                "moment has become too small: in published runs the same batches did not spike a second time."
+            )
         )
         return opinion
 
@@ -121,28 +133,42 @@ class BadBatch(Cause):
         again = len(spikes) > 2 or any("spikes" in s.evidence for s in spikes)
         place, batch = self._place(chart), effective_batch(chart.run)
         if not again and not place:
-            why = "it healed by itself; one spike costs a few steps and nothing else"
-            return (Remedy("Change nothing", why, {}, "none", (PALM,)),)
+            why = say("it healed by itself; one spike costs a few steps and nothing else")
+            return (Remedy(say("Change nothing"), why, {}, "none", (PALM,)),)
         remedies = []
         if place:
             epoch = chart.outline.steps_per_epoch or 1.0
             step = round(place[1] * epoch)
             first = max(0, step - chart.outline.window) * (batch or 0)
-            rows = f", examples {first:,} to {step * batch:,} in the order of training" if batch else ""
-            why = "decode them: empty, endless, in another language or of another format? Drop or shorten those"
-            remedies.append(Remedy(f"Look at the batches around step {step:,} of the epoch{rows}", why, {}, "low", (PALM,)))
-        else:
-            why = "whether the same examples are in them decides between the data and the optimizer"
+            rows = (
+                say(", examples {first:,} to {step:,} in the order of training", first=first, step=step * batch) if batch else ""
+            )
+            why = say("decode them: empty, endless, in another language or of another format? Drop or shorten those")
             remedies.append(
-                Remedy("Log which examples are in each batch, and every step", why, {"logging_steps": 1}, "none", (PALM,))
+                Remedy(
+                    say("Look at the batches around step {step:,} of the epoch{rows}", step=step, rows=rows),
+                    why,
+                    {},
+                    "low",
+                    (PALM,),
+                )
+            )
+        else:
+            why = say("whether the same examples are in them decides between the data and the optimizer")
+            remedies.append(
+                Remedy(say("Log which examples are in each batch, and every step"), why, {"logging_steps": 1}, "none", (PALM,))
             )
             second = chart.run.get("adam_beta2")
             if not (isinstance(second, float) and second <= 0.98):
-                why = "its default of 0.999 remembers a thousand steps; 0.95 follows the gradient within twenty"
-                remedies.append(Remedy("Let AdamW forget faster", why, {"adam_beta2": 0.95}, "none", (STABLE_ADAMW,)))
+                why = say("its default of 0.999 remembers a thousand steps; 0.95 follows the gradient within twenty")
+                remedies.append(Remedy(say("Let AdamW forget faster"), why, {"adam_beta2": 0.95}, "none", (STABLE_ADAMW,)))
         quantised = bool(chart.run.get("quantization"))
         clip, limit = chart.run.get("max_grad_norm"), 0.3 if quantised else 1.0
         if isinstance(clip, (int, float)) and not 0 < clip <= limit:
-            why = "what QLoRA's scripts use" if quantised else "one extreme gradient then counts no more than any other"
-            remedies.append(Remedy(f"Clip the gradient norm at {limit:g}", why, {"max_grad_norm": limit}, "none", (CLIPPING,)))
+            why = say("what QLoRA's scripts use") if quantised else say("one extreme gradient then counts no more than any other")
+            remedies.append(
+                Remedy(
+                    say("Clip the gradient norm at {limit:g}", limit=limit), why, {"max_grad_norm": limit}, "none", (CLIPPING,)
+                )
+            )
         return tuple(remedies)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -55,21 +56,37 @@ class DataParallelLoss(Cause):
             return None
         opinion = Opinion(signs.witnesses if early else tuple(s for s in [chart.seen("train-eval-scale-gap")] if s))
         if gap and cards:
-            opinion.add(3, f"the evaluation loss is {gap:.3g} times the training loss, and there are {cards} GPUs")
+            opinion.add(
+                3,
+                say("the evaluation loss is {gap:.3g} times the training loss, and there are {cards} GPUs", gap=gap, cards=cards),
+            )
         if processes == 1:
-            opinion.add(3 if gap else 1 if scaled else 2, f"{cards or 'several'} GPUs are visible to one process")
+            opinion.add(
+                3 if gap else 1 if scaled else 2, say("{cards} GPUs are visible to one process", cards=cards or say("several"))
+            )
         elif early:
-            opinion.add(1, f"{cards or 'several'} GPUs, and nothing says that they were started with torchrun or accelerate")
+            opinion.add(
+                1,
+                say(
+                    "{cards} GPUs, and nothing says that they were started with torchrun or accelerate",
+                    cards=cards or say("several"),
+                ),
+            )
         if scaled:
-            opinion.add(3, f"the gradient norm is {norm:,.0f}: it is clipped before the loss scale is taken out")
+            opinion.add(3, say("the gradient norm is {norm:,.0f}: it is clipped before the loss scale is taken out", norm=norm))
         elif early and processes == 1 and signs.precision == "fp16":
-            opinion.add(1, "fp16 gradients of the replicas are clipped before they are unscaled")
+            opinion.add(1, say("fp16 gradients of the replicas are clipped before they are unscaled"))
         opinion.explanation = (
-            "Started with plain python, the Trainer copies the model to every visible GPU. Each copy divides its loss by the "
-            "tokens of the whole batch and the mean is taken over the copies, so the loss is divided once more by their number."
+            say(
+                "Started with plain python, the Trainer copies the model to every visible GPU. Each copy divides "
+                "its loss by the tokens of the whole batch and the mean is taken over the copies, so the loss is "
+                "divided once more by their number."
+            )
             if gap or scaled
-            else "Started with plain python, the Trainer copies the model to every visible GPU in each step. Quantised weights, "
-            "adapters and loss scalers are not made for that."
+            else say(
+                "Started with plain python, the Trainer copies the model to every visible GPU in each step. "
+                "Quantised weights, adapters and loss scalers are not made for that."
+            )
         )
         return opinion
 
@@ -87,15 +104,15 @@ class DataParallelLoss(Cause):
         cards = hardware.cards(chart.run) or 2
         return (
             Remedy(
-                f"Start one process per GPU: torchrun --nproc_per_node={cards} train.py",
-                "each process then has its own copy, and gradients are averaged as they should be",
+                say("Start one process per GPU: torchrun --nproc_per_node={cards} train.py", cards=cards),
+                say("each process then has its own copy, and gradients are averaged as they should be"),
                 {},
                 "none",
                 (LAUNCH,),
             ),
             Remedy(
-                "let the run see one GPU only: CUDA_VISIBLE_DEVICES=0 python train.py",
-                "slower, and the quickest way to find out",
+                say("let the run see one GPU only: CUDA_VISIBLE_DEVICES=0 python train.py"),
+                say("slower, and the quickest way to find out"),
                 {},
                 "low",
                 (LAUNCH,),

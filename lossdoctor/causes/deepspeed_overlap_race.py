@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import no_overlap, start_again
 from lossdoctor.signs import Signs
@@ -49,27 +50,33 @@ class DeepspeedOverlapRace(Cause):
             return None
         opinion = Opinion(signs.witnesses or ((weak,) if weak else ()))
         if stage in (1, 2):
-            opinion.add(3, f"DeepSpeed ZeRO-{stage}, the stage that has the race")
+            opinion.add(3, say("DeepSpeed ZeRO-{stage}, the stage that has the race", stage=stage))
         elif hardware.uses_deepspeed(run):
-            opinion.add(2, "DeepSpeed is in use (its stage is not known)")
+            opinion.add(2, say("DeepSpeed is in use (its stage is not known)"))
         if constant:
-            opinion.add(2, "the gradient norm is an exact constant: that is how DeepSpeed prints a NaN norm")
+            opinion.add(2, say("the gradient norm is an exact constant: that is how DeepSpeed prints a NaN norm"))
         if run.get("overlap_comm") is True:
-            opinion.add(2, "overlap_comm is on")
+            opinion.add(2, say("overlap_comm is on"))
         if (hardware.gpus(run) or 0) > 1:
-            opinion.add(1, "several GPUs reduce their gradients together")
+            opinion.add(1, say("several GPUs reduce their gradients together"))
         if signs.precision == "bf16":
-            opinion.add(1, "bf16 is on, so fp16 overflow is excluded")
+            opinion.add(1, say("bf16 is on, so fp16 overflow is excluded"))
         elif signs.precision == "fp16":
-            opinion.add(-1, "fp16 is on, and fp16 overflow is the more frequent cause")
+            opinion.add(-1, say("fp16 is on, and fp16 overflow is the more frequent cause"))
         if signs.rate_frozen and stage is None:
-            opinion.add(-1, "the learning rate is frozen: steps are being skipped")
+            opinion.add(-1, say("the learning rate is frozen: steps are being skipped"))
         if any(v in str(run.get("deepspeed_version") or "") for v in CONSTANT_NORM_VERSIONS):
-            opinion.add(1, f"DeepSpeed {run.get('deepspeed_version')} is among the affected versions")
-        opinion.explanation = (
-            "With overlap_comm, ZeRO-1 and ZeRO-2 reduce gradients on a side stream and free the buffers before it is done. "
-            "Which GPU, bucket size and model loses the race is chance, so the same configuration works elsewhere; what "
-            "arrives is garbage or NaN, and the next step puts it into the weights."
+            opinion.add(
+                1,
+                say(
+                    "DeepSpeed {deepspeed_version} is among the affected versions", deepspeed_version=run.get("deepspeed_version")
+                ),
+            )
+        opinion.explanation = say(
+            "With overlap_comm, ZeRO-1 and ZeRO-2 reduce gradients on a side stream and free the buffers "
+            "before it is done. Which GPU, bucket size and model loses the race is chance, so the same "
+            "configuration works elsewhere; what arrives is garbage or NaN, and the next step puts it into "
+            "the weights."
         )
         return opinion
 
@@ -81,8 +88,14 @@ class DeepspeedOverlapRace(Cause):
         if len(losses) < 2 or not begins or run.get("overlap_comm") is False or not 1.98 < losses[0] / losses[1] < 2.02:
             return None
         opinion = Opinion(())
-        opinion.add(3, f"the first loss, {losses[0]:.4g}, is twice the second: the two do not come from the same sums")
-        opinion.explanation = "With overlap_comm, ZeRO-1 and ZeRO-2 may reduce buffers that are not filled yet, or twice."
+        opinion.add(
+            3,
+            say(
+                "the first loss, {first_losses:.4g}, is twice the second: the two do not come from the same sums",
+                first_losses=losses[0],
+            ),
+        )
+        opinion.explanation = say("With overlap_comm, ZeRO-1 and ZeRO-2 may reduce buffers that are not filled yet, or twice.")
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -98,6 +111,9 @@ class DeepspeedOverlapRace(Cause):
         version = str(chart.run.get("deepspeed_version") or "")
         if not any(affected in version for affected in CONSTANT_NORM_VERSIONS):
             return ()
-        why = f"{version} also prints a NaN norm as a constant, which hides it; 0.12.3 did neither, and later versions show nan"
-        do = "Or install a DeepSpeed before 0.12.4, or a current one"
+        why = say(
+            "{version} also prints a NaN norm as a constant, which hides it; 0.12.3 did neither, and later versions show nan",
+            version=version,
+        )
+        do = say("Or install a DeepSpeed before 0.12.4, or a current one")
         return (Remedy(do, why, {}, "low", ("https://github.com/deepspeedai/DeepSpeed/issues/5242",), alternative=True),)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import family_of
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.remedies import quantised_compute, show_nan, start_again, wider_precision
 from lossdoctor.signs import Signs
 
 KERNEL = ("https://github.com/QwenLM/Qwen3/issues/670",)
-SKIPPED = (
-    "Gradients grow beyond 65,504, the largest fp16 value, again and again, and the loss scaler throws each of these steps "
-    "away. The run goes on with the others: it learns less than its step counter says, and it is close to standing still."
+SKIPPED = later(
+    "Gradients grow beyond 65,504, the largest fp16 value, again and again, and the loss scaler "
+    "throws each of these steps away. The run goes on with the others: it learns less than its step "
+    "counter says, and it is close to standing still."
 )
 
 
@@ -57,44 +59,62 @@ class Fp16Overflow(Cause):
             return None
         opinion = Opinion(signs.witnesses or ((skipped,) if skipped else ()))
         if signs.precision == "fp16":
-            opinion.add(3, "fp16 is on")
+            opinion.add(3, say("fp16 is on"))
         elif hardware.bf16_capable(chart.run) is False:
-            opinion.add(2, f"{chart.run.get('gpu')} has no bf16 units, so the run was most likely fp16")
+            opinion.add(2, say("{gpu} has no bf16 units, so the run was most likely fp16", gpu=chart.run.get("gpu")))
         if collapsed:
-            opinion.add(4, "the loss scale collapsed: every step overflowed")
+            opinion.add(4, say("the loss scale collapsed: every step overflowed"))
         if signs.rate_frozen:
-            opinion.add(4, "the learning rate froze in the same rows: the scaler skipped every step")
+            opinion.add(4, say("the learning rate froze in the same rows: the scaler skipped every step"))
         elif many and skipped:
-            opinion.add(3, f"{skipped.evidence.get('skipped', 0):.0f} steps were skipped, which only a loss scaler does")
+            opinion.add(
+                3,
+                say(
+                    "{skipped:.0f} steps were skipped, which only a loss scaler does", skipped=skipped.evidence.get("skipped", 0)
+                ),
+            )
         elif signs.rate_moving and not hardware.uses_deepspeed(chart.run) and "fused" not in str(chart.run.get("optim", "fused")):
-            opinion.add(-2, f"the learning rate kept moving, which {chart.run.get('optim')} would not allow for skipped steps")
+            opinion.add(
+                -2,
+                say(
+                    "the learning rate kept moving, which {optim} would not allow for skipped steps", optim=chart.run.get("optim")
+                ),
+            )
         if signs.precision is None and not opinion.points and not signs.rate_moving and self._lasting(signs):
-            opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of this picture")
+            opinion.add(1, say("the precision is not known, and fp16 is the most frequent cause of this picture"))
         if signs.precision is None and not opinion.points and signs.from_first_row and signs.eval_not_finite:
-            opinion.add(1, "the precision is not known, and fp16 is the most frequent cause of zeros beside a NaN evaluation")
+            opinion.add(
+                1, say("the precision is not known, and fp16 is the most frequent cause of zeros beside a NaN evaluation")
+            )
         if signs.survived and signs.precision is None:
-            opinion.add(2, "the loss stays sound beside NaN norms, as when a loss scaler skips these steps")
+            opinion.add(2, say("the loss stays sound beside NaN norms, as when a loss scaler skips these steps"))
         if signs.infinite_gradient:
-            opinion.add(1, "the gradient norm is infinite rather than NaN")
+            opinion.add(1, say("the gradient norm is infinite rather than NaN"))
         if signs.first_tensor[0] == "output":
-            opinion.add(2, f"the first number to be lost is in the output of {signs.first_tensor[1]}")
+            opinion.add(
+                2,
+                say(
+                    "the first number to be lost is in the output of {second_first_tensor}",
+                    second_first_tensor=signs.first_tensor[1],
+                ),
+            )
         elif signs.first_tensor[0] == "input":
-            opinion.add(-3, "the batch itself holds a number that is not finite")
+            opinion.add(-3, say("the batch itself holds a number that is not finite"))
         if (family := family_of(chart.run)) and family.fp16:
-            opinion.add(1, f"{family.name}: {family.fp16}")
+            opinion.add(1, f"{family.name}: {say(family.fp16)}")
         if signs.eval_not_finite and opinion.points:
-            opinion.add(1, "the evaluation loss is NaN as well: the forward pass itself overflows")
+            opinion.add(1, say("the evaluation loss is NaN as well: the forward pass itself overflows"))
         if not opinion.points:
             return None
         if blind:
-            opinion.add(-1, "the training rows are finite")
-        opinion.explanation = self._explain(signs) if signs.broken or blind else SKIPPED
+            opinion.add(-1, say("the training rows are finite"))
+        opinion.explanation = self._explain(signs) if signs.broken or blind else say(SKIPPED)
         return opinion
 
     def check(self, chart: Chart) -> str:
         if hardware.bf16_capable(chart.run) is False:
-            return "run the same 50 steps with fp16=False: an fp16 overflow is then gone"
-        return self.decide_by
+            return say("run the same 50 steps with fp16=False: an fp16 overflow is then gone")
+        return say(self.decide_by)
 
     def _lasting(self, signs: Signs) -> bool:
         """Whether a sound loss turned into zeros for good."""
@@ -103,19 +123,26 @@ class Fp16Overflow(Cause):
 
     def _explain(self, signs: Signs) -> str:
         parts = [
-            "A number inside the model grew beyond 65,504, the largest fp16 value, and became infinite; from there the loss "
-            "is NaN. The Trainer does not log NaN: it writes 0.0 instead. So 0.0 here means 'broken', not 'learned "
-            "perfectly', and it is not overfitting."
+            say(
+                "A number inside the model grew beyond 65,504, the largest fp16 value, and became infinite; from "
+                "there the loss is NaN. The Trainer does not log NaN: it writes 0.0 instead. So 0.0 here means "
+                "'broken', not 'learned perfectly', and it is not overfitting."
+            )
         ]
         if signs.rate_frozen:
             parts.append(
-                "The learning rate froze because the loss scaler throws away every step with an infinite gradient, and a "
-                "step that is thrown away does not advance the schedule: the weights have practically stood still since."
+                say(
+                    "The learning rate froze because the loss scaler throws away every step with an infinite "
+                    "gradient, and a step that is thrown away does not advance the schedule: the weights have "
+                    "practically stood still since."
+                )
             )
         if signs.collapse and not signs.from_first_row:
             parts.append(
-                "It strikes at a random step because it takes one batch whose activations are large enough: with other "
-                "seeds or data order it comes earlier, later or never."
+                say(
+                    "It strikes at a random step because it takes one batch whose activations are large enough: with "
+                    "other seeds or data order it comes earlier, later or never."
+                )
             )
         return " ".join(parts)
 
@@ -129,6 +156,9 @@ class Fp16Overflow(Cause):
         family, used = family_of(run), str(run.get("attn_implementation") or "")
         if family is None or "sdpa" not in family.attention or (used and used in family.attention):
             return ()
-        why = f"it is the eager kernel of {family.name} that overflows: fused kernels keep the scores in fp32"
-        do = "if fp16 has to stay, load the model with the fused attention kernel"
+        why = say(
+            "it is the eager kernel of {family_name} that overflows: fused kernels keep the scores in fp32",
+            family_name=family.name,
+        )
+        do = say("if fp16 has to stay, load the model with the fused attention kernel")
         return (Remedy(do, why, {"attn_implementation": "sdpa"}, "low", KERNEL, alternative=True),)

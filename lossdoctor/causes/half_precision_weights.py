@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import billions
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import rate_of, short
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import FP32_WEIGHTS, fp32_weights, start_again
@@ -12,9 +13,10 @@ from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
 
 SOURCES = (FP32_WEIGHTS,)
-LOST = (
-    "An update of AdamW is about as large as the learning rate. Added to a weight of 16 bits, an update below its last digit "
-    "changes nothing at all: the gradient is sound, every step is computed, and the weights stay what they were."
+LOST = later(
+    "An update of AdamW is about as large as the learning rate. Added to a weight of 16 bits, an "
+    "update below its last digit changes nothing at all: the gradient is sound, every step is "
+    "computed, and the weights stay what they were."
 )
 
 
@@ -55,19 +57,23 @@ class HalfPrecisionWeights(Cause):
         dtype = str(run.get("torch_dtype") or "").lower()
         opinion = Opinion(symptoms)
         if str(run.get("fp16")).lower() in hardware.PURE:
-            opinion.add(5, "fp16 is set to full: weights and optimizer are 16 bits wide")
+            opinion.add(5, say("fp16 is set to full: weights and optimizer are 16 bits wide"))
         elif dtype in hardware.HALF:
             mixed = signs.precision in ("fp16", "bf16")
-            opinion.add(4, f"the weights are loaded as {dtype}" + (f" although training is {signs.precision}" if mixed else ""))
+            opinion.add(
+                4,
+                say("the weights are loaded as {dtype}", dtype=dtype)
+                + (say(" although training is {precision}", precision=signs.precision) if mixed else ""),
+            )
         elif dtype in hardware.BRAIN and signs.precision == "fp16":
-            opinion.add(3, "bf16 weights under an fp16 loss scaler")
+            opinion.add(3, say("bf16 weights under an fp16 loss scaler"))
         elif signs.precision is None and self._jumps(chart):
-            opinion.add(2, "the loss jumps between normal and NaN, as it does when weights have no fp32 copy")
+            opinion.add(2, say("the loss jumps between normal and NaN, as it does when weights have no fp32 copy"))
         if not opinion.points:
             return None
-        opinion.explanation = (
-            "Mixed precision computes in 16 bits and keeps the weights in 32. Here the weights themselves have 16 bits: an "
-            "update smaller than their last digit is lost, and a larger one overflows."
+        opinion.explanation = say(
+            "Mixed precision computes in 16 bits and keeps the weights in 32. Here the weights themselves "
+            "have 16 bits: an update smaller than their last digit is lost, and a larger one overflows."
         )
         return opinion
 
@@ -80,12 +86,15 @@ class HalfPrecisionWeights(Cause):
             return None
         opinion = Opinion(still.because)
         opinion.add(1, still.words)
-        opinion.add(2, f"the weights are {'fp16, like all else' if pure else dtype}")
+        opinion.add(2, say("the weights are {dtype}", dtype=say("fp16, like all else") if pure else dtype))
         if rate and rate < self.last_digit:
-            opinion.add(2, f"at a rate of {short(rate)} an update is smaller than the last digit of a typical weight of 0.02")
+            opinion.add(
+                2,
+                say("at a rate of {rate} an update is smaller than the last digit of a typical weight of 0.02", rate=short(rate)),
+            )
         if adapter(chart.run):
-            opinion.add(-1, "an adapter is trained, and PEFT keeps its weights in 32 bits unless told otherwise")
-        opinion.explanation = LOST
+            opinion.add(-1, say("an adapter is trained, and PEFT keeps its weights in 32 bits unless told otherwise"))
+        opinion.explanation = say(LOST)
         return opinion
 
     @staticmethod
@@ -96,7 +105,13 @@ class HalfPrecisionWeights(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         size, dtype = billions(chart.run) or 0.0, str(chart.run.get("torch_dtype") or "").lower()
         if size >= self.large and not adapter(chart.run) and dtype in hardware.HALF and hardware.precision(chart.run) == "bf16":
-            why = f"{size:g} billion weights take {4 * size:.0f} GB in fp32, before any optimizer; bf16 at least cannot overflow"
-            load = Remedy("Load the weights in bf16, as the training computes", why, {"torch_dtype": "bfloat16"}, "low", SOURCES)
+            why = say(
+                "{size:g} billion weights take {size2:.0f} GB in fp32, before any optimizer; bf16 at least cannot overflow",
+                size=size,
+                size2=4 * size,
+            )
+            load = Remedy(
+                say("Load the weights in bf16, as the training computes"), why, {"torch_dtype": "bfloat16"}, "low", SOURCES
+            )
             return (load, *start_again(chart))
         return (fp32_weights(), *start_again(chart))

@@ -3,9 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
-from lossdoctor.budgets import gentler_start
+from lossdoctor.budgets import gentler_start, usual_scale
 from lossdoctor.chance import language_model
-from lossdoctor.learning_rates import Band, against, band_of, lowered, rate_of, short
+from lossdoctor.language import say
+from lossdoctor.learning_rates import Band, against, band_of, for_width, instead_of_sgd, lowered, rate_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
 from lossdoctor.signs import Signs, few_answers
@@ -49,6 +50,8 @@ class LearningRateTooHigh(Cause):
     far_above: float = 10.0
     #: Times the usual highest rate from which on a loss that does not behave is laid to it.
     above: float = 3.0
+    #: Times the first loss from which on it has exploded rather than overflowed.
+    explosion: float = 10.0
     #: Share of preference pairs that are ranked right, below which the opposite is learned.
     wrong_way: float = 0.35
     #: Share of the peak at which the last row of an excerpt is still up.
@@ -64,9 +67,12 @@ class LearningRateTooHigh(Cause):
         broken = min((s.onset for s in signs.witnesses), default=None) if signs.broken else None
         if broken is not None:
             climbs = [s for s in climbs if s.onset < broken]
-            if not climbs:
+            if not climbs and not self._exploded(chart):
                 return None
-        opinion = Opinion(tuple(climbs))
+        opinion = Opinion(tuple(climbs) or signs.witnesses)
+        if not climbs and broken is not None:
+            grown = max(chart.outline.there("loss")) / (chart.outline.first_loss or 1.0)
+            opinion.add(6, say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=grown))
         for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
             self._weigh_climb(opinion, climb, chart)
         self._weigh_company(opinion, chart, bool(climbs))
@@ -78,16 +84,26 @@ class LearningRateTooHigh(Cause):
             return None
         self._weigh_rate(opinion, rate, band)
         if broken is not None:
-            opinion.add(-1, "the loss is NaN or 0 afterwards, which a climb alone seldom leads to")
+            opinion.add(-1, say("the loss is NaN or 0 afterwards, which a climb alone seldom leads to"))
         if chart.seen("resume-jump") or chart.run.resumed_at or chart.run.get("resume_from_checkpoint"):
-            opinion.add(-3, "the run was resumed, and a resume that lost something looks the same")
+            opinion.add(-3, say("the run was resumed, and a resume that lost something looks the same"))
         right = chart.outline.ends.get("rewards/accuracies")
         if right and right.last < self.wrong_way:
-            opinion.add(-3, f"only {right.last:.0%} of the pairs are ranked right: it learns the opposite, at whatever rate")
+            opinion.add(
+                -3,
+                say("only {last:.0%} of the pairs are ranked right: it learns the opposite, at whatever rate", last=right.last),
+            )
         if not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
             opinion.points = min(opinion.points, HIGH - 1 if not climbs else MEDIUM - 1)  # it may have healed by itself
         opinion.explanation = self._explain(chart, climbs)
         return opinion
+
+    def _exploded(self, chart: Chart) -> bool:
+        """Whether the loss grew row by row to many times its start before its numbers were lost."""
+        if Signs(chart).precision not in ("fp32", "bf16"):
+            return False  # 16-bit weights and a loss scaler end the same way
+        losses, first = chart.outline.there("loss"), chart.outline.first_loss or 0.0
+        return first > 0 and max(losses, default=0.0) > self.explosion * first
 
     def _counts(self, symptom: Symptom, chart: Chart) -> bool:
         """Climbs that did not heal by themselves at once; several spikes count as one."""
@@ -102,38 +118,48 @@ class LearningRateTooHigh(Cause):
             self._weigh_spikes(opinion, climb, chart)
         elif climb.open:
             points = 3 if climb.severity == "critical" else 2
-            opinion.add(points, "the loss climbed and stayed up, with finite numbers")
+            opinion.add(points, say("the loss climbed and stayed up, with finite numbers"))
         else:
-            opinion.add(1, "the loss climbed for many rows, with finite numbers")
+            opinion.add(1, say("the loss climbed for many rows, with finite numbers"))
         at, peak = chart.outline.rate_at(climb.onset), chart.outline.peak_rate
         if at is not None and peak:
             if at >= self.near_peak * peak:
-                opinion.add(1, f"it began at step {climb.onset:,}, at a rate of {short(at)}, {at / peak:.0%} of its peak")
+                opinion.add(
+                    1,
+                    say(
+                        "it began at step {onset:,}, at a rate of {at}, {at2:.0%} of its peak",
+                        onset=climb.onset,
+                        at=short(at),
+                        at2=at / peak,
+                    ),
+                )
             elif at < self.decayed * peak and chart.outline.rate_at(0) != at:
-                opinion.add(-2, f"the rate had decayed to {short(at)} when it began")
+                opinion.add(-2, say("the rate had decayed to {at} when it began", at=short(at)))
 
     def _weigh_spikes(self, opinion: Opinion, climb: Symptom, chart: Chart) -> None:
         """Several spikes: those of a rate at its limit end when the rate has decayed."""
         times, late, peak = climb.evidence["spikes"], chart.outline.rate_at(climb.last), chart.outline.peak_rate
-        opinion.add(2, f"the loss jumped up {times:.0f} times, as at a rate that is at the edge of what is stable")
+        opinion.add(
+            2, say("the loss jumped up {times:.0f} times, as at a rate that is at the edge of what is stable", times=times)
+        )
         if late and peak and late < self.decayed * peak:
-            opinion.add(-1, f"it still did at {short(late)}, where the rate had decayed")
+            opinion.add(-1, say("it still did at {late}, where the rate had decayed", late=short(late)))
 
     def _weigh_company(self, opinion: Opinion, chart: Chart, climbed: bool) -> None:
         explosion, chance, reward = (chart.seen(s) for s in ("gradient-explosion", "loss-at-chance", "reward-collapse"))
         if reward:
             opinion.because = (*opinion.because, reward)
-            opinion.add(3, "the reward that had been reached was lost again")
+            opinion.add(3, say("the reward that had been reached was lost again"))
         if explosion and climbed:
             opinion.because = (*opinion.because, explosion)
-            opinion.add(1, "the gradient norm grew with it")
+            opinion.add(1, say("the gradient norm grew with it"))
         if chance and chance.severity == "critical":
             opinion.because = (*opinion.because, chance)
-            opinion.add(3, "the loss came to rest at that of guessing: all that the model knew is gone")
+            opinion.add(3, say("the loss came to rest at that of guessing: all that the model knew is gone"))
         for swing in chart.all("loss-oscillation"):
             if swing.severity == "warning" and swing.evidence.get("period_rows", 9) <= 3:
                 opinion.because = (*opinion.because, swing)
-                opinion.add(3, "the loss goes up and down from row to row: the steps jump across the valley")
+                opinion.add(3, say("the loss goes up and down from row to row: the steps jump across the valley"))
 
     def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         """A rate far above what is usual explains a loss that does not move, and rewards that run away."""
@@ -143,17 +169,34 @@ class LearningRateTooHigh(Cause):
         stuck = chart.seen("loss-at-chance") or chart.seen("loss-plateau")
         if stuck:
             opinion.because = (stuck,)
-            opinion.add(2, "a model thrown out of its valley by the first steps stands still afterwards")
-        elif (outline.epochs or 0) >= 2 and outline.first_loss and outline.level and outline.rows > 2:
-            fallen = (outline.first_loss - outline.level) / outline.first_loss
+            opinion.add(2, say("a model thrown out of its valley by the first steps stands still afterwards"))
+        first = chart.run.get("opening_loss") or outline.first_loss  # the first row may hold what the first steps destroyed
+        if not stuck and (outline.epochs or 0) >= 2 and first and outline.level and outline.rows > 2:
+            fallen = (first - outline.level) / first
             learned = outline.first_eval and outline.best_eval is not None and outline.best_eval < 0.95 * outline.first_eval
             if fallen < self.moved and not learned:
-                opinion.add(1, f"in {outline.epochs:.3g} epochs the loss has fallen by {max(0.0, fallen):.1%}")
+                opinion.add(
+                    1,
+                    say(
+                        "in {epochs:.3g} epochs the loss has fallen by {fallen:.1%}",
+                        epochs=outline.epochs,
+                        fallen=max(0.0, fallen),
+                    ),
+                )
         if language_model(chart.run) and outline.rows > 3 and (outline.level or 0.0) > self.high_level:
-            opinion.add(1, f"the loss stays at {outline.level:.2g}; fine-tunes of a language model end far below")
+            opinion.add(
+                1, say("the loss stays at {level:.2g}; fine-tunes of a language model end far below", level=outline.level)
+            )
         rejected = outline.ends.get("rewards/rejected")
         if chart.run.get("task") == PREFERENCE and rejected and rejected.last < -5:
-            opinion.add(1, f"the reward of rejected answers is at {rejected.last:.3g} by epoch {outline.epochs or 0:.2g}")
+            opinion.add(
+                1,
+                say(
+                    "the reward of rejected answers is at {last:.3g} by epoch {epochs:.2g}",
+                    last=rejected.last,
+                    epochs=outline.epochs or 0,
+                ),
+            )
 
     @staticmethod
     def _weigh_constant_answer(opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
@@ -162,16 +205,23 @@ class LearningRateTooHigh(Cause):
         if chance is None or not few_answers(chart) or chart.run.get("task") != SUPERVISED:
             return
         opinion.because = (chance,)
-        opinion.add(2, "the classifier gives every input the same answer, as after first steps that were too long")
+        opinion.add(2, say("the classifier gives every input the same answer, as after first steps that were too long"))
         if rate and band and rate >= (0.5 * band.high if band.known else 2 * CLASSIFIER):
-            opinion.add(1, f"the learning rate is {short(rate)}; classifiers are fine-tuned at 1e-5 to {short(CLASSIFIER)}")
+            opinion.add(
+                1,
+                say(
+                    "the learning rate is {rate}; classifiers are fine-tuned at 1e-5 to {classifier}",
+                    rate=short(rate),
+                    classifier=short(CLASSIFIER),
+                ),
+            )
 
     def _weigh_rate(self, opinion: Opinion, rate: float | None, band: Band | None) -> None:
         if not rate or not band:
             return
         times, words = rate / band.high, against(rate, band)
         if times >= self.far_above:
-            opinion.add(4, f"{words}; that is {times:,.0f} times the highest of them")
+            opinion.add(4, say("{words}; that is {times:,.0f} times the highest of them", words=words, times=times))
         elif times > 1.01:
             opinion.add(3 if band.known else 1, words)
         elif rate < band.low:
@@ -180,21 +230,29 @@ class LearningRateTooHigh(Cause):
     @staticmethod
     def _explain(chart: Chart, climbs: list[Symptom]) -> str:
         if chart.seen("reward-collapse"):
-            return "Each update moves the policy further from where its answers were sampled than the reward can vouch for."
+            return say("Each update moves the policy further from where its answers were sampled than the reward can vouch for.")
         lost = any(s.severity == "critical" and s.open for s in climbs) or chart.seen("loss-at-chance")
-        words = "Each step goes further than the loss is smooth, so it lands higher than it began"
+        words = say("Each step goes further than the loss is smooth, so it lands higher than it began")
         if lost:
-            return f"{words}. What the model knew is lost; going on with these weights, even at a lower rate, seldom helps."
-        return f"{words}, and the next ones must bring it down again."
+            return say(
+                "{words}. What the model knew is lost; going on with these weights, even at a lower rate, seldom helps.",
+                words=words,
+            )
+        return say("{words}, and the next ones must bring it down again.", words=words)
 
     def check(self, chart: Chart) -> str:
         if any(chart.seen(slug) for slug in CLIMBS):
-            return self.decide_by
+            return say(self.decide_by)
         if chart.seen("reward-collapse"):
-            return "go on from before the fall at a third of the learning rate: the reward must hold"
-        return "run 100 steps from the base model at a tenth of the learning rate: the loss must begin to fall"
+            return say("go on from before the fall at a third of the learning rate: the reward must hold")
+        return say("run 100 steps from the base model at a tenth of the learning rate: the loss must begin to fall")
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         chance, onset = chart.seen("loss-at-chance"), first_bad_step(chart)
-        rate = lowered(chart, onset, CLASSIFIER / 2 if chance and few_answers(chart) else None)
-        return (rate, *gentler_start(chart, onset), *start_again(chart, anew=True))
+        rate, band = rate_of(chart), band_of(chart.run)
+        if other := instead_of_sgd(chart):
+            return (other, *start_again(chart, anew=True))
+        scale = usual_scale(chart)  # where the rate itself is usual, the scale is what is too high
+        lower = lowered(chart, onset, for_width(chart.run) * CLASSIFIER / 2 if chance and few_answers(chart) else None)
+        first = scale if scale and rate and band and rate <= band.high else (lower,)
+        return (*first, *gentler_start(chart, onset), *start_again(chart, anew=True))

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.budgets import FEW_STEPS, rank_and_modules, small_set, total_steps
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import Band, against, band_of, raised, rate_of, short, travel
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
 
-SLOW = "Training works, but in steps too small to see: at this pace the run would need many times as many of them."
-ADAPTER = (
-    f"{SLOW} An adapter begins without any effect and has to get somewhere, so it needs about ten times the rate of all weights."
+SLOW = later("Training works, but in steps too small to see: at this pace the run would need many times as many of them.")
+ADAPTER = later(
+    "An adapter begins without any effect and has to get somewhere, so it needs about ten times the rate of all weights."
 )
 
 
@@ -58,16 +59,16 @@ class LearningRateTooLow(Cause):
         opinion = Opinion(still.because)
         opinion.add(2 if still.sure else 1, still.words)
         if norm := chart.outline.typical_norm:
-            opinion.add(1, f"the gradient norm is {norm:.3g}, not 0: there is something to learn")
+            opinion.add(1, say("the gradient norm is {norm:.3g}, not 0: there is something to learn", norm=norm))
         if band:
             self._weigh_rate(opinion, rate, band)
         self._weigh_way(opinion, chart)
         if chart.seen("loss-at-chance"):
-            opinion.add(-2, "the loss stands at that of guessing: the model may not see its input at all")
+            opinion.add(-2, say("the loss stands at that of guessing: the model may not see its input at all"))
         odd = band is not None and rate < band.low / self.clearly_below
         if not still.sure or self._half(chart) or not odd:  # which of the two it is, only the types of the weights tell
             opinion.points = min(opinion.points, HIGH - 1)
-        opinion.explanation = ADAPTER if adapter(chart.run) else SLOW
+        opinion.explanation = f"{say(SLOW)} {say(ADAPTER)}" if adapter(chart.run) else say(SLOW)
         return opinion
 
     def _excluded(self, chart: Chart) -> bool:
@@ -86,7 +87,9 @@ class LearningRateTooLow(Cause):
         if rate < 0.9 * band.low:
             opinion.add(4 if rate < band.low / self.far_below else 3, words)
         elif rate <= self.full_rate and not band.known:
-            opinion.add(1, f"the learning rate is {short(rate)}: enough for all weights, ten times too low for an adapter")
+            opinion.add(
+                1, say("the learning rate is {rate}: enough for all weights, ten times too low for an adapter", rate=short(rate))
+            )
         elif band.known:
             opinion.add(-1, words)
 
@@ -94,11 +97,15 @@ class LearningRateTooLow(Cause):
         """How far the weights can have come, and in how many steps."""
         way, steps = travel(chart), total_steps(chart)
         if way is not None and way < self.no_way:
-            opinion.add(2, f"the rates of all steps add up to {way:.1g}: no weight can have moved by more than about that")
+            opinion.add(
+                2, say("the rates of all steps add up to {way:.1g}: no weight can have moved by more than about that", way=way)
+            )
         elif way is not None and way < self.short_way and (steps or 0) >= FEW_STEPS:
-            opinion.add(1, f"the rates of all steps add up to {way:.1g}, and AdamW moves a weight by no more than about that")
+            opinion.add(
+                1, say("the rates of all steps add up to {way:.1g}, and AdamW moves a weight by no more than about that", way=way)
+            )
         if steps and steps < FEW_STEPS:
-            opinion.add(-2, f"the run had only {steps} steps, few at any rate")
+            opinion.add(-2, say("the run had only {steps} steps, few at any rate", steps=steps))
 
     @staticmethod
     def _half(chart: Chart) -> bool:

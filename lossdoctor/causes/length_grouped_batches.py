@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
 
@@ -47,9 +48,9 @@ class LengthGroupedBatches(Cause):
         if not grouped or (noise is None and not self._turns(chart)):
             return None
         opinion = Opinion((noise,) if noise else ())
-        scatter = f"scatter by {noise.evidence['noise']:.0%} of the level" if noise else "go up and down"
-        opinion.add(4, f"group_by_length is on, and the rows {scatter}")
-        opinion.explanation = _EXPLANATION
+        scatter = say("scatter by {noise:.0%} of the level", noise=noise.evidence["noise"]) if noise else say("go up and down")
+        opinion.add(4, say("group_by_length is on, and the rows {scatter}", scatter=scatter))
+        opinion.explanation = say(_EXPLANATION)
         return opinion
 
     def _turns(self, chart: Chart) -> bool:
@@ -64,31 +65,41 @@ class LengthGroupedBatches(Cause):
         epoch = chart.outline.steps_per_epoch
         opinion = Opinion((swing,))
         if grouped:
-            opinion.add(6, f"group_by_length is on, and the loss swings with a period of {rows:.3g} rows")
+            opinion.add(6, say("group_by_length is on, and the loss swings with a period of {rows:.3g} rows", rows=rows))
         elif rows <= 2.5 or not (chunk or (epoch and 3 * steps < epoch)):
             return None
         else:
-            opinion.add(2, f"the period of {steps:.0f} steps is constant" + (f", an epoch has {epoch:.0f}" if epoch else ""))
+            opinion.add(
+                2,
+                say("the period of {steps:.0f} steps is constant", steps=steps)
+                + (say(", an epoch has {epoch:.0f}", epoch=epoch) if epoch else ""),
+            )
         if chunk:
-            opinion.add(2, f"{steps:.0f} steps: the Trainer sorts chunks of {self.chunk} batches by length")
+            opinion.add(
+                2, say("{steps:.0f} steps: the Trainer sorts chunks of {chunk} batches by length", steps=steps, chunk=self.chunk)
+            )
         guess = (
-            "" if grouped else f"A constant period of {steps:.0f} steps is the order of the data, most often grouping by length. "
+            ""
+            if grouped
+            else say(
+                "A constant period of {steps:.0f} steps is the order of the data, most often grouping by length. ", steps=steps
+            )
         )
-        opinion.explanation = guess + _EXPLANATION
+        opinion.explanation = guess + say(_EXPLANATION)
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
             Remedy(
-                "Change nothing, and read the mean over a period",
-                "grouping by length saves padding; it costs only the look of the curve",
+                say("Change nothing, and read the mean over a period"),
+                say("grouping by length saves padding; it costs only the look of the curve"),
                 {},
                 "none",
                 ("https://github.com/artidoro/qlora/issues/228",),
             ),
             Remedy(
-                "shuffle without regard to length",
-                "the swing goes, and the padding comes back",
+                say("shuffle without regard to length"),
+                say("the swing goes, and the padding comes back"),
                 {"group_by_length": False},
                 "low",
                 ("https://github.com/artidoro/qlora/issues/228",),
@@ -97,7 +108,8 @@ class LengthGroupedBatches(Cause):
         )
 
 
-_EXPLANATION = (
-    "Examples of like length are put into the same batch, and long ones have another loss than short ones. The curve follows the "
-    "length of the batch, over and over; the trend underneath is what counts."
+_EXPLANATION = later(
+    "Examples of like length are put into the same batch, and long ones have another loss than short "
+    "ones. The curve follows the length of the batch, over and over; the trend underneath is what "
+    "counts."
 )

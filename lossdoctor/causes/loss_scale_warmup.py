@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Symptom
 from lossdoctor.signs import Signs
 
@@ -43,14 +44,15 @@ class LossScaleWarmup(Cause):
         if not seen:
             return self._warm_up(chart)
         opinion = Opinion(seen)
-        opinion.add(4, "the loss stayed normal and the steps are few")
+        opinion.add(4, say("the loss stayed normal and the steps are few"))
         if signs.precision == "fp16" or (hardware.uses_deepspeed(chart.run) and signs.precision is None):
-            opinion.add(2, "fp16 training has a loss scaler")
+            opinion.add(2, say("fp16 training has a loss scaler"))
         if any(not s.open for s in seen) or all(s.slug == "skipped-steps" for s in seen):
-            opinion.add(2, "it healed by itself")
-        opinion.explanation = (
-            "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips one optimizer "
-            "step, and the learning rate waits. Later it doubles every 2,000 good steps and may skip one again. Nothing is lost."
+            opinion.add(2, say("it healed by itself"))
+        opinion.explanation = say(
+            "The scaler starts high (65,536) and halves whenever a gradient overflows; each time it skips "
+            "one optimizer step, and the learning rate waits. Later it doubles every 2,000 good steps and "
+            "may skip one again. Nothing is lost."
         )
         return opinion
 
@@ -60,8 +62,10 @@ class LossScaleWarmup(Cause):
         if not 1 < len(rates) <= self.pasted or rates[0] != 0.0 or rates[-1] <= 0.0:
             return None
         opinion = Opinion(())
-        opinion.add(4, f"the learning rate is 0 in the first row and {rates[-1]:.2g} in the last")
-        opinion.explanation = "A warm-up begins at a learning rate of 0, so the first step changes nothing; it rises from there."
+        opinion.add(4, say("the learning rate is 0 in the first row and {rates:.2g} in the last", rates=rates[-1]))
+        opinion.explanation = say(
+            "A warm-up begins at a learning rate of 0, so the first step changes nothing; it rises from there."
+        )
         return opinion
 
     def _expected(self, symptom: Symptom) -> bool:

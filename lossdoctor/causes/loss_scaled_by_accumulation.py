@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 
 
@@ -45,24 +46,61 @@ class LossScaledByAccumulation(Cause):
         opinion = Opinion(tuple(s for s in (gap, opening) if s))
         if gap and gap.severity == "warning":
             ratio, factor = gap.evidence["ratio"], gap.evidence["factor"]
-            opinion.add(6, f"train and evaluation loss differ by {ratio:.3g}, and {factor:.0f} is a factor of this run")
+            opinion.add(
+                6,
+                say(
+                    "train and evaluation loss differ by {ratio:.3g}, and {factor:.0f} is a factor of this run",
+                    ratio=ratio,
+                    factor=factor,
+                ),
+            )
         elif gap:
-            opinion.add(2, f"the training loss is a steady {gap.evidence['ratio']:.3g} times the evaluation loss")
+            opinion.add(
+                2, say("the training loss is a steady {ratio:.3g} times the evaluation loss", ratio=gap.evidence["ratio"])
+            )
         if opening and opening.open and isinstance(steps, (int, float)) and steps > 1:
             share = opening.evidence["loss"] / steps
             if share < 0.9 * opening.evidence["chance"]:
-                opinion.add(3, f"divided by the {steps:.0f} accumulation steps the first loss would be {share:.3g}")
+                opinion.add(
+                    3,
+                    say(
+                        "divided by the {steps:.0f} accumulation steps the first loss would be {share:.3g}",
+                        steps=steps,
+                        share=share,
+                    ),
+                )
             else:
-                opinion.add(-2, f"even divided by the {steps:.0f} accumulation steps the first loss is too high")
+                opinion.add(-2, say("even divided by the {steps:.0f} accumulation steps the first loss is too high", steps=steps))
         norm = chart.outline.typical_norm or 0.0
         if not opinion.points and self._affected(chart) and norm > self.high_norm and isinstance(steps, int) and steps > 1:
-            opinion.add(1, f"the gradient norm is {norm:.3g}, and divided by {steps} accumulation steps {norm / steps:.2g}")
-            opinion.add(1, f"transformers {chart.run.get('transformers_version')} multiplies loss and gradient for some models")
+            opinion.add(
+                1,
+                say(
+                    "the gradient norm is {norm:.3g}, and divided by {steps} accumulation steps {norm2:.2g}",
+                    norm=norm,
+                    steps=steps,
+                    norm2=norm / steps,
+                ),
+            )
+            opinion.add(
+                1,
+                say(
+                    "transformers {transformers_version} multiplies loss and gradient for some models",
+                    transformers_version=chart.run.get("transformers_version"),
+                ),
+            )
         elif opinion.points > 0 and self._affected(chart):
-            opinion.add(2, f"transformers {chart.run.get('transformers_version')} does this with some models")
-        opinion.explanation = (
-            "Each micro-batch adds its mean loss, and the sum is not divided by their number. The gradient is as much too large, "
-            "so clipping acts at every step and the learning rate means something else than it says; Adam hides part of that."
+            opinion.add(
+                2,
+                say(
+                    "transformers {transformers_version} does this with some models",
+                    transformers_version=chart.run.get("transformers_version"),
+                ),
+            )
+        opinion.explanation = say(
+            "Each micro-batch adds its mean loss, and the sum is not divided by their number. The gradient "
+            "is as much too large, so clipping acts at every step and the learning rate means something else "
+            "than it says; Adam hides part of that."
         )
         return opinion
 
@@ -73,8 +111,8 @@ class LossScaledByAccumulation(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
             Remedy(
-                "Upgrade transformers to 4.52 or later",
-                "the Trainer then divides by the number of tokens of all accumulation steps",
+                say("Upgrade transformers to 4.52 or later"),
+                say("the Trainer then divides by the number of tokens of all accumulation steps"),
                 {},
                 "low",
                 (
@@ -83,8 +121,8 @@ class LossScaledByAccumulation(Cause):
                 ),
             ),
             Remedy(
-                "If the model is your own, let its loss take num_items_in_batch",
-                "a forward that ignores it gives a mean per micro-batch, which the Trainer no longer divides",
+                say("If the model is your own, let its loss take num_items_in_batch"),
+                say("a forward that ignores it gives a mean per micro-batch, which the Trainer no longer divides"),
                 {},
                 "low",
                 ("https://github.com/huggingface/transformers/pull/35438",),

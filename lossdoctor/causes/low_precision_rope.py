@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import MEDIUM, Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -48,23 +49,25 @@ class LowPrecisionRope(Cause):
         if not stored and not sharded:
             return None
         opinion = Opinion(seen)
-        words = "the weights are stored in bf16" if stored else "ZeRO-3 casts all tables to bf16"
-        opinion.add(1, f"{words}, and the context has {length:,} tokens")
+        words = say("the weights are stored in bf16") if stored else say("ZeRO-3 casts all tables to bf16")
+        opinion.add(1, say("{words}, and the context has {length:,} tokens", words=words, length=length))
         name = run.words("model_name_or_path", "model_type")
         if re.search(_LARGE_BASE, name):
-            opinion.add(1, "this family has a large rotary base, which needs more digits than most")
+            opinion.add(1, say("this family has a large rotary base, which needs more digits than most"))
         opinion.points = min(opinion.points, MEDIUM - 1)  # the log alone never shows it
-        opinion.explanation = (
-            "Casting the whole model to bf16 casts the table of rotary frequencies as well. Attention then confuses tokens that "
-            "are far apart, which costs a little loss at short context and more at long."
+        opinion.explanation = say(
+            "Casting the whole model to bf16 casts the table of rotary frequencies as well. Attention then "
+            "confuses tokens that are far apart, which costs a little loss at short context and more at long."
         )
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
             Remedy(
-                "Keep inv_freq, cos and sin in fp32: load in fp32 and let mixed precision cast, instead of model.to(bfloat16)",
-                "autocast leaves the tables alone, a cast of the model does not",
+                say(
+                    "Keep inv_freq, cos and sin in fp32: load in fp32 and let mixed precision cast, instead of model.to(bfloat16)"
+                ),
+                say("autocast leaves the tables alone, a cast of the model does not"),
                 {"torch_dtype": "float32", "bf16": True},
                 "medium",
                 ("https://thecharlieblake.co.uk/mixed-precision-training",),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.budgets import EPOCHS, LONG_EPOCHS, small_set
 from lossdoctor.evaluations import hold_out
+from lossdoctor.language import say
 from lossdoctor.learning_rates import GUIDE
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
@@ -49,23 +50,30 @@ class Memorisation(Cause):
             big = stairs.evidence["excess"] > self.big_step
             opinion.add(
                 5 if big else 2,
-                f"the loss drops by {stairs.evidence['drop']:.0%} where an epoch ends and the examples come again",
+                say("the loss drops by {drop:.0%} where an epoch ends and the examples come again", drop=stairs.evidence["drop"]),
             )
         if near and (outline.epochs or 0) > 1.5:
             opinion.add(
-                3, f"the training loss is {near.evidence['share']:.1%} of what it was, at epoch {in_epochs(outline.epochs)}"
+                3,
+                say(
+                    "the training loss is {share:.1%} of what it was, at epoch {epochs}",
+                    share=near.evidence["share"],
+                    epochs=in_epochs(outline.epochs),
+                ),
             )
         elif not stairs and self._faint(chart):
-            opinion.add(2, f"the training loss is {outline.now:.2g} at epoch {in_epochs(outline.epochs)}")
+            opinion.add(
+                2, say("the training loss is {now:.2g} at epoch {epochs}", now=outline.now, epochs=in_epochs(outline.epochs))
+            )
         if not opinion.points:
             return None
         if outline.best_eval is not None and outline.first_eval and outline.last_eval is not None:
             if outline.last_eval <= 1.02 * outline.best_eval and outline.best_eval < 0.9 * outline.first_eval:
-                opinion.add(-2, "the evaluation loss falls with it: what it learns holds for new examples too")
-        opinion.explanation = (
-            "Each example is remembered from the last time it was seen, so the loss falls at the start of an epoch without "
-            "anything new being learned. It looks like an error and is none; but from here on the training loss says nothing "
-            "about how good the model is."
+                opinion.add(-2, say("the evaluation loss falls with it: what it learns holds for new examples too"))
+        opinion.explanation = say(
+            "Each example is remembered from the last time it was seen, so the loss falls at the start of an "
+            "epoch without anything new being learned. It looks like an error and is none; but from here on "
+            "the training loss says nothing about how good the model is."
         )
         return opinion
 
@@ -85,10 +93,15 @@ class Memorisation(Cause):
             return (*remedies, *few)
         epochs = chart.outline.epochs or 0.0
         if epochs > 2 * EPOCHS and not chart.outline.evals:
-            why = (
-                f"1 to {EPOCHS} epochs are usual for instruction tuning; more help only where a metric of the task says so, as "
-                "for few long reasoning traces"
+            why = say(
+                "1 to {epochs} epochs are usual for instruction tuning; more help only where a metric of the "
+                "task says so, as for few long reasoning traces",
+                epochs=EPOCHS,
             )
-            do = f"as long as there is no evaluation, train for {EPOCHS} epochs rather than {in_epochs(epochs)}"
+            do = say(
+                "as long as there is no evaluation, train for {epochs} epochs rather than {epochs2}",
+                epochs=EPOCHS,
+                epochs2=in_epochs(epochs),
+            )
             remedies.append(Remedy(do, why, {"num_train_epochs": EPOCHS}, "none", (GUIDE, LONG_EPOCHS), alternative=True))
         return tuple(remedies)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion, counted
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import show_nan, start_again
 from lossdoctor.signs import Signs
@@ -39,24 +40,24 @@ class NanHiddenByFilter(Cause):
         collapse = signs.collapse
         opinion = Opinion(tuple(s for s in (collapse, chart.seen("eval-loss-not-finite")) if s) + signs.scattered)
         if collapse and collapse.open:
-            opinion.add(3, "the loss is exactly 0.0, which a cross-entropy never is")
+            opinion.add(3, say("the loss is exactly 0.0, which a cross-entropy never is"))
         inflated = chart.seen("hidden-nan-steps")
         if inflated and inflated.evidence.get("inflated_rows"):
-            opinion.add(3, "rows jump up while the gradient norm falls: that is the filter under gradient accumulation")
+            opinion.add(3, say("rows jump up while the gradient norm falls: that is the filter under gradient accumulation"))
         if inflated and (lost := inflated.evidence.get("nonfinite_losses")):
-            opinion.add(3, f"the loss of {counted(int(lost), 'micro-batch')} was NaN, and no row shows it")
+            opinion.add(3, say("the loss of {lost} was NaN, and no row shows it", lost=counted(int(lost), "micro-batch")))
         zeros = chart.seen("loss-intermittent-zero")
         if zeros and zeros.evidence.get("gradient_not_finite_rows"):
-            opinion.add(2, "single rows of 0.0 have a NaN gradient")
+            opinion.add(2, say("single rows of 0.0 have a NaN gradient"))
         if not opinion.points:
             return None
         if signs.eval_not_finite:
-            opinion.add(1, "the evaluation loss, which is not filtered, is NaN")
+            opinion.add(1, say("the evaluation loss, which is not filtered, is NaN"))
         if signs.gradient == "not finite":
-            opinion.add(1, "the gradient norm, which is not filtered, is NaN")
-        opinion.explanation = (
-            "The Trainer replaces a NaN loss by the average of the logging window, which reads 0.0 when no step of the "
-            "window was finite. Only the log is filtered: the NaN is still back-propagated."
+            opinion.add(1, say("the gradient norm, which is not filtered, is NaN"))
+        opinion.explanation = say(
+            "The Trainer replaces a NaN loss by the average of the logging window, which reads 0.0 when no "
+            "step of the window was finite. Only the log is filtered: the NaN is still back-propagated."
         )
         return opinion
 

@@ -3,16 +3,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import band_of, rate_of
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import non_reentrant
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import adapter
 
-CUT = (
-    "The loss is computed and its gradient goes nowhere: PeftModel.from_pretrained loads an adapter frozen, "
-    "prepare_model_for_kbit_training called after the adapter freezes it, and reentrant gradient checkpointing cuts it "
-    "off from the loss. Training then runs to its end and changes nothing."
+CUT = later(
+    "The loss is computed and its gradient goes nowhere: PeftModel.from_pretrained loads an adapter "
+    "frozen, prepare_model_for_kbit_training called after the adapter freezes it, and reentrant "
+    "gradient checkpointing cuts it off from the loss. Training then runs to its end and changes "
+    "nothing."
 )
 
 
@@ -48,26 +50,26 @@ class NoGradientToAdapter(Cause):
             return None  # equal rewards give no gradient
         opinion = Opinion((zero,) if zero else ())
         if none_trainable:
-            opinion.add(6, "the model has no trainable parameter at all")
+            opinion.add(6, say("the model has no trainable parameter at all"))
         masked = chart.seen("labels-all-masked")
         if masked and masked.open:
             if not none_trainable:
                 return None
-            opinion.add(-1, "loss and gradient are both 0: masked labels look the same")
+            opinion.add(-1, say("loss and gradient are both 0: masked labels look the same"))
         elif zero:
             zero_losses = zero.evidence.get("zero_loss_rows", 0.0)
             if zero_losses:
-                opinion.add(1, "the gradient is exactly 0")
+                opinion.add(1, say("the gradient is exactly 0"))
             else:
-                opinion.add(4, "the gradient is exactly 0 while the loss is normal")
+                opinion.add(4, say("the gradient is exactly 0 while the loss is normal"))
         signs = Signs(chart)
         if chart.run.get("use_lora") or chart.run.get("lora_r"):
-            opinion.add(2, "an adapter is trained, and an adapter can be loaded frozen")
+            opinion.add(2, say("an adapter is trained, and an adapter can be loaded frozen"))
         if chart.run.get("gradient_checkpointing") is True:
-            opinion.add(1, "gradient checkpointing can cut the gradient of an adapter")
+            opinion.add(1, say("gradient checkpointing can cut the gradient of an adapter"))
         if "grpo" in signs.framework or "ppo" in signs.framework:
-            opinion.add(-1, "in reinforcement learning equal rewards give a zero gradient as well")
-        opinion.explanation = CUT
+            opinion.add(-1, say("in reinforcement learning equal rewards give a zero gradient as well"))
+        opinion.explanation = say(CUT)
         return opinion
 
     @staticmethod
@@ -79,17 +81,17 @@ class NoGradientToAdapter(Cause):
         if rate < band.low:
             return None
         opinion = Opinion(still.because)
-        opinion.add(1, f"{still.words}, at a rate that is usual for {band.method}")
+        opinion.add(1, say("{still_words}, at a rate that is usual for {method}", still_words=still.words, method=band.method))
         if chart.run.get("gradient_checkpointing") is True:
-            opinion.add(1, "gradient checkpointing can cut the gradient of an adapter, and no gradient norm was logged")
-        opinion.explanation = CUT
+            opinion.add(1, say("gradient checkpointing can cut the gradient of an adapter, and no gradient norm was logged"))
+        opinion.explanation = say(CUT)
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
             Remedy(
-                "Load the adapter for training",
-                "PeftModel.from_pretrained freezes it unless told otherwise",
+                say("Load the adapter for training"),
+                say("PeftModel.from_pretrained freezes it unless told otherwise"),
                 {"is_trainable": True},
                 "none",
                 ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),

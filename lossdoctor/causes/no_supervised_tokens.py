@@ -4,23 +4,26 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.chance import cross_entropy
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy, Rule, Symptom
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE
 
-NO_LABELS = (
-    "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut off by max_length, the "
-    "response template was not found in the tokens, or the chat template marks nothing as the assistant's. The mean over nothing "
-    "is NaN, its gradient 0, and the log shows 0.0."
+NO_LABELS = later(
+    "The loss is averaged over the tokens that have a label. Here there are none: the answer was cut "
+    "off by max_length, the response template was not found in the tokens, or the chat template "
+    "marks nothing as the assistant's. The mean over nothing is NaN, its gradient 0, and the log "
+    "shows 0.0."
 )
-SOME_LABELS = (
-    "The loss is averaged over the tokens that have a label, and some batches have none: their answers were cut off by "
-    "max_length, or their template was not found. The mean over nothing is NaN or 0, the log hides it, and such a batch "
-    "teaches nothing."
+SOME_LABELS = later(
+    "The loss is averaged over the tokens that have a label, and some batches have none: their "
+    "answers were cut off by max_length, or their template was not found. The mean over nothing is "
+    "NaN or 0, the log hides it, and such a batch teaches nothing."
 )
-SOME_BATCHES = (
-    "A mean over no labelled tokens is NaN. One evaluation batch whose answers were all cut off by max_length, or whose template "
-    "was not found, makes the whole evaluation loss NaN; the training is not touched by it."
+SOME_BATCHES = later(
+    "A mean over no labelled tokens is NaN. One evaluation batch whose answers were all cut off by "
+    "max_length, or whose template was not found, makes the whole evaluation loss NaN; the training "
+    "is not touched by it."
 )
 
 
@@ -63,59 +66,66 @@ class NoSupervisedTokens(Cause):
             opinion.because = (masked, *opinion.because)
             self._masked(masked, signs.unlabelled, opinion)
         elif signs.collapse and signs.from_first_row and signs.gradient == "absent":
-            opinion.add(2, "the loss is 0.0 from the first row on")
+            opinion.add(2, say("the loss is 0.0 from the first row on"))
         elif any(s.evidence.get("gradient_zero_rows") for s in signs.scattered):
-            opinion.add(3, "the rows of loss 0.0 have a gradient of exactly 0")
+            opinion.add(3, say("the rows of loss 0.0 have a gradient of exactly 0"))
         elif any(s.slug == "hidden-nan-steps" and not s.evidence.get("inflated_rows") for s in signs.scattered):
-            opinion.add(1, "single steps have a gradient of exactly 0")
+            opinion.add(1, say("single steps have a gradient of exactly 0"))
         elif signs.eval_not_finite and not signs.broken:
             if any("wer" in name for name in chart.outline.metrics) or not cross_entropy(chart.run):
                 return None  # a CTC loss has labels, and other reasons to be infinite
-            trained = "training is sound and only" if chart.outline.rows else "nothing but"
-            opinion.add(2, f"{trained} the evaluation loss is NaN: some evaluation batches may have no labels")
+            trained = say("training is sound and only") if chart.outline.rows else say("nothing but")
+            opinion.add(
+                2, say("{trained} the evaluation loss is NaN: some evaluation batches may have no labels", trained=trained)
+            )
         elif chart.outline.reward_nan and chart.run.get("task") == PREFERENCE:
-            opinion.add(2, "the log probabilities are NaN: the mean over the tokens of an answer that was cut off entirely")
+            opinion.add(2, say("the log probabilities are NaN: the mean over the tokens of an answer that was cut off entirely"))
         elif chart.seen("loss-not-finite") and signs.gradient == "absent":
-            opinion.add(1, "a single batch without labels gives a single NaN")
+            opinion.add(1, say("a single batch without labels gives a single NaN"))
         if not opinion.points:
             return None
         length = chart.run.get("max_length")
         if isinstance(length, str) or (isinstance(length, (int, float)) and 0 < length <= self.short):
-            opinion.add(1, f"max_length is {length}: prompts may fill it and push the answers out")
+            opinion.add(1, say("max_length is {length}: prompts may fill it and push the answers out", length=length))
         if signs.text_model and ("sft" in signs.framework or "trl" in signs.framework):
-            opinion.add(1, "the trainer masks prompts, and masks everything when it finds no answer")
+            opinion.add(1, say("the trainer masks prompts, and masks everything when it finds no answer"))
         if signs.precision == "fp16" and not masked:
-            opinion.add(-1, "fp16 is on: an overflow looks the same without a gradient norm")
+            opinion.add(-1, say("fp16 is on: an overflow looks the same without a gradient norm"))
         some = masked and masked.evidence.get("batches", 0.0) < masked.evidence.get("batches_so_far", 0.0)
-        opinion.explanation = SOME_LABELS if some else SOME_BATCHES if signs.eval_not_finite and not signs.broken else NO_LABELS
+        opinion.explanation = (
+            say(SOME_LABELS) if some else say(SOME_BATCHES) if signs.eval_not_finite and not signs.broken else say(NO_LABELS)
+        )
         return opinion
 
     @staticmethod
     def _masked(masked: Symptom, explains: bool, opinion: Opinion) -> None:
         """What the labels themselves say, or the zeros that follow from them."""
         if "batches" not in masked.evidence:
-            opinion.add(6, "loss and gradient are exactly 0 from the first row on")
+            opinion.add(6, say("loss and gradient are exactly 0 from the first row on"))
             return
         batches, of = masked.evidence["batches"], masked.evidence["batches_so_far"]
-        opinion.add(6 if masked.severity == "critical" else 4, f"no token has a label in {batches:.0f} of {of:.0f} micro-batches")
+        opinion.add(
+            6 if masked.severity == "critical" else 4,
+            say("no token has a label in {batches:.0f} of {of:.0f} micro-batches", batches=batches, of=of),
+        )
         if explains:
-            opinion.add(3, "and each micro-batch with a NaN loss is one of them")
+            opinion.add(3, say("and each micro-batch with a NaN loss is one of them"))
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         length = chart.run.get("max_length")
-        longer = int(length) * 4 if isinstance(length, int) else Rule("long enough for prompt and answer")
+        longer = int(length) * 4 if isinstance(length, int) else Rule(say("long enough for prompt and answer"))
         return (
             Remedy(
-                "Raise max_length above the longest prompt, or drop the rows it empties",
-                "truncation cuts from the right, where the answer is",
+                say("Raise max_length above the longest prompt, or drop the rows it empties"),
+                say("truncation cuts from the right, where the answer is"),
                 {"max_length": longer},
                 "low",
                 ("https://github.com/huggingface/trl/issues/6668", "https://github.com/zjysteven/lmms-finetune/issues/45"),
             ),
             Remedy(
-                "Make the response template match its tokens in context",
-                "the same text tokenises differently after other text; pass token ids taken from a real example",
-                {"response_template": Rule("token ids cut from a tokenised example")},
+                say("Make the response template match its tokens in context"),
+                say("the same text tokenises differently after other text; pass token ids taken from a real example"),
+                {"response_template": Rule(say("token ids cut from a tokenised example"))},
                 "low",
                 ("https://github.com/huggingface/trl/issues/588", "https://github.com/huggingface/transformers/issues/27733"),
             ),

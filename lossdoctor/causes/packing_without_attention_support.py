@@ -6,6 +6,7 @@ from math import log
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import PACKING, separated_examples
 from lossdoctor.signs import Signs
@@ -48,16 +49,19 @@ class PackingWithoutAttentionSupport(Cause):
             return None
         opinion = Opinion((opening,) if opening else ())
         if packing and kernel in hardware.BLIND_KERNELS:
-            opinion.add(3, f"packing is on with {kernel} attention, which does not keep packed examples apart")
+            opinion.add(3, say("packing is on with {kernel} attention, which does not keep packed examples apart", kernel=kernel))
         elif packing:
-            opinion.add(1, "packing is on, and nothing says that FlashAttention is used")
-        opinion.add(1, f"the first loss is {first:.3g}; a pretrained model starts between 0.5 and 3")
+            opinion.add(1, say("packing is on, and nothing says that FlashAttention is used"))
+        opinion.add(1, say("the first loss is {first:.3g}; a pretrained model starts between 0.5 and 3", first=first))
         if gemma:
-            opinion.add(1, "Gemma gives such losses where its BOS token is missing")
+            opinion.add(1, say("Gemma gives such losses where its BOS token is missing"))
         opinion.explanation = (
-            "Each example attends to those packed before it, which have nothing to do with it, and its positions go on counting."
+            say(
+                "Each example attends to those packed before it, which have nothing to do with it, and its "
+                "positions go on counting."
+            )
             if packing
-            else "Gemma was trained with a BOS token at the start of every text and is lost without it."
+            else say("Gemma was trained with a BOS token at the start of every text and is lost without it.")
         )
         return opinion
 
@@ -69,8 +73,8 @@ class PackingWithoutAttentionSupport(Cause):
 
     def check(self, chart: Chart) -> str:
         if chart.run.get("packing") is True or chart.run.get("padding_free") is True:
-            return self.decide_by
-        return "print input_ids[:, 0] of one batch: it must be tokenizer.bos_token_id in every row"
+            return say(self.decide_by)
+        return say("print input_ids[:, 0] of one batch: it must be tokenizer.bos_token_id in every row")
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         family = family_of(chart.run)
@@ -78,10 +82,10 @@ class PackingWithoutAttentionSupport(Cause):
         if chart.run.get("packing") is True or chart.run.get("padding_free") is True:
             remedies += separated_examples()
         if family and family.name == "Gemma":
-            why = "input_ids must begin with tokenizer.bos_token_id; where the chat template adds it, it must not come twice"
+            why = say("input_ids must begin with tokenizer.bos_token_id; where the chat template adds it, it must not come twice")
             remedies.append(
                 Remedy(
-                    "Give every example the BOS token: AutoTokenizer.from_pretrained(..., add_bos_token=True)",
+                    say("Give every example the BOS token: AutoTokenizer.from_pretrained(..., add_bos_token=True)"),
                     why,
                     {"add_bos_token": True},
                     "none",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import WARM_UP, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import last_checkpoint_before
@@ -16,7 +17,7 @@ ADAPTER_NOT_LOADED = "https://github.com/tloen/alpaca-lora/issues/72"
 FLAG_NOT_PASSED = "https://github.com/hiyouga/LlamaFactory/issues/512"
 DATA_ORDER = "https://github.com/NVIDIA-NeMo/Megatron-Bridge/issues/4565"
 
-WEIGHTS_ALONE = "a checkpoint of weights alone can only be started anew, not resumed"
+WEIGHTS_ALONE = later("a checkpoint of weights alone can only be started anew, not resumed")
 
 
 @dataclass(eq=False, repr=False)
@@ -62,18 +63,43 @@ class ResumeNotRestored(Cause):
         losses, opinion = chart.outline.there("loss"), Opinion((spike,) if spike else ())
         if spike and spike.evidence.get("excerpt"):
             before, peak = spike.evidence["before"], spike.evidence["peak"]
-            opinion.add(1, f"the loss jumps from {before:.3g} to {peak:.3g} in one row, as when training starts anew")
+            opinion.add(
+                1,
+                say(
+                    "the loss jumps from {before:.3g} to {peak:.3g} in one row, as when training starts anew",
+                    before=before,
+                    peak=peak,
+                ),
+            )
         elif named := self._at_named_checkpoint(chart):
             opinion.because = (named,)
-            opinion.add(4, f"the loss jumps in the row after step {named.onset - 1:,}, where the run was resumed")
+            opinion.add(
+                4, say("the loss jumps in the row after step {onset:,}, where the run was resumed", onset=named.onset - 1)
+            )
         elif back := self._back_at_once(chart):
             opinion.because = (back,)
-            opinion.add(1, f"the loss jumps to where it began, {chart.outline.first_loss:.3g}, in a single row")
+            opinion.add(
+                1, say("the loss jumps to where it began, {first_loss:.3g}, in a single row", first_loss=chart.outline.first_loss)
+            )
             every, saved = chart.run.get("save_steps"), back.onset - 1
             if isinstance(every, (int, float)) and every > 1 and saved % every == 0:
-                opinion.add(2, f"it does so right after step {saved:,}, where a checkpoint was due (save_steps {every:.0f})")
+                opinion.add(
+                    2,
+                    say(
+                        "it does so right after step {saved:,}, where a checkpoint was due (save_steps {every:.0f})",
+                        saved=saved,
+                        every=every,
+                    ),
+                )
             if anew := chart.outline.rate_begun_anew(back.onset, self.rate_anew):
-                opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
+                opinion.add(
+                    2,
+                    say(
+                        "the learning rate went from {first_anew} to {second_anew}: the schedule began anew",
+                        first_anew=short(anew[0]),
+                        second_anew=short(anew[1]),
+                    ),
+                )
             if opinion.points < 2:
                 return None  # a jump alone has likelier causes
         elif higher := self._higher_at_new_rate(chart):
@@ -81,15 +107,19 @@ class ResumeNotRestored(Cause):
             opinion.because = tuple(s for s in chart.all("loss-spike", "loss-divergence") if abs(s.onset - higher[0]) <= near)
             opinion.add(3, higher[1])
         elif resumed and 1 < len(losses) <= self.few and losses[-1] > (1 + self.higher) * losses[0] > 0:
-            opinion.add(1, f"the loss is {losses[-1]:.3g}, and was {losses[0]:.3g}")
+            opinion.add(1, say("the loss is {losses:.3g}, and was {first_losses:.3g}", losses=losses[-1], first_losses=losses[0]))
         if not opinion.points:
             return None
         if opinion.because and adapter(chart.run):
-            opinion.add(1, "an adapter is trained: it must be loaded into the model when the run goes on")
+            opinion.add(1, say("an adapter is trained: it must be loaded into the model when the run goes on"))
         if resumed:
-            opinion.add(1, "the run was resumed" + (f" at step {chart.run.resumed_at[-1]:,}" if chart.run.resumed_at else ""))
-        lost = "weights were not loaded" if opinion.because else "optimizer or schedule began again"
-        opinion.explanation = f"A jump like this where a run was stopped and resumed says that {lost}."
+            opinion.add(
+                1,
+                say("the run was resumed")
+                + (say(" at step {resumed_at:,}", resumed_at=chart.run.resumed_at[-1]) if chart.run.resumed_at else ""),
+            )
+        lost = say("weights were not loaded") if opinion.because else say("optimizer or schedule began again")
+        opinion.explanation = say("A jump like this where a run was stopped and resumed says that {lost}.", lost=lost)
         return opinion
 
     def _at_named_checkpoint(self, chart: Chart) -> Symptom | None:
@@ -109,7 +139,13 @@ class ResumeNotRestored(Cause):
                 continue
             was, now = median(losses[max(0, place - 5) : place]), median(after)
             if now > self.somewhat * was > 0 and min(after) > was:
-                words = f"the learning rate goes from {short(old)} to {short(new)}, and the loss from {was:.3g} to {now:.3g}"
+                words = say(
+                    "the learning rate goes from {old} to {new}, and the loss from {was:.3g} to {now:.3g}",
+                    old=short(old),
+                    new=short(new),
+                    was=was,
+                    now=now,
+                )
                 return int(steps[place]), words
         return None
 
@@ -129,70 +165,121 @@ class ResumeNotRestored(Cause):
         before, after, start = (jump.evidence[name] for name in ("before", "after", "start"))
         anew = chart.outline.rate_begun_anew(jump.onset, self.rate_anew)
         if after < before:
-            opinion.add(2, f"the loss drops from {before:.3g} to {after:.3g} at once: the model has just seen these examples")
+            opinion.add(
+                2,
+                say(
+                    "the loss drops from {before:.3g} to {after:.3g} at once: the model has just seen these examples",
+                    before=before,
+                    after=after,
+                ),
+            )
             if chart.run.get("ignore_data_skip"):
-                opinion.add(4, "ignore_data_skip is on, so the epoch begins anew where it was resumed")
-            opinion.explanation = (
-                "The order of the data was not restored, so the run goes through examples again that it had done in this epoch. "
-                "The weights are sound; the loss is back on its curve when the epoch ends."
+                opinion.add(4, say("ignore_data_skip is on, so the epoch begins anew where it was resumed"))
+            opinion.explanation = say(
+                "The order of the data was not restored, so the run goes through examples again that it had done "
+                "in this epoch. The weights are sound; the loss is back on its curve when the epoch ends."
             )
             return opinion
         if jump.evidence.get("back_at_start"):
-            opinion.add(5, f"the loss is {after:.3g}, as at the start ({start:.3g}), and was {before:.3g}: nothing is left")
+            opinion.add(
+                5,
+                say(
+                    "the loss is {after:.3g}, as at the start ({start:.3g}), and was {before:.3g}: nothing is left",
+                    after=after,
+                    start=start,
+                    before=before,
+                ),
+            )
             if adapter(chart.run):
-                opinion.add(1, "an adapter is trained: the base model alone gives this loss")
-            opinion.explanation = (
-                "The weights of the checkpoint are not in the model that goes on: the adapter was created anew, or loaded into "
-                "another model than the one that is trained."
+                opinion.add(1, say("an adapter is trained: the base model alone gives this loss"))
+            opinion.explanation = say(
+                "The weights of the checkpoint are not in the model that goes on: the adapter was created anew, "
+                "or loaded into another model than the one that is trained."
             )
         else:
-            opinion.add(3, f"the loss is higher by {after / before - 1:.0%} where the run goes on: {before:.3g}, {after:.3g}")
-            opinion.explanation = (
-                "The weights were loaded, since the loss is far below its start. The averages of the optimizer or the place in "
-                "the schedule were not, so the first steps after the restart are too long."
+            opinion.add(
+                3,
+                say(
+                    "the loss is higher by {after:.0%} where the run goes on: {before:.3g}, {after2:.3g}",
+                    after=after / before - 1,
+                    before=before,
+                    after2=after,
+                ),
+            )
+            opinion.explanation = say(
+                "The weights were loaded, since the loss is far below its start. The averages of the optimizer "
+                "or the place in the schedule were not, so the first steps after the restart are too long."
             )
         if anew:
-            opinion.add(2, f"the learning rate went from {short(anew[0])} to {short(anew[1])}: the schedule began anew")
+            opinion.add(
+                2,
+                say(
+                    "the learning rate went from {first_anew} to {second_anew}: the schedule began anew",
+                    first_anew=short(anew[0]),
+                    second_anew=short(anew[1]),
+                ),
+            )
             if not chart.run.resumed_at and "restart" in str(chart.run.get("lr_scheduler_type") or "restart"):
-                opinion.add(-1, "no step goes back: a schedule with warm restarts would look the same")
+                opinion.add(-1, say("no step goes back: a schedule with warm restarts would look the same"))
         elif chart.run.resumed_at:
-            opinion.add(1, f"the steps go back to {chart.run.resumed_at[-1]:,}: the run was resumed there")
+            opinion.add(
+                1, say("the steps go back to {resumed_at:,}: the run was resumed there", resumed_at=chart.run.resumed_at[-1])
+            )
         if hardware.precision(chart.run) == "fp16":
-            opinion.explanation += " Under fp16 the loss scale starts at 65,536 again and skips some steps unless it was saved."
+            opinion.explanation += say(
+                " Under fp16 the loss scale starts at 65,536 again and skips some steps unless it was saved."
+            )
         return opinion
 
     def check(self, chart: Chart) -> str:
         jump = chart.seen("resume-jump")
         if jump is None:
-            return "was the run stopped and resumed there? If so, evaluate the loaded model before its first step"
+            return say("was the run stopped and resumed there? If so, evaluate the loaded model before its first step")
         if jump.evidence["after"] < jump.evidence["before"]:
-            return "print the first batch after the resume: is it the first batch of the epoch?"
+            return say("print the first batch after the resume: is it the first batch of the epoch?")
         found = last_checkpoint_before(chart.run, jump.onset)
-        files = f"{found.path if found else 'the checkpoint'} must hold optimizer.pt, scheduler.pt and rng_state.pth"
-        return f"evaluate the resumed model before its first step: about {jump.evidence['before']:.3g} if it was loaded; {files}"
+        files = say(
+            "{path} must hold optimizer.pt, scheduler.pt and rng_state.pth", path=found.path if found else say("the checkpoint")
+        )
+        return say(
+            "evaluate the resumed model before its first step: about {before:.3g} if it was loaded; {files}",
+            before=jump.evidence["before"],
+            files=files,
+        )
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         jump = chart.seen("resume-jump")
         if jump and jump.evidence["after"] < jump.evidence["before"]:
-            why = "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and GPUs as they were"
-            return (Remedy("Let the resume skip the data that was seen", why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),)
+            why = say(
+                "the Trainer then skips the batches of the epoch that were done; keep seed, batch size and GPUs as they were"
+            )
+            return (
+                Remedy(say("Let the resume skip the data that was seen"), why, {"ignore_data_skip": False}, "low", (DATA_ORDER,)),
+            )
         at = jump or self._at_named_checkpoint(chart) or self._back_at_once(chart) or chart.seen("loss-spike")
         lost = bool(jump.evidence.get("back_at_start")) if jump else at is not None
         found = last_checkpoint_before(chart.run, at.onset) if at else None
         path = found.path if found else True
-        whole = "with a fresh adapter" if adapter(chart.run) else "as for the first start"
+        whole = say("with a fresh adapter") if adapter(chart.run) else say("as for the first start")
         how = f"trainer.train(resume_from_checkpoint={path!r})"
-        wasted = f"; the steps from {at.onset:,} on are lost" if at else ""
-        why = "the Trainer then loads weights, optimizer, schedule and place in the data; without the argument it begins anew"
+        wasted = say("; the steps from {onset:,} on are lost", onset=at.onset) if at else ""
+        why = say(
+            "the Trainer then loads weights, optimizer, schedule and place in the data; without the argument it begins anew"
+        )
         if lost:
-            do, sources = f"Build the model from the base model, {whole}, and call {how}", (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED)
+            do, sources = (
+                say("Build the model from the base model, {whole}, and call {how}", whole=whole, how=how),
+                (ADAPTER_NOT_LOADED, FLAG_NOT_PASSED),
+            )
             return (Remedy(do, why + wasted, {"resume_from_checkpoint": path}, "low", sources),)
         warm = int(max(10, 0.02 * (chart.outline.last_step or 500), chart.run.get("warmup_steps") or 0))
-        save = "Save the state of the optimizer with each checkpoint"
-        again = f"if that state is gone, warm up again over {warm} steps"
-        empty = "AdamW's averages are empty, and its first steps are its longest"
+        save = say("Save the state of the optimizer with each checkpoint")
+        again = say("if that state is gone, warm up again over {warm} steps", warm=warm)
+        empty = say("AdamW's averages are empty, and its first steps are its longest")
+        resume = Remedy(say("Resume with {how}", how=how), why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,))
+        keep = Remedy(save, say(WEIGHTS_ALONE), {"save_only_model": False}, "none", (FLAG_NOT_PASSED,))
+        alone = chart.run.get("save_only_model") is True  # then there is nothing that the same resume could bring back
         return (
-            Remedy(f"Resume with {how}", why, {"resume_from_checkpoint": path}, "low", (FLAG_NOT_PASSED,)),
-            Remedy(save, WEIGHTS_ALONE, {"save_only_model": False}, "none", (FLAG_NOT_PASSED,)),
+            *((keep, resume) if alone else (resume, keep)),
             Remedy(again, empty, {"warmup_steps": warm}, "low", (WARM_UP,), alternative=True),
         )

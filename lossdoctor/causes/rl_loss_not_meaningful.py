@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import say
 from lossdoctor.model import Chart
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, SUPERVISED
@@ -50,16 +51,29 @@ class RlLossNotMeaningful(Cause):
         if task == PREFERENCE and pairs is None:
             return None  # margins that shrink are not expected
         opinion = Opinion(())
-        opinion.add(6, f"the columns or the trainer say {task}")
+        opinion.add(6, say("the columns or the trainer say {task}", task=say(task)))
         kl = chart.outline.ends.get("kl")
         if kl and kl.highest > KL_HIGH:
-            opinion.add(-2, f"the KL divergence reached {kl.highest:.3g}, which is far from the reference and not expected")
+            opinion.add(
+                -2,
+                say(
+                    "the KL divergence reached {highest:.3g}, which is far from the reference and not expected",
+                    highest=kl.highest,
+                ),
+            )
         opinion.explanation = (
-            "GRPO and PPO start at a loss of 0, because the policy equals its reference, and rise with the divergence or go "
-            f"below 0: neither is an error. What counts is the reward.{_reward(chart)}"
+            say(
+                "GRPO and PPO start at a loss of 0, because the policy equals its reference, and rise with the "
+                "divergence or go below 0: neither is an error. What counts is the reward.{chart}",
+                chart=_reward(chart),
+            )
             if task == REINFORCEMENT
-            else "A preference loss measures the margin between two answers; it may reach 0, and the rewards of both answers may "
-            f"fall below 0 together, while the margin grows. What counts is the margin and the accuracy.{pairs}"
+            else say(
+                "A preference loss measures the margin between two answers; it may reach 0, and the rewards of "
+                "both answers may fall below 0 together, while the margin grows. What counts is the margin and "
+                "the accuracy.{pairs}",
+                pairs=pairs,
+            )
         )
         return opinion
 
@@ -75,7 +89,7 @@ def _reward(chart: Chart) -> str:
     reward = chart.outline.ends.get("reward")
     if reward is None or reward.rows < ROWS:
         return ""
-    return f" Here it went from {reward.first:.3g} to {reward.last:.3g}."
+    return say(" Here it went from {first:.3g} to {last:.3g}.", first=reward.first, last=reward.last)
 
 
 def _pairs(chart: Chart) -> str | None:
@@ -84,16 +98,19 @@ def _pairs(chart: Chart) -> str | None:
     margins, chosen, right = (ends.get(f"rewards/{name}") for name in ("margins", "chosen", "accuracies"))
     if margins is None or margins.rows < ROWS:
         return ""
-    share = f", and {right.last:.0%} of the pairs are ranked right" if right else ""
-    words = f" Here the margin went from {margins.first:.3g} to {margins.last:.3g}{share}"
+    share = say(", and {last:.0%} of the pairs are ranked right", last=right.last) if right else ""
+    words = say(
+        " Here the margin went from {first:.3g} to {last:.3g}{share}", first=margins.first, last=margins.last, share=share
+    )
     if (margins.last < margins.first and margins.last < 0) or (right and right.last < 0.45):
         return None
     if chosen and chosen.last < min(0.0, chosen.first) and margins.last > margins.first:
-        words += f", while the reward of the chosen answers fell to {chosen.last:.3g}: as expected"
+        words += say(", while the reward of the chosen answers fell to {last:.3g}: as expected", last=chosen.last)
         if chosen.last < -STRONG:
-            words += (
-                ". It fell far, though, so the chosen answers have become less likely as well: if the texts get worse, lower the "
-                "learning rate, raise beta, or add a likelihood term (rpo_alpha in TRL's DPOConfig)"
+            words += say(
+                ". It fell far, though, so the chosen answers have become less likely as well: if the texts get "
+                "worse, lower the learning rate, raise beta, or add a likelihood term (rpo_alpha in TRL's "
+                "DPOConfig)"
             )
     return f"{words}."
 

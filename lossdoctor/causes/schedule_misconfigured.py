@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.budgets import over, total_steps, warm_up
+from lossdoctor.language import say
 from lossdoctor.learning_rates import band_of, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import scheduler_by_trainer
@@ -69,43 +70,87 @@ class ScheduleMisconfigured(Cause):
         total, peak, step = total_steps(chart) or 0, outline.peak_rate or 0.0, fault.step
         share = (step - 1) / max(1, outline.last_step or 1)
         if fault.kind == "never":
-            opinion.add(5, f"the learning rate is 0 in every row up to step {outline.last_step:,}: no step can change a weight")
+            opinion.add(
+                5,
+                say(
+                    "the learning rate is 0 in every row up to step {last_step:,}: no step can change a weight",
+                    last_step=outline.last_step,
+                ),
+            )
             if hardware.precision(run) == "fp16" or hardware.uses_deepspeed(run):
-                opinion.add(-2, "a loss scaler that skips every step shows the same")
-            why = "The peak is 0, or a warm-up is so long that the rate has not left 0"
+                opinion.add(-2, say("a loss scaler that skips every step shows the same"))
+            why = say("The peak is 0, or a warm-up is so long that the rate has not left 0")
         elif fault.kind == "ran out":
             opinion.add(
                 6,
-                f"the rate reaches 0 after {share:.0%} of the steps ({step - 1:,}), and the run goes on to {outline.last_step:,}",
+                say(
+                    "the rate reaches 0 after {share:.0%} of the steps ({step:,}), and the run goes on to {last_step:,}",
+                    share=share,
+                    step=step - 1,
+                    last_step=outline.last_step,
+                ),
             )
-            why = (
+            why = say(
                 "The schedule was made for fewer steps than the run has. What comes after its end costs time and changes nothing"
             )
         elif fault.kind == "warm-up":
-            opinion.add(5, f"the rate still rises in the last row, at step {outline.last_step:,} of {total:,}")
+            opinion.add(
+                5,
+                say(
+                    "the rate still rises in the last row, at step {last_step:,} of {total:,}",
+                    last_step=outline.last_step,
+                    total=total,
+                ),
+            )
             if step > 0:
-                opinion.add(1, f"the warm-up takes {step:,} steps")
-            why = f"The run ends before its warm-up does: the rate{self._asked(chart)} that was asked for was never reached"
+                opinion.add(1, say("the warm-up takes {step:,} steps", step=step))
+            why = say(
+                "The run ends before its warm-up does: the rate{chart} that was asked for was never reached",
+                chart=self._asked(chart),
+            )
         elif fault.kind == "no decay":
             last = (outline.there("rate") or [0.0])[-1]
             opinion.add(
                 4,
-                f"the rate ends at {short(last)}, {last / peak:.0%} of its peak, with a {run.get('lr_scheduler_type')} schedule",
+                say(
+                    "the rate ends at {last}, {last2:.0%} of its peak, with a {lr_scheduler_type} schedule",
+                    last=short(last),
+                    last2=last / peak,
+                    lr_scheduler_type=run.get("lr_scheduler_type"),
+                ),
             )
-            why = "The schedule was made for more steps than the run has, so the long small steps at its end were never made"
+            why = say("The schedule was made for more steps than the run has, so the long small steps at its end were never made")
         elif fault.kind == "died early":
             opinion.add(
-                3, f"from step {step:,} on, {share:.0%} of the way, the rate is next to nothing beside its peak of {short(peak)}"
+                3,
+                say(
+                    "from step {step:,} on, {share:.0%} of the way, the rate is next to nothing beside its peak of {peak}",
+                    step=step,
+                    share=share,
+                    peak=short(peak),
+                ),
             )
-            why = "From there on nothing moves the weights: a loss that stands still has not learned all there is"
+            why = say("From there on nothing moves the weights: a loss that stands still has not learned all there is")
         elif fault.kind == "stopped":
-            opinion.add(2, f"the rate stays at {short(outline.rate_at(step) or 0.0)} from step {step:,} on, in mid-schedule")
-            why = "Either the schedule is meant to rest there, or it is no longer called"
+            opinion.add(
+                2,
+                say(
+                    "the rate stays at {step} from step {step2:,} on, in mid-schedule",
+                    step=short(outline.rate_at(step) or 0.0),
+                    step2=step,
+                ),
+            )
+            why = say("Either the schedule is meant to rest there, or it is no longer called")
         else:
             opinion.add(
-                4, f"DeepSpeed has a scheduler of its own, and the rate peaks at {short(peak)} instead of{self._asked(chart)}"
+                4,
+                say(
+                    "DeepSpeed has a scheduler of its own, and the rate peaks at {peak} instead of{chart}",
+                    peak=short(peak),
+                    chart=self._asked(chart),
+                ),
             )
-            why = "The scheduler of the DeepSpeed configuration wins over lr_scheduler_type and warmup_steps"
+            why = say("The scheduler of the DeepSpeed configuration wins over lr_scheduler_type and warmup_steps")
         opinion.explanation = f"{why}."
         return opinion
 
@@ -161,26 +206,43 @@ class ScheduleMisconfigured(Cause):
         steps = round(max(total, chart.outline.last_step or 1) / min(1.0, self._done(chart) or 1.0))
         if fault.kind == "never":
             if self._asked(chart):
-                why = "print scheduler.get_last_lr() after each of the first steps: it must leave 0"
+                why = say("print scheduler.get_last_lr() after each of the first steps: it must leave 0")
                 return (
                     gentle,
-                    Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "linear"}, "none", (SCHEDULES,)),
+                    Remedy(say("Let the Trainer build the schedule"), why, {"lr_scheduler_type": "linear"}, "none", (SCHEDULES,)),
                 )
-            rate, why = band.usual if band else 2e-5, "a rate of 0 is no rate: see what the command line makes of it"
+            rate, why = band.usual if band else 2e-5, say("a rate of 0 is no rate: see what the command line makes of it")
             sources = band.sources if band else (SCHEDULES,)
-            set_rate = Remedy(f"Set the learning rate to {short(rate)}", why, {"learning_rate": rate}, "none", sources)
+            set_rate = Remedy(
+                say("Set the learning rate to {rate}", rate=short(rate)), why, {"learning_rate": rate}, "none", sources
+            )
             return (set_rate, gentle)
         if fault.kind == "warm-up":
             return (gentle,)
         if fault.kind == "deepspeed":
             return (scheduler_by_trainer(),)
         if fault.kind == "stopped":
-            why = "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
-            return (Remedy("Let the Trainer build the schedule", why, {"lr_scheduler_type": "cosine"}, "none", (SCHEDULES,)),)
-        lost = "" if fault.kind == "no decay" else f"; the steps after {fault.step - 1:,} did next to nothing"
+            why = say(
+                "a schedule of one's own must be stepped once per optimizer step; the Trainer does so with the one it is given"
+            )
+            return (
+                Remedy(say("Let the Trainer build the schedule"), why, {"lr_scheduler_type": "cosine"}, "none", (SCHEDULES,)),
+            )
+        lost = "" if fault.kind == "no decay" else say("; the steps after {step:,} did next to nothing", step=fault.step - 1)
         if chart.run.get("max_steps") == steps or 0 < self._done(chart) < self.half:  # so the Trainer's own schedule would fit
-            do = f"Build the scheduler for {steps:,} steps, or leave it to the Trainer"
-            why = f"one that is made by hand needs the steps of the whole run, after accumulation and over all epochs{lost}"
+            do = say("Build the scheduler for {steps:,} steps, or leave it to the Trainer", steps=steps)
+            why = say(
+                "one that is made by hand needs the steps of the whole run, after accumulation and over all epochs{lost}",
+                lost=lost,
+            )
             return (Remedy(do, why, {"num_training_steps": steps}, "none", (SCHEDULES,)),)
-        why = f"it sets the length of the run and of the schedule in one{lost}"
-        return (Remedy(f"Set max_steps to the {steps:,} steps of the run", why, {"max_steps": steps}, "none", (SCHEDULES,)),)
+        why = say("it sets the length of the run and of the schedule in one{lost}", lost=lost)
+        return (
+            Remedy(
+                say("Set max_steps to the {steps:,} steps of the run", steps=steps),
+                why,
+                {"max_steps": steps},
+                "none",
+                (SCHEDULES,),
+            ),
+        )

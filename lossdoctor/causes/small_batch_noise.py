@@ -5,6 +5,7 @@ from math import ceil
 
 from lossdoctor.base import HIGH, Cause, Opinion
 from lossdoctor.budgets import SMALL_BATCHES, effective_batch, total_steps
+from lossdoctor.language import counted, say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.stats import MAD_TO_SD, median
@@ -52,22 +53,23 @@ class SmallBatchNoise(Cause):
         noise, batch, window = chart.seen("loss-noise"), effective_batch(chart.run), chart.outline.window
         opinion = Opinion((noise,) if noise else ())
         diffusion = Signs(chart).text_model is False
-        opinion.add(2, f"the rows scatter by {scatter:.0%} of the level")
+        opinion.add(2, say("the rows scatter by {scatter:.0%} of the level", scatter=scatter))
         if diffusion:
-            opinion.add(2, "the loss of a diffusion model depends on the noise level that each sample is given by chance")
+            opinion.add(2, say("the loss of a diffusion model depends on the noise level that each sample is given by chance"))
         if batch is not None and batch <= self.small:
-            opinion.add(3, f"an optimizer step sees {batch} example{'s' * (batch > 1)}, and a row {batch * window:,}")
+            examples = counted(batch, "example")
+            opinion.add(3, say("an optimizer step sees {examples}, and a row {batch:,}", examples=examples, batch=batch * window))
         elif batch is not None and batch >= self.large and not diffusion:
-            opinion.add(-2, f"an optimizer step sees {batch} examples, which should average that out")
+            opinion.add(-2, say("an optimizer step sees {batch} examples, which should average that out", batch=batch))
         if chart.seen("loss-divergence") or any(
             s.open and s.severity != "info" for s in chart.all("loss-oscillation", "loss-spike")
         ):
-            opinion.add(-2, "there is more than noise: the loss climbs or swings as well")
+            opinion.add(-2, say("there is more than noise: the loss climbs or swings as well"))
         if noise is None:
             opinion.points = min(opinion.points, HIGH - 1)
-        opinion.explanation = (
-            "Single examples differ in difficulty by far more than training changes in a few steps. The optimizer averages over "
-            "many steps; the eye does not."
+        opinion.explanation = say(
+            "Single examples differ in difficulty by far more than training changes in a few steps. The "
+            "optimizer averages over many steps; the eye does not."
         )
         return opinion
 
@@ -90,17 +92,28 @@ class SmallBatchNoise(Cause):
         remedies = []
         if every > window:
             left = (self._scatter(chart) or 0.0) / (every / window) ** 0.5
-            why = f"a row is then the mean of {every} steps instead of {window}, and scatters by about {left:.0%}"
-            remedies.append(Remedy(f"Log every {every} steps", why, {"logging_steps": every}, "none", (SMALL_BATCHES,)))
+            why = say(
+                "a row is then the mean of {every} steps instead of {window}, and scatters by about {left:.0%}",
+                every=every,
+                window=window,
+                left=left,
+            )
+            remedies.append(
+                Remedy(say("Log every {every} steps", every=every), why, {"logging_steps": every}, "none", (SMALL_BATCHES,))
+            )
         else:
-            why = "a running mean over twenty rows shows what the run does; nothing in the run needs to change"
-            remedies.append(Remedy("Smooth the chart", why, {}, "none", (SMALL_BATCHES,)))
+            why = say("a running mean over twenty rows shows what the run does; nothing in the run needs to change")
+            remedies.append(Remedy(say("Smooth the chart"), why, {}, "none", (SMALL_BATCHES,)))
         if not chart.outline.evals and Signs(chart).text_model is not False:
             at = max(every, steps // 10)
-            why = "the same examples each time, so it does not scatter: judge the run by it"
+            why = say("the same examples each time, so it does not scatter: judge the run by it")
             remedies.append(
                 Remedy(
-                    "Evaluate on held-out examples", why, {"eval_strategy": "steps", "eval_steps": at}, "low", (SMALL_BATCHES,)
+                    say("Evaluate on held-out examples"),
+                    why,
+                    {"eval_strategy": "steps", "eval_steps": at},
+                    "low",
+                    (SMALL_BATCHES,),
                 )
             )
         return tuple(remedies)

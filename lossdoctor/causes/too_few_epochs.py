@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
 from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, over, total_steps
+from lossdoctor.language import say
 from lossdoctor.learning_rates import GUIDE, LORA
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.tasks import SUPERVISED
+
+#: Examples of a step below which accumulation is not what makes the steps few.
+SMALL_BATCH = 8
 
 
 @dataclass(eq=False, repr=False)
@@ -52,22 +57,25 @@ class TooFewEpochs(Cause):
         opinion = Opinion(tuple(s for s in (falling, flat) if s))
         if flat and steps <= FEW_STEPS:
             points = HIGH if steps <= self.handful else MEDIUM
-            opinion.add(points, f"{steps} optimizer steps in all, and the loss has hardly moved in them")
+            opinion.add(points, say("{steps} optimizer steps in all, and the loss has hardly moved in them", steps=steps))
         elif not flat and not falling and steps <= self.handful and self._still(chart):
-            opinion.add(MEDIUM, f"{steps} optimizer steps in all: the warm-up of a usual run is hardly longer")
+            opinion.add(MEDIUM, say("{steps} optimizer steps in all: the warm-up of a usual run is hardly longer", steps=steps))
         elif (late := self._late(chart)) >= self.falling and self._fresh(chart):
-            opinion.add(2, f"the loss fell by {late:.0%} over the last 40 % of the rows")
+            opinion.add(2, say("the loss fell by {late:.0%} over the last 40 % of the rows", late=late))
             if steps <= FEW_STEPS:
-                opinion.add(2, f"{steps} optimizer steps in all")
+                opinion.add(2, say("{steps} optimizer steps in all", steps=steps))
             if chart.outline.epochs is not None and chart.outline.epochs < 1:
-                opinion.add(1, f"the run saw {chart.outline.epochs:.0%} of the data once")
+                opinion.add(1, say("the run saw {epochs:.0%} of the data once", epochs=chart.outline.epochs))
         if opinion.points < 2:
             return None
         opinion.explanation = (
-            f"AdamW needs some dozens of steps before its averages mean anything, and a warm-up takes part of them. {steps} "
-            "steps are too few to tell whether this data and this rate work."
+            say(
+                "AdamW needs some dozens of steps before its averages mean anything, and a warm-up takes part of "
+                "them. {steps} steps are too few to tell whether this data and this rate work.",
+                steps=steps,
+            )
             if steps <= FEW_STEPS
-            else "The curve had not come to rest when the schedule ended. The weights are usable; more steps would help."
+            else say("The curve had not come to rest when the schedule ended. The weights are usable; more steps would help.")
         )
         return opinion
 
@@ -98,29 +106,45 @@ class TooFewEpochs(Cause):
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         steps = total_steps(chart) or 0
         wanted = max(3 * FEW_STEPS, 3 * steps) if steps <= FEW_STEPS else 2 * steps
-        smaller = self._smaller_batch(chart) if steps <= FEW_STEPS else ()
+        smaller = self._smaller_batch(chart, steps) if steps <= FEW_STEPS else ()
         epochs = epochs_for(chart, wanted)
         if epochs and epochs > (chart.outline.epochs or 0):
             epochs = max(1, min(epochs, EPOCHS))
             planned = round(epochs * steps / chart.outline.epochs) if chart.outline.epochs else wanted
             if planned > 1.2 * steps:
-                why = f"about {planned:,} optimizer steps instead of {steps:,}; the schedule stretches with them"
-                return (*smaller, Remedy(f"Train for {epochs} epochs", why, {"num_train_epochs": epochs}, "medium", (GUIDE,)))
+                why = say(
+                    "about {planned:,} optimizer steps instead of {steps:,}; the schedule stretches with them",
+                    planned=planned,
+                    steps=steps,
+                )
+                return (
+                    *smaller,
+                    Remedy(
+                        say("Train for {epochs} epochs", epochs=epochs), why, {"num_train_epochs": epochs}, "medium", (GUIDE,)
+                    ),
+                )
         if smaller:
             return smaller
-        why = f"instead of {steps:,}, with the schedule stretched over them; resuming at a decayed rate changes nothing"
-        return (Remedy(f"Train for {wanted:,} steps", why, {"max_steps": wanted}, "medium", (SMALL_BATCHES,)),)
+        why = say(
+            "instead of {steps:,}, with the schedule stretched over them; resuming at a decayed rate changes nothing", steps=steps
+        )
+        return (Remedy(say("Train for {wanted:,} steps", wanted=wanted), why, {"max_steps": wanted}, "medium", (SMALL_BATCHES,)),)
 
     @staticmethod
-    def _smaller_batch(chart: Chart) -> tuple[Remedy, ...]:
+    def _smaller_batch(chart: Chart, steps: int) -> tuple[Remedy, ...]:
         """More optimizer steps from the same data, for nothing."""
         batch, accumulation = effective_batch(chart.run), chart.run.get("gradient_accumulation_steps")
-        if not batch or batch <= 8 or not isinstance(accumulation, int) or accumulation < 2:
+        if not batch or batch <= SMALL_BATCH or not isinstance(accumulation, int) or accumulation < 2:
             return ()
-        fewer = max(1, accumulation // 4)
-        do = f"Lower gradient_accumulation_steps from {accumulation} to {fewer}"
-        why = (
-            f"{accumulation // fewer} times as many optimizer steps from the same data; the effective batch of {batch} becomes "
-            f"{batch * fewer // accumulation}, and small batches train as stably"
+        least = ceil(SMALL_BATCH * accumulation / batch)
+        enough = accumulation * steps // FEW_STEPS  # makes that many steps of the same data
+        fewer = max(1, least, min(accumulation // 4, enough))
+        do = say("Lower gradient_accumulation_steps from {accumulation} to {fewer}", accumulation=accumulation, fewer=fewer)
+        why = say(
+            "{accumulation} times as many optimizer steps from the same data; the effective batch of {batch} "
+            "becomes {batch2}, and small batches train as stably",
+            accumulation=accumulation // fewer,
+            batch=batch,
+            batch2=batch * fewer // accumulation,
         )
         return (Remedy(do, why, {"gradient_accumulation_steps": fewer}, "none", (SMALL_BATCHES, LORA[0])),)

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.budgets import examples, small_set
 from lossdoctor.evaluations import LEARNING_JUMPS, hold_out
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.slips import in_epochs
+
+ABOUT, ONLY = later("there are about {rows:,} training examples"), later("there are only about {rows:,} training examples")
 
 
 @dataclass(eq=False, repr=False)
@@ -43,24 +46,26 @@ class TooLittleData(Cause):
         opinion = Opinion(tuple(signs))
         if rows is not None and rows <= self.some:
             few = rows <= self.few
-            opinion.add(5 if few else 2, f"there are {'only ' * few}about {rows:,} training examples")
+            opinion.add(5 if few else 2, say(ONLY if few else ABOUT, rows=rows))
         elif rows is not None:
-            opinion.add(-2, f"there are about {rows:,} training examples")
+            opinion.add(-2, say(ABOUT, rows=rows))
         if epochs >= self.often:
-            opinion.add(1, f"each was shown {in_epochs(epochs)} times")
+            opinion.add(1, say("each was shown {epochs} times", epochs=in_epochs(epochs)))
         if opinion.points <= 0:
             return None
-        opinion.explanation = (
-            "A model with millions of trainable numbers can store a few thousand examples outright. Rows, epochs and learning "
-            "rate are one decision: fewer rows want fewer epochs, not more."
+        opinion.explanation = say(
+            "A model with millions of trainable numbers can store a few thousand examples outright. Rows, "
+            "epochs and learning rate are one decision: fewer rows want fewer epochs, not more."
         )
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         few = small_set(chart)
         more = Remedy(
-            "Add examples that differ from those you have",
-            "variety counts more than number; near-duplicates and paraphrases of the same answer are learned by heart as one",
+            say("Add examples that differ from those you have"),
+            say(
+                "variety counts more than number; near-duplicates and paraphrases of the same answer are learned by heart as one"
+            ),
             {},
             "high",
             ("https://arxiv.org/abs/2305.11206", LEARNING_JUMPS),

@@ -6,6 +6,7 @@ from math import frexp
 
 from lossdoctor import hardware
 from lossdoctor.base import Cause, Opinion
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.remedies import EIGHT_BIT, other_format
 from lossdoctor.signs import Signs
@@ -15,8 +16,8 @@ STACK = "https://github.com/huggingface/finetrainers/issues/143"
 #: A version with NaN that an upgrade ended.
 _BAD_TORCH = "2.5.0"
 _PLATFORMS = {
-    "XLA": "a TPU or another XLA device, where XLA_USE_BF16 turns everything into bf16",
-    "Apple": "an Apple GPU, whose fp16 and bf16 are less tried",
+    "XLA": later("a TPU or another XLA device, where XLA_USE_BF16 turns everything into bf16"),
+    "Apple": later("an Apple GPU, whose fp16 and bf16 are less tried"),
 }
 
 
@@ -63,18 +64,19 @@ class UnsupportedDtypeOnGpu(Cause):
         words, _ = found
         opinion.add(5, words)
         if stuck:
-            opinion.add(1, "the learning rate is stuck from the first row: no step was ever made")
+            opinion.add(1, say("the learning rate is stuck from the first row: no step was ever made"))
         if signs.from_first_row:
-            opinion.add(1, "there was never a good row")
+            opinion.add(1, say("there was never a good row"))
         elif self._wild_rows(chart):
-            opinion.add(1, "the loss jumps wildly from the first rows on")
+            opinion.add(1, say("the loss jumps wildly from the first rows on"))
         elif signs.broken and not stuck:
-            opinion.add(-2, "the first rows were sound")
+            opinion.add(-2, say("the first rows were sound"))
         if signs.rate_frozen:
-            opinion.add(-2, "steps are skipped from some row on, as after an overflow")
-        opinion.explanation = (
-            f"{chart.run.get('gpu')} lacks the units for this format; the libraries fall back to code that returns wrong numbers "
-            "instead of an error, whatever the data or the learning rate."
+            opinion.add(-2, say("steps are skipped from some row on, as after an overflow"))
+        opinion.explanation = say(
+            "{gpu} lacks the units for this format; the libraries fall back to code that returns wrong "
+            "numbers instead of an error, whatever the data or the learning rate.",
+            gpu=chart.run.get("gpu"),
         )
         return opinion
 
@@ -82,23 +84,36 @@ class UnsupportedDtypeOnGpu(Cause):
         """Weaker: a platform or a version of torch on which formats and kernels are less tried."""
         opinion, platform = Opinion(signs.witnesses), hardware.platform(chart.run)
         if hardware.eight_bit(chart.run) and (chart.outline.first_loss or 0.0) > self.wild:
-            opinion.add(2, f"the weights are 8-bit, and the first loss is already {chart.outline.first_loss:,.4g}")
+            opinion.add(
+                2,
+                say(
+                    "the weights are 8-bit, and the first loss is already {first_loss:,.4g}", first_loss=chart.outline.first_loss
+                ),
+            )
         if hardware.eight_bit(chart.run) and hardware.uses_deepspeed(chart.run):
-            opinion.add(1, "8-bit weights are not made to be split up by DeepSpeed")
+            opinion.add(1, say("8-bit weights are not made to be split up by DeepSpeed"))
         if not signs.broken:
-            opinion.explanation = (
+            opinion.explanation = say(
                 "8-bit kernels need Turing or newer. On older GPUs they return wrong numbers instead of an error."
             )
             return opinion if opinion.points > 1 else None
         if platform:
-            opinion.add(1, f"the accelerator is {_PLATFORMS.get(platform, platform)}")
+            opinion.add(1, say("the accelerator is {words}", words=say(_PLATFORMS.get(platform, platform))))
         if str(chart.run.get("torch_version") or "").startswith(_BAD_TORCH):
-            opinion.add(1, f"torch {chart.run.get('torch_version')} gives NaN with some models; the next version does not")
+            opinion.add(
+                1,
+                say(
+                    "torch {torch_version} gives NaN with some models; the next version does not",
+                    torch_version=chart.run.get("torch_version"),
+                ),
+            )
         if signs.from_first_row and (opinion.points or signs.text_model is False) and signs.precision != "fp16":
-            opinion.add(1, "NaN from the first row on, before any step could have moved a weight: the forward pass itself fails")
-        opinion.explanation = (
-            "With these weights and this data the first forward pass is already NaN. If both are finite, the library or "
-            "the accelerator computes wrongly: a kernel, or a format that it only emulates."
+            opinion.add(
+                1, say("NaN from the first row on, before any step could have moved a weight: the forward pass itself fails")
+            )
+        opinion.explanation = say(
+            "With these weights and this data the first forward pass is already NaN. If both are finite, the "
+            "library or the accelerator computes wrongly: a kernel, or a format that it only emulates."
         )
         return opinion
 
@@ -114,10 +129,13 @@ class UnsupportedDtypeOnGpu(Cause):
         if chart.outline.rows < self.rows or len(losses) < 3 or not all(frexp(loss)[0] * 256 % 1 == 0 for loss in losses):
             return None
         opinion = Opinion(())
-        opinion.add(4, f"the losses of all {chart.outline.rows} rows have no more than the 8 digits of a bf16 number")
-        opinion.explanation = (
-            "With XLA_USE_BF16 every tensor is bf16, also the sum of the losses of a logging window: it stops growing when the "
-            "next loss is smaller than its last digit. The curve stands still because of that, whatever the model learns."
+        opinion.add(
+            4, say("the losses of all {rows} rows have no more than the 8 digits of a bf16 number", rows=chart.outline.rows)
+        )
+        opinion.explanation = say(
+            "With XLA_USE_BF16 every tensor is bf16, also the sum of the losses of a logging window: it "
+            "stops growing when the next loss is smaller than its last digit. The curve stands still because "
+            "of that, whatever the model learns."
         )
         return opinion
 
@@ -125,14 +143,14 @@ class UnsupportedDtypeOnGpu(Cause):
         found = hardware.unsupported(chart.run)
         if found is None:
             if hardware.eight_bit(chart.run):
-                why = "compute capability 7.5 (Turing) or newer is needed for them; 4-bit weights go down to older GPUs"
-                return (Remedy("Train without 8-bit weights", why, {"load_in_8bit": False}, "medium", (EIGHT_BIT,)),)
+                why = say("compute capability 7.5 (Turing) or newer is needed for them; 4-bit weights go down to older GPUs")
+                return (Remedy(say("Train without 8-bit weights"), why, {"load_in_8bit": False}, "medium", (EIGHT_BIT,)),)
             xla = hardware.platform(chart.run) == "XLA"
-            why = "bf16 then comes with mixed precision and fp32 weights; the variable also makes averaged losses wrong"
-            wide = Remedy("If XLA_USE_BF16 is set, unset it", why, {"bf16": True}, "none", (XLA,))
-            why = "NaN in the first step of a video model was a fault of one version of torch, and went with the next one"
+            why = say("bf16 then comes with mixed precision and fp32 weights; the variable also makes averaged losses wrong")
+            wide = Remedy(say("If XLA_USE_BF16 is set, unset it"), why, {"bf16": True}, "none", (XLA,))
+            why = say("NaN in the first step of a video model was a fault of one version of torch, and went with the next one")
             return (
                 *((wide,) if xla else ()),
-                Remedy("Upgrade PyTorch, and its build for this accelerator", why, {}, "low", (STACK,)),
+                Remedy(say("Upgrade PyTorch, and its build for this accelerator"), why, {}, "low", (STACK,)),
             )
         return other_format(chart.run)

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 from lossdoctor.base import MEDIUM, Cause, Opinion
 from lossdoctor.families import vocabulary_of
+from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.signs import Signs
 
-ROWS = (
-    "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from the checkpoint. The new rows "
-    "are random, and their logits outweigh those of all other tokens until they are trained."
+ROWS = later(
+    "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from "
+    "the checkpoint. The new rows are random, and their logits outweigh those of all other tokens "
+    "until they are trained."
 )
-SETTLED = " The loss came down, so they are: nothing has to be changed in this run."
+SETTLED = later(" The loss came down, so they are: nothing has to be changed in this run.")
 
 
 @dataclass(eq=False, repr=False)
@@ -47,17 +49,17 @@ class UntrainedEmbeddings(Cause):
         if opening is None or opening.evidence["answers"] < 100:
             return self._added(chart)
         opinion = Opinion((opening,))
-        opinion.add(2, "a model that gives wrong answers with confidence does worse than guessing, and new rows do that")
+        opinion.add(2, say("a model that gives wrong answers with confidence does worse than guessing, and new rows do that"))
         if added := _tokens_added(chart.run):
             opinion.add(2, added)
         if not opening.open:
-            opinion.add(2, f"the loss was below guessing again by step {opening.last:,}: new rows learn that fast")
+            opinion.add(2, say("the loss was below guessing again by step {last:,}: new rows learn that fast", last=opening.last))
         elif chart.run.get("use_lora") or chart.run.get("lora_r"):
-            opinion.add(1, "an adapter is trained: it leaves the embedding alone unless modules_to_save names it")
+            opinion.add(1, say("an adapter is trained: it leaves the embedding alone unless modules_to_save names it"))
         if opening.severity == "info":
-            opinion.add(-1, "nothing says that a language model is trained: a loss of another kind may begin anywhere")
+            opinion.add(-1, say("nothing says that a language model is trained: a loss of another kind may begin anywhere"))
             opinion.points = min(opinion.points, MEDIUM - 1)
-        opinion.explanation = ROWS + ("" if opening.open else SETTLED)
+        opinion.explanation = say(ROWS) + ("" if opening.open else say(SETTLED))
         return opinion
 
     def _added(self, chart: Chart) -> Opinion | None:
@@ -67,8 +69,11 @@ class UntrainedEmbeddings(Cause):
             return None
         opinion = Opinion(())
         opinion.add(2, added)
-        opinion.add(1, f"the first loss is {outline.first_loss:.3g}; a pretrained model starts between 0.5 and 3")
-        opinion.explanation = ROWS + (SETTLED if (outline.level or self.high) < 0.5 * outline.first_loss else "")
+        opinion.add(
+            1,
+            say("the first loss is {first_loss:.3g}; a pretrained model starts between 0.5 and 3", first_loss=outline.first_loss),
+        )
+        opinion.explanation = say(ROWS) + (say(SETTLED) if (outline.level or self.high) < 0.5 * outline.first_loss else "")
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
@@ -77,15 +82,15 @@ class UntrainedEmbeddings(Cause):
             return ()
         return (
             Remedy(
-                "Start new rows at the mean of the old ones",
-                "resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size",
+                say("Start new rows at the mean of the old ones"),
+                say("resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size"),
                 {"mean_resizing": True},
                 "none",
                 ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
             ),
             Remedy(
-                "Under LoRA, train them as well",
-                "an adapter alone cannot move embedding and output rows",
+                say("Under LoRA, train them as well"),
+                say("an adapter alone cannot move embedding and output rows"),
                 {"modules_to_save": ["embed_tokens", "lm_head"]},
                 "low",
                 ("https://huggingface.co/docs/peft/developer_guides/lora",),
@@ -97,5 +102,9 @@ def _tokens_added(run: Run) -> str | None:
     """How we know that the vocabulary was extended; None where nothing says so."""
     vocabulary, family, name = run.get("vocab_size"), vocabulary_of(run), str(run.get("model_name_or_path") or "")
     if isinstance(vocabulary, int) and family and vocabulary > family + 64:
-        return f"the vocabulary has {vocabulary:,} tokens, and that of this family {family:,}: rows were added"
-    return f"the model is called {name}: rows were added" if re.search(r"\+.*\btokens?\b", name.lower()) else None
+        return say(
+            "the vocabulary has {vocabulary:,} tokens, and that of this family {family:,}: rows were added",
+            vocabulary=vocabulary,
+            family=family,
+        )
+    return say("the model is called {name}: rows were added", name=name) if re.search(r"\+.*\btokens?\b", name.lower()) else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.chance import language_model
+from lossdoctor.language import say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 
@@ -43,14 +44,18 @@ class WrongMaskOrTemplate(Cause):
         if opening is None:
             return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))
-        opinion.add(2, "the model is confident, and the labels say something else")
+        opinion.add(2, say("the model is confident, and the labels say something else"))
         if opening.open:
-            opinion.add(1, f"the loss is still above guessing at step {opening.last:,}: the labels must be learned anew")
+            opinion.add(
+                1, say("the loss is still above guessing at step {last:,}: the labels must be learned anew", last=opening.last)
+            )
         else:
-            opinion.add(-1, f"the loss was below guessing by step {opening.last:,}, faster than wrong labels are learned")
-        opinion.explanation = (
-            "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The run then learns "
-            "these, and the loss falls as if all were well."
+            opinion.add(
+                -1, say("the loss was below guessing by step {last:,}, faster than wrong labels are learned", last=opening.last)
+            )
+        opinion.explanation = say(
+            "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The "
+            "run then learns these, and the loss falls as if all were well."
         )
         return opinion
 
@@ -65,13 +70,18 @@ class WrongMaskOrTemplate(Cause):
         near = chart.seen("loss-near-zero")
         opinion = Opinion((near,) if near else ())
         opinion.add(
-            2, f"the loss fell from {first:.3g} to {last:.2g} before the data was seen twice: text is never that predictable"
+            2,
+            say(
+                "the loss fell from {first:.3g} to {last:.2g} before the data was seen twice: text is never that predictable",
+                first=first,
+                last=last,
+            ),
         )
         if first > self.high:
-            opinion.add(1, f"it began at {first:.3g}: what is scored was strange to the model, and then trivial")
-        opinion.explanation = (
-            "Most of the tokens that are scored are the same every time: padding, special tokens or fixed words of a template. "
-            "Their loss fades within a few dozen steps and hides that of the answers."
+            opinion.add(1, say("it began at {first:.3g}: what is scored was strange to the model, and then trivial", first=first))
+        opinion.explanation = say(
+            "Most of the tokens that are scored are the same every time: padding, special tokens or fixed "
+            "words of a template. Their loss fades within a few dozen steps and hides that of the answers."
         )
         return opinion
 
@@ -83,25 +93,31 @@ class WrongMaskOrTemplate(Cause):
         if min(outline.first_loss, outline.level) < self.high:
             return None
         opinion = Opinion((flat,))
-        opinion.add(2, f"the loss stays at {outline.level:.2g}: a fine-tune of a good model on text starts between 0.5 and 3")
-        opinion.explanation = (
-            "The tokens that are scored are hard to predict for a model that knows the language: a chat template that is not its "
-            "own, answers that do not belong to their prompts, special tokens or padding among the labels."
+        opinion.add(
+            2,
+            say(
+                "the loss stays at {level:.2g}: a fine-tune of a good model on text starts between 0.5 and 3", level=outline.level
+            ),
+        )
+        opinion.explanation = say(
+            "The tokens that are scored are hard to predict for a model that knows the language: a chat "
+            "template that is not its own, answers that do not belong to their prompts, special tokens or "
+            "padding among the labels."
         )
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         return (
             Remedy(
-                "Give padding the label -100",
-                "cross-entropy ignores it; pad_token_id as a label is scored like text",
-                {},
+                say("Give padding the label -100"),
+                say("cross-entropy ignores it; pad_token_id as a label is scored like text"),
+                {"label_pad_token_id": -100},
                 "none",
                 ("https://huggingface.co/docs/transformers/main_classes/data_collator",),
             ),
             Remedy(
-                "Let the collator of the model's own tokenizer and chat template make the labels",
-                "the model shifts labels by itself, so they must not be shifted beforehand",
+                say("Let the collator of the model's own tokenizer and chat template make the labels"),
+                say("the model shifts labels by itself, so they must not be shifted beforehand"),
                 {},
                 "low",
                 ("https://huggingface.co/docs/trl/sft_trainer",),

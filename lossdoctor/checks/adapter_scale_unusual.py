@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.learning_rates import GUIDE, LORA
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
@@ -38,12 +39,20 @@ class AdapterScaleUnusual(Check):
         strong = scale.value > self.high
         off = scale.value / self.high if strong else self.low / scale.value if scale.value > 0 else float("inf")
         severity: Severity = "warning" if off >= self.far else "info"
-        words = (
-            f"the update of the adapter is multiplied by {short(float(f'{scale.value:.3g}'))} ({scale.how}); 0.25 to 2 are usual"
+        words = say(
+            "the update of the adapter is multiplied by {scale_value} ({scale_how}); 0.25 to 2 are usual",
+            scale_value=short(float(f"{scale.value:.3g}")),
+            scale_how=scale.how,
         )
         rank, stable = int(plan.get("lora_r")), plan.get("use_rslora") is True
         alpha = round(2 * rank**0.5) if stable else 2 * rank if strong else rank
-        why = "a scale of 2, as in most recipes" if strong else "the rank as alpha gives a scale of 1"
+        why = say("a scale of 2, as in most recipes") if strong else say("the rank as alpha gives a scale of 1")
         change = {"lora_alpha": alpha}
-        remedy = Remedy(f"Set lora_alpha to {alpha}", "a scale of 2" if stable else why, change, "none", (GUIDE, LORA[0]))
+        remedy = Remedy(
+            say("Set lora_alpha to {alpha}", alpha=alpha),
+            say("a scale of 2") if stable else why,
+            change,
+            "none",
+            (GUIDE, LORA[0]),
+        )
         return self.finding(severity, words, remedies=(remedy,))

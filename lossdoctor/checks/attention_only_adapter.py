@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Check
 from lossdoctor.budgets import chart_of, rank_and_modules
+from lossdoctor.language import say
 from lossdoctor.learning_rates import LORA
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
@@ -40,5 +41,7 @@ class AttentionOnlyAdapter(Check):
             return None
         if not all(str(name).rpartition(".")[2].lower() in ATTENTION for name in named):
             return None
-        words = f"the adapter is put on {', '.join(map(str, named))} alone, all of attention"
-        return self.finding("info", words, f"measured: {LORA[0]}", remedies=rank_and_modules(chart_of(plan)))
+        words = say("the adapter is put on {named} alone, all of attention", named=", ".join(map(str, named)))
+        return self.finding(
+            "info", words, say("measured: {first_lora}", first_lora=LORA[0]), remedies=rank_and_modules(chart_of(plan))
+        )

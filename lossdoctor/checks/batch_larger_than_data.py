@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check, worked_out
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -35,17 +36,25 @@ class BatchLargerThanData(Check):
         micro = batch.whole // (plan.get("gradient_accumulation_steps") or 1)
         because = worked_out(batch, "examples in a batch")
         if plan.get("dataloader_drop_last") is True and micro > rows:
-            words = (
-                f"no batch is full: {micro:,} examples are needed, {rows:,} are there, and dataloader_drop_last drops the rest"
+            words = say(
+                "no batch is full: {micro:,} examples are needed, {rows:,} are there, and dataloader_drop_last drops the rest",
+                micro=micro,
+                rows=rows,
             )
-            keep = Remedy("Keep the last batch", "without it there is none", {"dataloader_drop_last": False}, "none", (TRAINER,))
+            keep = Remedy(
+                say("Keep the last batch"), say("without it there is none"), {"dataloader_drop_last": False}, "none", (TRAINER,)
+            )
             return self.finding("critical", words, *because, remedies=(keep,))
-        words = f"one optimizer step would take {batch.whole:,} examples, and there are {rows:,}: each epoch is a single step"
-        why = "more steps of the same examples"
+        words = say(
+            "one optimizer step would take {batch_whole:,} examples, and there are {rows:,}: each epoch is a single step",
+            batch_whole=batch.whole,
+            rows=rows,
+        )
+        why = say("more steps of the same examples")
         change: dict[str, int] = {"gradient_accumulation_steps": 1}
         if micro * 8 > rows:
             each = plan.get("per_device_train_batch_size") or 8
             change["per_device_train_batch_size"] = max(1, each * rows // (8 * micro))
         return self.finding(
-            "warning", words, *because, remedies=(Remedy("Take a smaller batch", why, change, "low", (TRAINER,)),)
+            "warning", words, *because, remedies=(Remedy(say("Take a smaller batch"), why, change, "low", (TRAINER,)),)
         )

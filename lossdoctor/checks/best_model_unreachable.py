@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Check
 from lossdoctor.evaluations import evaluated
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -36,14 +37,16 @@ class BestModelUnreachable(Check):
         if own or (evaluated(run) is None and "eval_strategy" not in run.facts and self._partial(plan)):
             return None
         if run.get("load_best_model_at_end") is True and (words := self._mismatch(plan)):
-            because = "load_best_model_at_end: true, which TrainingArguments then refuses with an error"
+            because = say("load_best_model_at_end: true, which TrainingArguments then refuses with an error")
             return self.finding("critical", words, because, remedies=(self._together(plan),))
         if evaluated(run):
             return None
-        needs = "early stopping" if patience else "reduce_lr_on_plateau" if "reduce_lr_on_plateau" in schedule else ""
+        needs = say("early stopping") if patience else "reduce_lr_on_plateau" if "reduce_lr_on_plateau" in schedule else ""
         if needs:
-            words = f"{needs} needs an evaluation, and none is planned"
-            return self.finding("critical", words, "eval_strategy: no" + self._default(plan), remedies=(self._together(plan),))
+            words = say("{needs} needs an evaluation, and none is planned", needs=needs)
+            return self.finding(
+                "critical", words, say("eval_strategy: no") + self._default(plan), remedies=(self._together(plan),)
+            )
         return None
 
     @staticmethod
@@ -53,26 +56,37 @@ class BestModelUnreachable(Check):
 
     @staticmethod
     def _default(plan: Plan) -> str:
-        return "" if "eval_strategy" in plan.run.facts else ", the default"
+        return "" if "eval_strategy" in plan.run.facts else say(", the default")
 
     def _mismatch(self, plan: Plan) -> str:
         """Why no checkpoint can be the best one, in words; nothing where one can."""
         evaluate = plan.run.words("eval_strategy").rpartition(".")[2] or "no"
         save = plan.run.words("save_strategy").rpartition(".")[2] or "steps"
         if save == "best":
-            return "" if evaluate != "no" else "the best checkpoint is to be kept, and no evaluation is planned"
+            return "" if evaluate != "no" else say("the best checkpoint is to be kept, and no evaluation is planned")
         if "no" in (evaluate, save):
             return (
                 ""
                 if evaluate == save
-                else f"the best checkpoint is to be loaded, and none is {'evaluated' if evaluate == 'no' else 'saved'}"
+                else say(
+                    "the best checkpoint is to be loaded, and none is {choice}",
+                    choice=say("evaluated") if evaluate == "no" else say("saved"),
+                )
             )
         if evaluate != save:
-            return f"the best checkpoint is to be loaded, and evaluation ({evaluate}) and saving ({save}) come at different times"
+            return say(
+                "the best checkpoint is to be loaded, and evaluation ({evaluate}) and saving ({save}) come at different times",
+                evaluate=evaluate,
+                save=save,
+            )
         each, every = plan.get("eval_steps") or plan.get("logging_steps"), plan.get("save_steps") or 500
         if evaluate != "steps" or not each or self._multiple(every, each):
             return ""
-        return f"the best checkpoint is to be loaded, and save_steps ({every:g}) is no multiple of eval_steps ({each:g})"
+        return say(
+            "the best checkpoint is to be loaded, and save_steps ({every:g}) is no multiple of eval_steps ({each:g})",
+            every=every,
+            each=each,
+        )
 
     @staticmethod
     def _multiple(every: float, each: float) -> bool:
@@ -87,4 +101,6 @@ class BestModelUnreachable(Check):
         if by_steps:
             each = plan.get("eval_steps")
             change = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": each, "save_steps": each}
-        return Remedy("Evaluate and save at the same steps", "each checkpoint then has its number", change, "none", (TRAINER,))
+        return Remedy(
+            say("Evaluate and save at the same steps"), say("each checkpoint then has its number"), change, "none", (TRAINER,)
+        )

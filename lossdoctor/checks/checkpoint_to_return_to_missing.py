@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Check
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 
@@ -37,16 +38,18 @@ class CheckpointToReturnToMissing(Check):
         family, total = family_of(plan.run), plan.total_steps
         risky = plan.precision == "fp16" and family is not None and family.overflows
         if strategy == "no" and total is not None and total.whole >= self.long:
-            words = f"no checkpoint is saved in {total.whole:,} steps: a run that breaks begins again"
+            words = say(
+                "no checkpoint is saved in {total_whole:,} steps: a run that breaks begins again", total_whole=total.whole
+            )
             change: dict[str, object] = {"save_strategy": "steps", "save_steps": max(1, total.whole // 10), "save_total_limit": 2}
         elif limit == 1 and strategy != "no" and plan.get("load_best_model_at_end") is not True:
-            words = "save_total_limit: 1 keeps the newest checkpoint alone: after a NaN it is the broken one"
+            words = say("save_total_limit: 1 keeps the newest checkpoint alone: after a NaN it is the broken one")
             change = {"save_total_limit": 2}
         else:
             return None
         severity: Severity = "warning" if risky or hardware.races(plan.run) else "info"
-        keep = Remedy("Keep two checkpoints", "the one before the newest is the way back", change, "low", (ROLLBACK,))
-        because = [f"fp16 overflows are known of {family.name}"] if risky and family else []
+        keep = Remedy(say("Keep two checkpoints"), say("the one before the newest is the way back"), change, "low", (ROLLBACK,))
+        because = [say("fp16 overflows are known of {family_name}", family_name=family.name)] if risky and family else []
         if hardware.races(plan.run):
-            because.append("overlap_comm with ZeRO-1/2 is a known way to lose a run")
+            because.append(say("overlap_comm with ZeRO-1/2 is a known way to lose a run"))
         return self.finding(severity, words, *because, remedies=(keep,))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import non_reentrant
@@ -35,8 +36,8 @@ class CheckpointingCutsAdapter(Check):
         if run.get("gradient_checkpointing") is not True or not adapter(run) or reentrant is False or self._seen_to(plan):
             return None
         severity: Severity = "warning" if reentrant is True else "info"
-        stated = "use_reentrant: true" if reentrant else "use_reentrant is not stated, and true before transformers 5"
-        words = "gradient checkpointing of the reentrant kind gives an adapter no gradient unless the inputs ask for one"
+        stated = say("use_reentrant: true") if reentrant else say("use_reentrant is not stated, and true before transformers 5")
+        words = say("gradient checkpointing of the reentrant kind gives an adapter no gradient unless the inputs ask for one")
         return self.finding(severity, words, stated, remedies=(non_reentrant(),))
 
     @staticmethod

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.learning_rates import WARM_UP
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
@@ -33,6 +34,10 @@ class ClippingOff(Check):
         norm = plan.get("max_grad_norm")
         if not isinstance(norm, (int, float)) or 0 < norm < self.absurd or "adafactor" in plan.run.words("optim"):
             return None
-        words = "max_grad_norm: 0 switches clipping off" if norm == 0 else f"max_grad_norm is {norm:g}, which clips nothing"
-        why = "it costs nothing, and one bad batch cannot throw the run"
-        return self.finding("info", words, remedies=(Remedy("Clip at 1", why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)),))
+        words = (
+            say("max_grad_norm: 0 switches clipping off")
+            if norm == 0
+            else say("max_grad_norm is {norm:g}, which clips nothing", norm=norm)
+        )
+        why = say("it costs nothing, and one bad batch cannot throw the run")
+        return self.finding("info", words, remedies=(Remedy(say("Clip at 1"), why, {"max_grad_norm": 1.0}, "none", (WARM_UP,)),))

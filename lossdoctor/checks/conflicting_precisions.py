@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import wider_precision
@@ -30,6 +31,6 @@ class ConflictingPrecisions(Check):
     def look(self, plan: Plan) -> Finding | None:
         if plan.get("fp16") is not True or plan.get("bf16") is not True:
             return None
-        sources = [f"{name}: true, from {plan.run.facts[name].source}" for name in ("fp16", "bf16")]
-        words = "fp16 and bf16 are both on, and a Trainer takes one of them"
+        sources = [say("{name}: true, from {source}", name=name, source=plan.run.facts[name].source) for name in ("fp16", "bf16")]
+        words = say("fp16 and bf16 are both on, and a Trainer takes one of them")
         return self.finding("critical", words, *sources, remedies=(wider_precision(plan.run),))

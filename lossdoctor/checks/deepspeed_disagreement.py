@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Conflict, Fact, Finding, Remedy
 from lossdoctor.plan import Plan
@@ -48,11 +49,21 @@ class DeepspeedDisagreement(Check):
         ]
         if not found:
             return None
-        told = [f"{conflict.name}: {short(own.value)}, DeepSpeed says {short(other.value)}" for conflict, own, other in found]
+        told = [
+            say(
+                "{conflict_name}: {own_value}, DeepSpeed says {other_value}",
+                conflict_name=conflict.name,
+                own_value=short(own.value),
+                other_value=short(other.value),
+            )
+            for conflict, own, other in found
+        ]
         names = ", ".join(conflict.name for conflict, _, _ in found)
-        words = f"the DeepSpeed configuration disagrees on {names}, which the Trainer refuses"
+        words = say("the DeepSpeed configuration disagrees on {names}, which the Trainer refuses", names=names)
         change = {KEYS[conflict.name]: "auto" for conflict, _, _ in found}
-        auto = Remedy("Set them to auto in the DeepSpeed configuration", "the arguments then decide", change, "none", (DOCS,))
+        auto = Remedy(
+            say("Set them to auto in the DeepSpeed configuration"), say("the arguments then decide"), change, "none", (DOCS,)
+        )
         return self.finding("critical", words, *told, remedies=(auto,))
 
     @staticmethod

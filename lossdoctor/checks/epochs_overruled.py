@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check, worked_out
+from lossdoctor.language import say
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
@@ -42,5 +43,10 @@ class EpochsOverruled(Check):
             return None
         if 1 / self.much < made.value / asked < self.much:
             return None
-        words = f"{short(asked)} epochs are asked for, and max_steps decides: {steps:,} steps are {in_epochs(made.value)} epochs"
+        words = say(
+            "{asked} epochs are asked for, and max_steps decides: {steps:,} steps are {made_value} epochs",
+            asked=short(asked),
+            steps=steps,
+            made_value=in_epochs(made.value),
+        )
         return self.finding("info", words, *worked_out(plan.steps_per_epoch, "steps in one epoch"))

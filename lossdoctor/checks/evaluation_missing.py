@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Check, worked_out
 from lossdoctor.evaluations import evaluated, hold_out
+from lossdoctor.language import say
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
 from lossdoctor.slips import in_epochs
@@ -34,7 +35,9 @@ class EvaluationMissing(Check):
         if plan.epochs is None or plan.epochs.value <= 1.5:
             return None
         asked = plan.get("metric_for_best_model")
-        words = f"each example is shown {in_epochs(plan.epochs.value)} times, and nothing is evaluated"
+        words = say(
+            "each example is shown {epochs_value} times, and nothing is evaluated", epochs_value=in_epochs(plan.epochs.value)
+        )
         if asked:
-            words += f", though {asked} is to choose the best model"
+            words += say(", though {asked} is to choose the best model", asked=asked)
         return self.finding("info", words, *worked_out(plan.epochs, "epochs"), remedies=(hold_out(),))

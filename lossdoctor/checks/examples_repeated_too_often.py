@@ -6,6 +6,7 @@ from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import EPOCHS, LONG_EPOCHS, SMALL_SET, chart_of, small_set
 from lossdoctor.chance import language_model
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
+from lossdoctor.language import plural, say
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.slips import in_epochs
@@ -44,11 +45,16 @@ class ExamplesRepeatedTooOften(Check):
             return None
         watched = evaluated(plan.run) is True
         severity: Severity = "warning" if epochs.value >= self.many and not watched else "info"
-        shown = counted(rows, "example") if isinstance(rows, int) else "every example"
-        verb = "are" if isinstance(rows, int) and rows > 1 else "is"
-        words = f"{shown} {verb} shown {in_epochs(epochs.value)} times"
-        words += "" if watched else ", and no evaluation is planned that would say when to stop"
-        because = (*worked_out(epochs, "epochs"), f"evaluations get worse from epoch 2 or 3 on: {LEARNING_JUMPS}")
+        shown = counted(rows, "example") if isinstance(rows, int) else say("every example")
+        count = rows if isinstance(rows, int) and rows > 1 else 1
+        words = plural(
+            "{shown} is shown {times} times", "{shown} are shown {times} times", count, shown=shown, times=in_epochs(epochs.value)
+        )
+        words += "" if watched else say(", and no evaluation is planned that would say when to stop")
+        because = (
+            *worked_out(epochs, "epochs"),
+            say("evaluations get worse from epoch 2 or 3 on: {learning_jumps}", learning_jumps=LEARNING_JUMPS),
+        )
         return self.finding(severity, words, *because, remedies=small_set(chart_of(plan)) or (self._fewer(),))
 
     @staticmethod
@@ -63,10 +69,10 @@ class ExamplesRepeatedTooOften(Check):
 
     @staticmethod
     def _fewer() -> Remedy:
-        why = "the evaluation says when to stop; ten epochs are right only where it does"
+        why = say("the evaluation says when to stop; ten epochs are right only where it does")
         change = {"num_train_epochs": EPOCHS, "eval_strategy": "epoch"}
-        do = f"Show each example {EPOCHS} times, or evaluate after each epoch and keep the best"
+        do = say("Show each example {epochs} times, or evaluate after each epoch and keep the best", epochs=EPOCHS)
         return Remedy(do, why, change, "low", (LEARNING_JUMPS, LONG_EPOCHS))
 
     def blind(self, plan: Plan) -> str | None:
-        return NO_ROWS if plan.epochs is None and plan.get("max_steps") and self._remembers(plan) else None
+        return say(NO_ROWS) if plan.epochs is None and plan.get("max_steps") and self._remembers(plan) else None

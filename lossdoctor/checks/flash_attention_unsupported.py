@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -33,14 +34,19 @@ class FlashAttentionUnsupported(Check):
         if "flash" not in kernel:
             return None
         if capability and capability < hardware.BF16_CAPABILITY:
-            words = f"{kernel} needs compute capability 8.0, {plan.get('gpu') or 'this GPU'} has {capability}"
+            words = say(
+                "{kernel} needs compute capability 8.0, {gpu} has {capability}",
+                kernel=kernel,
+                gpu=plan.get("gpu") or say("this GPU"),
+                capability=capability,
+            )
         elif plan.precision == "fp32" and not plan.get("quantization") and not plan.get("torch_dtype"):
-            words = f"{kernel} computes in 16 bits only, and fp16 and bf16 are both off"
+            words = say("{kernel} computes in 16 bits only, and fp16 and bf16 are both off", kernel=kernel)
         else:
             return None
-        why = "PyTorch's own kernel runs on every GPU and in fp32"
-        sdpa = Remedy("Use the attention of PyTorch", why, {"attn_implementation": "sdpa"}, "none", (FLASH,))
-        return self.finding("critical", words, f"requirements: {FLASH}", remedies=(sdpa,))
+        why = say("PyTorch's own kernel runs on every GPU and in fp32")
+        sdpa = Remedy(say("Use the attention of PyTorch"), why, {"attn_implementation": "sdpa"}, "none", (FLASH,))
+        return self.finding("critical", words, say("requirements: {flash}", flash=FLASH), remedies=(sdpa,))
 
     def blind(self, plan: Plan) -> str | None:
         return hardware.unknown_gpu(plan.run) if "flash" in plan.run.words("attn_implementation") else None

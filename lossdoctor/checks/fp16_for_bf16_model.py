@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Check
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import quantised_compute, wider_precision
@@ -38,8 +39,8 @@ class Fp16ForBf16Model(Check):
         careful = fused or "unsloth" in plan.run.words("framework", "model_name_or_path")
         model = plan.get("model_name_or_path") or family.name
         severity: Severity = "warning" if family.overflows and not careful else "info"
-        words = f"{model} is to be trained in fp16, which ends at 65,504: {family.fp16}"
-        because = [f"fp16: from {plan.run.facts['fp16'].source}"] if "fp16" in plan.run.facts else []
+        words = say("{model} is to be trained in fp16, which ends at 65,504: {fp16}", model=model, fp16=say(family.fp16))
+        because = [say("fp16: from {source}", source=plan.run.facts["fp16"].source)] if "fp16" in plan.run.facts else []
         if family.source:
-            because.append(f"known of {family.name}: {family.source}")
+            because.append(say("known of {family_name}: {source}", family_name=family.name, source=family.source))
         return self.finding(severity, words, *because, remedies=(wider_precision(plan.run), *quantised_compute(plan.run)))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check, worked_out
+from lossdoctor.language import say
 from lossdoctor.learning_rates import LORA
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
@@ -32,9 +33,18 @@ class LargeBatchForAdapter(Check):
         batch = plan.effective_batch
         if batch is None or batch.whole < self.large or not adapter(plan.run) or plan.get("task") == REINFORCEMENT:
             return None
-        words = f"an adapter is trained in batches of {batch.whole:,}: LoRA pays more for large batches than all weights do"
-        why = "more steps of the same examples, and nothing else changes"
+        words = say(
+            "an adapter is trained in batches of {batch_whole:,}: LoRA pays more for large batches than all weights do",
+            batch_whole=batch.whole,
+        )
+        why = say("more steps of the same examples, and nothing else changes")
         accumulation = plan.get("gradient_accumulation_steps") or 1
         smaller = {"gradient_accumulation_steps": max(1, accumulation // 4)} if accumulation > 1 else {}
-        remedies = (Remedy("Accumulate over fewer batches", why, smaller, "low", LORA[:1]),) if smaller else ()
-        return self.finding("info", words, *worked_out(batch, "examples in a batch"), f"measured: {LORA[0]}", remedies=remedies)
+        remedies = (Remedy(say("Accumulate over fewer batches"), why, smaller, "low", LORA[:1]),) if smaller else ()
+        return self.finding(
+            "info",
+            words,
+            *worked_out(batch, "examples in a batch"),
+            say("measured: {first_lora}", first_lora=LORA[0]),
+            remedies=remedies,
+        )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import Check
 from lossdoctor.budgets import chart_of
 from lossdoctor.families import billions
+from lossdoctor.language import say
 from lossdoctor.learning_rates import LORA, OTHER_SCALE, Band, against, band_of, lowered, raised, short
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
@@ -51,25 +52,29 @@ class LearningRateUnusual(Check):
             return None
         if rate <= 0:
             new = Remedy(
-                f"Set it to {short(band.usual)}", band.words, {"learning_rate": band.usual}, "none", band.sources or LORA
+                say("Set it to {usual}", usual=short(band.usual)),
+                band.words,
+                {"learning_rate": band.usual},
+                "none",
+                band.sources or LORA,
             )
-            words = f"the learning rate is {short(rate)}: no step changes a weight"
+            words = say("the learning rate is {rate}: no step changes a weight", rate=short(rate))
             return self.finding("critical", words, self._stated(plan), remedies=(new,))
-        chart, supervised = chart_of(plan), not band.method.startswith((PREFERENCE, REINFORCEMENT))
+        chart, supervised = chart_of(plan), band.supervised
         times = self._too_high(plan, float(rate), band)
         if rate > self.never * 1.0001 or times:
-            words = f"{against(rate, band)}; this is {in_times(rate / band.high)} the highest of them"
+            words = say("{rate}; this is {rate2} the highest of them", rate=against(rate, band), rate2=in_times(rate / band.high))
             sure: Severity = (
                 "warning" if rate > self.never or times >= (self.high if supervised else self.high_otherwise) else "info"
             )
             return self.finding(sure, words, self._stated(plan), *self._sources(band), remedies=(lowered(chart),))
         if not band.known or rate * self.slightly_low >= band.low:
             return None
-        severity: Severity = "warning" if rate * self.low <= band.low and "LoRA" in band.method and supervised else "info"
+        severity: Severity = "warning" if rate * self.low <= band.low and band.lora and supervised else "info"
         because = [self._stated(plan), *self._sources(band)]
-        if supervised and "LoRA" in band.method and not plan.run.words("trainer", "framework").strip():
+        if supervised and band.lora and not plan.run.words("trainer", "framework").strip():
             because.append(
-                "in preference tuning and reinforcement learning such a rate is usual: name it with trainer=dpo or grpo"
+                say("in preference tuning and reinforcement learning such a rate is usual: name it with trainer=dpo or grpo")
             )
         higher = raised(chart)
         return self.finding(severity, against(rate, band), *because, remedies=(higher,) if higher else ())
@@ -79,7 +84,7 @@ class LearningRateUnusual(Check):
         words = plan.run.words("model_name_or_path", "model_type", "trainer")
         size, partly = billions(plan.run), "freeze" in plan.run.words("finetuning_type")
         robust = any(name in words for name in (*SMALL_MODELS, "pretrain"))
-        robust = robust or (size is not None and size < self.small and "LoRA" not in band.method)
+        robust = robust or (size is not None and size < self.small and not band.lora)
         times = rate * 1.0001 / band.high
         sure = band.known or plan.get("task") in (PREFERENCE, REINFORCEMENT)  # there the band is wide enough for both
         return times if sure and not (robust or partly) and times >= self.slightly_high else 0.0
@@ -92,11 +97,15 @@ class LearningRateUnusual(Check):
 
     @staticmethod
     def _stated(plan: Plan) -> str:
-        return f"learning_rate: {short(plan.get('learning_rate'))}, from {plan.run.facts['learning_rate'].source}"
+        return say(
+            "learning_rate: {learning_rate}, from {source}",
+            learning_rate=short(plan.get("learning_rate")),
+            source=plan.run.facts["learning_rate"].source,
+        )
 
     @staticmethod
     def _sources(band: Band) -> tuple[str, ...]:
-        return (f"usual rates: {band.sources[0]}",) if band.sources else ()
+        return (say("usual rates: {first_sources}", first_sources=band.sources[0]),) if band.sources else ()
 
     def blind(self, plan: Plan) -> str | None:
-        return "the learning rate is not stated" if plan.get("learning_rate") is None else None
+        return say("the learning rate is not stated") if plan.get("learning_rate") is None else None

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import PRECISION_SOURCE
@@ -31,7 +32,10 @@ class MixedPrecisionUnused(Check):
         quantised = plan.get("quantization") or plan.get("tf32") is True
         if plan.precision != "fp32" or not hardware.bf16_capable(plan.run) or quantised:
             return None
-        why = "bf16 reaches as far as fp32 and needs no loss scale"
-        change = Remedy("Train in bf16", why, {"bf16": True}, "none", (PRECISION_SOURCE,))
-        words = f"fp16 and bf16 are both off, and {plan.get('gpu') or 'this GPU'} computes bf16 several times faster than fp32"
+        why = say("bf16 reaches as far as fp32 and needs no loss scale")
+        change = Remedy(say("Train in bf16"), why, {"bf16": True}, "none", (PRECISION_SOURCE,))
+        words = say(
+            "fp16 and bf16 are both off, and {gpu} computes bf16 several times faster than fp32",
+            gpu=plan.get("gpu") or say("this GPU"),
+        )
         return self.finding("info", words, remedies=(change,))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import show_nan
@@ -29,7 +30,7 @@ class NanHiddenInFp16(Check):
     def look(self, plan: Plan) -> Finding | None:
         if plan.precision != "fp16" or plan.get("logging_nan_inf_filter") is False:
             return None
-        words = "fp16 can overflow, and the log filter would show a NaN loss as 0.0 or as the mean of the rows before"
+        words = say("fp16 can overflow, and the log filter would show a NaN loss as 0.0 or as the mean of the rows before")
         stated = "logging_nan_inf_filter" in plan.run.facts
-        because = "logging_nan_inf_filter: true" + ("" if stated else ", the default")
+        because = say("logging_nan_inf_filter: true") + ("" if stated else say(", the default"))
         return self.finding("info", words, because, remedies=(show_nan(),))

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.tasks import adapter
@@ -32,12 +33,12 @@ class NothingTrainable(Check):
     def look(self, plan: Plan) -> Finding | None:
         if plan.get("trainable_parameters") != 0:
             return None
-        words = "the model has no trainable parameter: every step is computed, and nothing changes"
-        told = f"trainable_parameters: 0, from {plan.run.facts['trainable_parameters'].source}"
+        words = say("the model has no trainable parameter: every step is computed, and nothing changes")
+        told = say("trainable_parameters: 0, from {source}", source=plan.run.facts["trainable_parameters"].source)
         if adapter(plan.run):
-            why = "PeftModel.from_pretrained freezes it unless told otherwise"
-            remedy = Remedy("Load the adapter for training", why, {"is_trainable": True}, "none", (FROZEN,))
+            why = say("PeftModel.from_pretrained freezes it unless told otherwise")
+            remedy = Remedy(say("Load the adapter for training"), why, {"is_trainable": True}, "none", (FROZEN,))
         else:
-            why = "requires_grad is off for all of them"
-            remedy = Remedy("Unfreeze what is to be trained: model.requires_grad_(True)", why, {}, "none", (FROZEN,))
+            why = say("requires_grad is off for all of them")
+            remedy = Remedy(say("Unfreeze what is to be trained: model.requires_grad_(True)"), why, {}, "none", (FROZEN,))
         return self.finding("critical", words, told, remedies=(remedy,))

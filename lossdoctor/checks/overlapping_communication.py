@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import no_overlap
@@ -35,10 +36,10 @@ class OverlappingCommunication(Check):
         if run.get("overlap_comm") is not True or stage not in (1, 2) or processes == 1:
             return None
         severity: Severity = "warning" if hardware.races(run) else "info"
-        words = f"overlap_comm is on with ZeRO-{stage}"
-        words += f" on {processes} processes" if processes else ""
-        words += ": gradients may be freed before they are reduced, and then read as NaN"
-        because = [f"overlap_comm: true, from {run.facts['overlap_comm'].source}"]
+        words = say("overlap_comm is on with ZeRO-{stage}", stage=stage)
+        words += say(" on {processes} processes", processes=processes) if processes else ""
+        words += say(": gradients may be freed before they are reduced, and then read as NaN")
+        because = [say("overlap_comm: true, from {source}", source=run.facts["overlap_comm"].source)]
         if run.get("contiguous_gradients") is True:
-            because.append("contiguous_gradients: true, as in the confirmed cases")
+            because.append(say("contiguous_gradients: true, as in the confirmed cases"))
         return self.finding(severity, words, *because, remedies=no_overlap())

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import separated_examples
@@ -36,6 +37,6 @@ class PackingWithBlindAttention(Check):
         if not (packed or free) or kernel not in hardware.BLIND_KERNELS or tools:
             return None
         severity: Severity = "warning" if free else "info"
-        what = "padding-free batches are" if free else "packing is"
-        words = f"{what} on with {kernel} attention, which does not keep examples apart"
-        return self.finding(severity, words, f"attn_implementation: {kernel}", remedies=separated_examples())
+        what = say("padding-free batches are") if free else say("packing is")
+        words = say("{what} on with {kernel} attention, which does not keep examples apart", what=what, kernel=kernel)
+        return self.finding(severity, words, say("attn_implementation: {kernel}", kernel=kernel), remedies=separated_examples())

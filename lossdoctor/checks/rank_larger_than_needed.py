@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Check
 from lossdoctor.budgets import SMALL_SET
+from lossdoctor.language import say
 from lossdoctor.learning_rates import LORA
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
@@ -43,12 +44,18 @@ class RankLargerThanNeeded(Check):
             return None
         if filled and plan.get("use_rslora") is True:
             return None
-        words = f"the rank is {rank}"
+        words = say("the rank is {rank}", rank=rank)
         if not filled:
             words += (
-                f", and {rows:,} examples do not fill it" if isinstance(rows, int) else ", and reinforcement learning fills a few"
+                say(", and {rows:,} examples do not fill it", rows=rows)
+                if isinstance(rows, int)
+                else say(", and reinforcement learning fills a few")
             )
-        words += "" if plan.get("use_rslora") is True else "; with alpha / rank a high rank learns slowly, and rsLoRA does not"
-        smaller = Remedy("Take a rank of 16 to 64", "the same curve with less memory", {"r": 32}, "none", (LORA[0],))
-        stable = Remedy("keep it with rsLoRA", "alpha / √rank", {"use_rslora": True}, "none", (RSLORA,), alternative=True)
+        words += (
+            "" if plan.get("use_rslora") is True else say("; with alpha / rank a high rank learns slowly, and rsLoRA does not")
+        )
+        smaller = Remedy(say("Take a rank of 16 to 64"), say("the same curve with less memory"), {"r": 32}, "none", (LORA[0],))
+        stable = Remedy(
+            say("keep it with rsLoRA"), say("alpha / √rank"), {"use_rslora": True}, "none", (RSLORA,), alternative=True
+        )
         return self.finding("info", words, remedies=(smaller, stable))

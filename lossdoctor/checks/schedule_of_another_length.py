@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor.base import Check, worked_out
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import DECAYING, PlannedRate
@@ -39,14 +40,16 @@ class ScheduleOfAnotherLength(Check):
         if total is None or made is None or name not in (*DECAYING, None) or abs(made[0] / total.value - 1) <= self.slack:
             return None
         steps, source = made
-        words = f"the schedule is made for {steps:,} steps, and the run has {total.whole:,}: "
+        words = say(
+            "the schedule is made for {steps:,} steps, and the run has {total_whole:,}: ", steps=steps, total_whole=total.whole
+        )
         if steps > total.value:
             warm = plan.warmup.whole if plan.warmup else 0
             left = PlannedRate(str(name or "linear"), 1.0, steps, min(warm, steps)).at(total.whole - 1)
-            words += f"the decay never arrives, {left:.0%} of the rate is left at the end"
+            words += say("the decay never arrives, {left:.0%} of the rate is left at the end", left=left)
         else:
-            words += f"the decay is over {total.whole - steps:,} steps too early"
-        because = (f"{steps:,} steps: {source}", *worked_out(total, "steps"))
+            words += say("the decay is over {total_whole:,} steps too early", total_whole=total.whole - steps)
+        because = (say("{steps:,} steps: {source}", steps=steps, source=source), *worked_out(total, "steps"))
         return self.finding("warning", words, *because, remedies=(self._fitting(plan, total.whole),))
 
     @staticmethod
@@ -56,15 +59,17 @@ class ScheduleOfAnotherLength(Check):
             return scheduler_by_trainer()
         decay, warm = max(1, total // 5), plan.warmup.whole if plan.warmup else 0
         stages = {"num_stable_steps": max(0, total - decay - warm), "num_decay_steps": decay}
-        why = f"{warm:,} of warm-up and these make {total:,} steps, the last fifth of them decay"
-        return Remedy("Let the stages add up to the steps of the run", why, {"lr_scheduler_kwargs": stages}, "none", (SCHEDULES,))
+        why = say("{warm:,} of warm-up and these make {total:,} steps, the last fifth of them decay", warm=warm, total=total)
+        return Remedy(
+            say("Let the stages add up to the steps of the run"), why, {"lr_scheduler_kwargs": stages}, "none", (SCHEDULES,)
+        )
 
     @staticmethod
     def _made_for(plan: Plan) -> tuple[int, str] | None:
         """The steps that the schedule was told, and where."""
         stated = plan.get("scheduler_steps")
         if isinstance(stated, int) and stated > 0:
-            return stated, "total_num_steps of the DeepSpeed scheduler"
+            return stated, say("total_num_steps of the DeepSpeed scheduler")
         more = plan.get("lr_scheduler_kwargs")
         stages: list[Any] = [more.get(name) for name in ("num_stable_steps", "num_decay_steps")] if isinstance(more, dict) else []
         if (
@@ -74,4 +79,9 @@ class ScheduleOfAnotherLength(Check):
         ):
             return None
         warm = plan.warmup.whole if plan.warmup else 0
-        return warm + sum(stages), f"{warm:,} of warm-up, {stages[0]:,} stable and {stages[1]:,} of decay"
+        return warm + sum(stages), say(
+            "{warm:,} of warm-up, {first_stages:,} stable and {second_stages:,} of decay",
+            warm=warm,
+            first_stages=stages[0],
+            second_stages=stages[1],
+        )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor import hardware
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
@@ -40,17 +41,28 @@ class SixteenBitWeights(Check):
         if hardware.uses_deepspeed(run) or "fsdp" in run.words("distributed_type") or (lora and not seen):
             return None  # PEFT keeps the weights of an adapter in fp32
         sure: Severity = "critical" if seen or lora is False else "warning"
-        told = f"torch_dtype: {dtype}, from {run.facts['torch_dtype'].source}" if dtype else f"fp16: {fp16}"
+        told = (
+            say("torch_dtype: {dtype}, from {source}", dtype=dtype, source=run.facts["torch_dtype"].source)
+            if dtype
+            else say("fp16: {fp16}", fp16=fp16)
+        )
         if fp16 is True and dtype in (*hardware.HALF, *hardware.BRAIN):
-            words = f"the weights are {dtype} and fp16 is on: the loss scaler refuses gradients of 16-bit weights"
+            words = say(
+                "the weights are {dtype} and fp16 is on: the loss scaler refuses gradients of 16-bit weights", dtype=dtype
+            )
             return self.finding(sure, words, told, remedies=(fp32_weights(),))
         if dtype in hardware.HALF or str(fp16).lower() in hardware.PURE:
-            words = f"the trained weights are {dtype or 'fp16'}, without a scale: small gradients are lost, large ones NaN"
+            words = say(
+                "the trained weights are {dtype}, without a scale: small gradients are lost, large ones NaN",
+                dtype=dtype or say("fp16"),
+            )
             return self.finding("warning", words, told, remedies=(fp32_weights(),))
         rate = plan.get("learning_rate")
         if dtype in hardware.BRAIN and plan.get("world_size") == 1 and isinstance(rate, float) and 0 < rate < self.last_digit:
-            words = (
-                f"the trained weights are {dtype}: an update of about {short(rate)} is below the last digit of a weight of 0.02"
+            words = say(
+                "the trained weights are {dtype}: an update of about {rate} is below the last digit of a weight of 0.02",
+                dtype=dtype,
+                rate=short(rate),
             )
             return self.finding("info", words, told, remedies=(self._wide(),))
         return None
@@ -58,4 +70,6 @@ class SixteenBitWeights(Check):
     @staticmethod
     def _wide() -> Remedy:
         remedy = fp32_weights()
-        return Remedy(remedy.do, "bf16 weights lose most updates of such a rate", remedy.settings, remedy.cost, remedy.sources)
+        return Remedy(
+            remedy.do, say("bf16 weights lose most updates of such a rate"), remedy.settings, remedy.cost, remedy.sources
+        )

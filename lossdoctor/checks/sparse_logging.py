@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check, counted, worked_out
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 
@@ -38,7 +39,7 @@ class SparseLogging(Check):
         if strategy == "no":
             change = self._more(total.whole if total else 500)
             return self.finding(
-                "warning", "logging_strategy: no logs no loss at all: nothing can be seen or judged", remedies=(change,)
+                "warning", say("logging_strategy: no logs no loss at all: nothing can be seen or judged"), remedies=(change,)
             )
         if total is None or total.whole < self.worth:
             return None
@@ -46,7 +47,11 @@ class SparseLogging(Check):
         if rows is None or rows >= self.few:
             return None
         severity: Severity = "warning" if rows < self.none and strategy != "epoch" else "info"
-        words = f"{counted(int(rows), 'row') if rows >= 1 else 'no row'} will be logged in {total.whole:,} steps"
+        words = say(
+            "{rows} will be logged in {total_whole:,} steps",
+            rows=counted(int(rows), "row") if rows >= 1 else say("no row"),
+            total_whole=total.whole,
+        )
         return self.finding(severity, words, *worked_out(total, "steps"), remedies=(self._more(total.whole),))
 
     @staticmethod
@@ -63,8 +68,8 @@ class SparseLogging(Check):
         steps = max(1, min(10, total // 50))
         change = {"logging_strategy": "steps", "logging_steps": steps}
         return Remedy(
-            f"Log every {steps} steps" if steps > 1 else "Log every step",
-            "a row costs next to nothing",
+            say("Log every {steps} steps", steps=steps) if steps > 1 else say("Log every step"),
+            say("a row costs next to nothing"),
             change,
             "none",
             (TRAINER,),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import FEW_STEPS, SMALL_BATCHES, steps_are_chosen
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy, Severity
 from lossdoctor.plan import Plan
 from lossdoctor.tasks import REINFORCEMENT
@@ -35,10 +36,14 @@ class TooFewSteps(Check):
         if total is None or total.whole >= FEW_STEPS or plan.get("task") == REINFORCEMENT:
             return None
         severity: Severity = "warning" if total.whole < self.handful and not steps_are_chosen(plan) else "info"
-        words = f"the whole run has {counted(total.whole, 'optimizer step')}"
+        words = say("the whole run has {total_whole}", total_whole=counted(total.whole, "optimizer step"))
         if steps_are_chosen(plan) or batch is None:
-            return self.finding("info", words + ", enough for a trial", *worked_out(total, "steps"))
-        words += f": {counted(plan.get('dataset_size'), 'example')} in batches of {batch.whole:,}"
+            return self.finding("info", words + say(", enough for a trial"), *worked_out(total, "steps"))
+        words += say(
+            ": {dataset_size} in batches of {batch_whole:,}",
+            dataset_size=counted(plan.get("dataset_size"), "example"),
+            batch_whole=batch.whole,
+        )
         because = (*worked_out(total, "steps"), *worked_out(batch, "examples in a batch")[:1])
         return self.finding(severity, words, *because, remedies=self._smaller_batch(plan, total.whole, batch.whole))
 
@@ -55,8 +60,8 @@ class TooFewSteps(Check):
             change["per_device_train_batch_size"] = max(1, each * wanted // left)
         if not change:
             return ()
-        why = "more steps of the same examples; small batches train as stably, and the learning rate may stay"
-        return (Remedy(f"Take a smaller batch, of about {wanted}", why, change, "low", (SMALL_BATCHES,)),)
+        why = say("more steps of the same examples; small batches train as stably, and the learning rate may stay")
+        return (Remedy(say("Take a smaller batch, of about {wanted}", wanted=wanted), why, change, "low", (SMALL_BATCHES,)),)
 
     def blind(self, plan: Plan) -> str | None:
-        return NO_ROWS if plan.total_steps is None and plan.effective_batch is not None else None
+        return say(NO_ROWS) if plan.total_steps is None and plan.effective_batch is not None else None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lossdoctor import hardware
 from lossdoctor.base import Check
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 from lossdoctor.remedies import PRECISION_SOURCE, other_format
@@ -35,29 +36,37 @@ class UnsupportedNumberFormat(Check):
     def look(self, plan: Plan) -> Finding | None:
         run, capability = plan.run, hardware.compute_capability(plan.run)
         if run.get("tf32") is True and capability and capability < hardware.BF16_CAPABILITY:
-            words = f"tf32 needs compute capability 8.0, {run.get('gpu') or 'this GPU'} has {capability}"
-            off = Remedy("Leave tf32 out", "only Ampere and newer GPUs have it", {"tf32": None}, "none", (ARGUMENTS,))
-            return self.finding("critical", words, "TrainingArguments refuses it there with an error", remedies=(off,))
+            words = say(
+                "tf32 needs compute capability 8.0, {gpu} has {capability}",
+                gpu=run.get("gpu") or say("this GPU"),
+                capability=capability,
+            )
+            off = Remedy(say("Leave tf32 out"), say("only Ampere and newer GPUs have it"), {"tf32": None}, "none", (ARGUMENTS,))
+            return self.finding("critical", words, say("TrainingArguments refuses it there with an error"), remedies=(off,))
         found = hardware.unsupported(run)
         if found is None:
             return None
         words, change = found
         if "bf16" not in change:
             return self.finding(
-                "warning", words, "the libraries return wrong numbers there instead of an error", remedies=other_format(run)
+                "warning", words, say("the libraries return wrong numbers there instead of an error"), remedies=other_format(run)
             )
-        return self.finding("warning", f"{words}: it is emulated, and about four times slower", remedies=self._narrower(plan))
+        return self.finding(
+            "warning", say("{words}: it is emulated, and about four times slower", words=words), remedies=self._narrower(plan)
+        )
 
     @staticmethod
     def _narrower(plan: Plan) -> tuple[Remedy, ...]:
         """fp16, unless the model is known to overflow in it."""
         family = family_of(plan.run)
         if family and family.overflows:
-            why = f"{family.name} is no model for fp16: {family.fp16}"
-            return (Remedy("Train in fp32: switch bf16 off", why, {"bf16": False}, "medium", (PRECISION_SOURCE, family.source)),)
-        why = "its tensor cores compute fp16; the loss scale and gradient clipping watch over its narrow range"
+            why = say("{family_name} is no model for fp16: {fp16}", family_name=family.name, fp16=say(family.fp16))
+            return (
+                Remedy(say("Train in fp32: switch bf16 off"), why, {"bf16": False}, "medium", (PRECISION_SOURCE, family.source)),
+            )
+        why = say("its tensor cores compute fp16; the loss scale and gradient clipping watch over its narrow range")
         change = {"bf16": False, "fp16": True}
-        return (Remedy("Train in fp16, in which this GPU is fast", why, change, "low", (PRECISION_SOURCE,)),)
+        return (Remedy(say("Train in fp16, in which this GPU is fast"), why, change, "low", (PRECISION_SOURCE,)),)
 
     def blind(self, plan: Plan) -> str | None:
         asked = plan.precision in ("fp16", "bf16") or hardware.eight_bit(plan.run)

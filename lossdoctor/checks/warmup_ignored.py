@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Check
+from lossdoctor.language import say
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.plan import Plan
 
@@ -32,9 +33,12 @@ class WarmupIgnored(Check):
         steps, share = plan.get("warmup_steps") or 0, plan.get("warmup_ratio") or 0
         if plan.run.words("lr_scheduler_type") != "constant" or not (steps or share):
             return None
-        asked = f"{steps:g} steps" if steps else f"{share:.0%} of the run"
-        why = "the same rate after the warm-up, and a gentler beginning"
+        asked = say("{steps:g} steps", steps=steps) if steps else say("{share:.0%} of the run", share=share)
+        why = say("the same rate after the warm-up, and a gentler beginning")
         change = {"lr_scheduler_type": "constant_with_warmup"}
-        remedy = Remedy("Take the constant schedule that warms up", why, change, "none", (SCHEDULES,))
-        words = f"a warm-up of {asked} is asked for, and the schedule `constant` ignores it: the first step has the full rate"
+        remedy = Remedy(say("Take the constant schedule that warms up"), why, change, "none", (SCHEDULES,))
+        words = say(
+            "a warm-up of {asked} is asked for, and the schedule `constant` ignores it: the first step has the full rate",
+            asked=asked,
+        )
         return self.finding("info", words, remedies=(remedy,))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import NO_ROWS, Check, counted, worked_out
 from lossdoctor.budgets import warm_up
+from lossdoctor.language import say
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding
 from lossdoctor.plan import Plan
@@ -36,14 +37,14 @@ class WarmupTooLong(Check):
         if warm <= 1 or warm <= self.most * total:
             return None
         rate, reached = plan.get("learning_rate"), total / warm
-        words = f"the warm-up takes {counted(warm, 'step')}, and the run has {total:,}"
+        words = say("the warm-up takes {warm}, and the run has {total:,}", warm=counted(warm, "step"), total=total)
         if reached < 1:
-            asked = f" of {short(rate)}" if isinstance(rate, float) else ""
-            words += f": the learning rate{asked} is never reached, {reached:.0%} of it at most"
+            asked = say(" of {rate}", rate=short(rate)) if isinstance(rate, float) else ""
+            words += say(": the learning rate{asked} is never reached, {reached:.0%} of it at most", asked=asked, reached=reached)
         else:
-            words += f": only {total - warm:,} of them come after it"
+            words += say(": only {total:,} of them come after it", total=total - warm)
         return self.finding("warning", words, *worked_out(plan.total_steps, "steps"), remedies=(warm_up(total),))
 
     def blind(self, plan: Plan) -> str | None:
         asked = plan.get("warmup_steps", 0) > 1 and plan.get("lr_scheduler_type") != "constant"
-        return NO_ROWS if asked and plan.total_steps is None else None
+        return say(NO_ROWS) if asked and plan.total_steps is None else None

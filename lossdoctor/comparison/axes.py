@@ -8,6 +8,7 @@ import numpy as np
 
 from lossdoctor.comparison.nouns import Side
 from lossdoctor.comparison.series import Array, Series
+from lossdoctor.language import say
 
 #: Epochs pass at different speeds from this share on.
 SPEED = 0.02
@@ -35,22 +36,42 @@ def axis_of(one: Side, other: Side, first: Series, second: Series) -> Axis:
     timed = all(_timed(rows) for rows in (first, second))
     if any(numbered):
         if timed and not all(numbered):
-            return Axis("epoch", why="the log of one has no steps, so rows are laid beside each other by epoch")
-        which = "these logs have" if all(numbered) else f"the log of {(one, other)[numbered.index(True)].name} has"
-        return Axis("row", why=f"{which} no steps, so rows are laid beside each other in their order")
+            return Axis("epoch", why=say("the log of one has no steps, so rows are laid beside each other by epoch"))
+        which = (
+            say("these logs have")
+            if all(numbered)
+            else say("the log of {name} has", name=(one, other)[numbered.index(True)].name)
+        )
+        return Axis("row", why=say("{which} no steps, so rows are laid beside each other in their order", which=which))
     if batches[0] and batches[1]:
         sizes = (batches[0].value, batches[1].value)
         if sizes[0] != sizes[1]:
-            words = f"a step of {one.name} takes {sizes[0]:,.0f} examples and one of {other.name} {sizes[1]:,.0f}"
+            words = say(
+                "a step of {one_name} takes {first_sizes:,.0f} examples and one of {other_name} {second_sizes:,.0f}",
+                one_name=one.name,
+                first_sizes=sizes[0],
+                other_name=other.name,
+                second_sizes=sizes[1],
+            )
             assumed = list(dict.fromkeys(word for batch in batches if batch for word in batch.assumed))
-            taken = f" (taking {' and '.join(assumed)})" if assumed else ""
-            return Axis("examples", sizes, f"{words}{taken}, so rows are laid beside each other by examples seen")
+            taken = say(" (taking {assumed})", assumed=say(" and ").join(assumed)) if assumed else ""
+            return Axis(
+                "examples",
+                sizes,
+                say("{words}{taken}, so rows are laid beside each other by examples seen", words=words, taken=taken),
+            )
         if not any(batch.assumed for batch in batches if batch):
             return Axis("step")
     if timed and not _same_speed(one, other, first, second):
         speeds = [rows.steps[-1] / rows.epochs[-1] for rows in (first, second)]
-        words = f"an epoch takes {speeds[0]:,.0f} steps in {one.name} and {speeds[1]:,.0f} in {other.name}"
-        return Axis("epoch", why=f"{words}, so rows are laid beside each other by epoch")
+        words = say(
+            "an epoch takes {first_speeds:,.0f} steps in {one_name} and {second_speeds:,.0f} in {other_name}",
+            first_speeds=speeds[0],
+            one_name=one.name,
+            second_speeds=speeds[1],
+            other_name=other.name,
+        )
+        return Axis("epoch", why=say("{words}, so rows are laid beside each other by epoch", words=words))
     return Axis("step")
 
 

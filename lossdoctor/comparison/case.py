@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from lossdoctor import language
 from lossdoctor.comparison.alignment import Beside, beside
 from lossdoctor.comparison.axes import Axis, axis_of
 from lossdoctor.comparison.nouns import WEIGHT, CurveDifference, Difference, Side
 from lossdoctor.comparison.series import series
+from lossdoctor.language import say
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Case:
 
 def listed(differences: Sequence[Difference]) -> str:
     """`max_length (256, 320) and dataset (a, b)`."""
-    words = [f"{d.name} ({_value(d.values[0])}, {_value(d.values[1])})" for d in differences]
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+    words = [f"{say(d.name)} ({_value(d.values[0])}, {_value(d.values[1])})" for d in differences]
+    return language.listed(words)
 
 
 def settings_of(differences: Sequence[Difference]) -> frozenset[str]:
@@ -91,5 +93,5 @@ def settings_of(differences: Sequence[Difference]) -> frozenset[str]:
 def _value(value: object) -> str:
     from lossdoctor.slips import short
 
-    text = "not stated" if value is None else short(value)
+    text = say("not stated") if value is None else short(value)
     return text if len(text) <= 40 else f"{text[:39]}…"

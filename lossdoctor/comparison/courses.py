@@ -7,6 +7,7 @@ from lossdoctor.comparison.nouns import CurveDifference, EndDifference
 from lossdoctor.comparison.rates import first_apart, rates_of
 from lossdoctor.comparison.telling import percent
 from lossdoctor.comparison.telling import times as telling_times
+from lossdoctor.language import capital, plural, say
 from lossdoctor.learning_rates import short
 
 #: The ways differ from this factor on; and a parting may be seen so much earlier than it is, as a share of the run.
@@ -36,21 +37,40 @@ def rates(case: Case) -> Reason | None:
     if apart is None and max(times, 1 / times) < FACTOR:
         return None
     start = apart if apart is not None else 0.0
-    words = f"up to step {ends[0]:,.0f} the sum of the rates is {telling_times(times)} in {case.other.name}"
+    words = say(
+        "up to step {first_ends:,.0f} the sum of the rates is {times} in {other_name}",
+        first_ends=ends[0],
+        times=telling_times(times),
+        other_name=case.other.name,
+    )
     if ends[0] != ends[1]:
-        words += f", which has taken {ends[1]:,.0f} steps by then"
+        words += say(", which has taken {second_ends:,.0f} steps by then", second_ends=ends[1])
     if apart is not None:
         first, second = found[0].at(apart), found[1].at(apart * ends[1] / ends[0])
-        words = f"the learning rates part at about step {apart:,.0f} ({_rate(first)} against {_rate(second)}), and {words}"
+        words = say(
+            "the learning rates part at about step {apart:,.0f} ({first} against {second}), and {words}",
+            apart=apart,
+            first=_rate(first),
+            second=_rate(second),
+            words=words,
+        )
     names = settings_of(case.touching(*RATES))
     if case.parted is not None and start > case.parted[0] + EARLY * ends[0]:
-        words = f"{words[:1].upper()}{words[1:]}, but the curves part at about step {case.parted[0]:,.0f}, before that"
-        return Reason(1, f"{words}: the rates did not part them.", names)
+        words = say(
+            "{capital}, but the curves part at about step {first_parted:,.0f}, before that",
+            capital=capital(words),
+            first_parted=case.parted[0],
+        )
+        return Reason(1, say("{words}: the rates did not part them.", words=words), names)
     if max(times, 1 / times) < FACTOR:
         return None
     weight = 6.5 if case.training.in_order else 6.0
-    parted = f", and the curves part at about step {case.parted[0]:,.0f}" if case.parted is not None else ""
-    return Reason(weight, f"{words[:1].upper()}{words[1:]}{parted}.", names)
+    parted = (
+        say(", and the curves part at about step {first_parted:,.0f}", first_parted=case.parted[0])
+        if case.parted is not None
+        else ""
+    )
+    return Reason(weight, f"{capital(words)}{parted}.", names)
 
 
 def longer(case: Case) -> Reason | None:
@@ -65,9 +85,13 @@ def longer(case: Case) -> Reason | None:
             or common.reach > abs(own.share)
         ):
             continue
-        figures = f"{percent(common.share, True)} over what both have, {percent(own.share, True)} each at its own end"
-        return Reason(7, f"They end apart because one is longer, not because their curves differ ({figures}).",
-                      settings_of(case.touching(*RATES)))  # fmt: skip
+        figures = say(
+            "{share} over what both have, {share2} each at its own end",
+            share=percent(common.share, True),
+            share2=percent(own.share, True),
+        )
+        told = say("They end apart because one is longer, not because their curves differ ({figures}).", figures=figures)
+        return Reason(7, told, settings_of(case.touching(*RATES)))
     return None
 
 
@@ -85,17 +109,35 @@ def generalisation(case: Case) -> Reason | None:
 
 
 def _generalisation(case: Case, curve: CurveDifference, end: EndDifference, there: EndDifference) -> Reason:
-    figures = f"training loss {percent(end.share, True)}, {curve.series} {percent(there.share, True)}"
+    figures = say(
+        "training loss {share}, {series} {share2}",
+        share=percent(end.share, True),
+        series=curve.series,
+        share2=percent(there.share, True),
+    )
     found = case.touching(*GENERAL)
-    rest = f" {listed(found)} differ{'s' * (len(found) == 1)} and may do that." if found else ""
+    rest = ""
+    if found:
+        rest = plural(" {names} differs and may do that.", " {names} differ and may do that.", len(found), names=listed(found))
     if end.ending == "same":
-        said = "They fit the training examples equally well and differ only in the evaluation"
+        said = say("They fit the training examples equally well and differ only in the evaluation")
         return Reason(
-            6, f"{said} ({figures}): regularisation, overfitting, or other evaluation examples.{rest}", settings_of(found)
+            6,
+            say(
+                "{said} ({figures}): regularisation, overfitting, or other evaluation examples.{rest}",
+                said=said,
+                figures=figures,
+                rest=rest,
+            ),
+            settings_of(found),
         )
     fits = case.other if end.share < 0 else case.one
-    said = f"{fits.name} fits its training examples better and those of the evaluation worse ({figures})"
-    return Reason(7.5, f"{said}: it overfits more.{rest}", settings_of(found))
+    said = say(
+        "{fits_name} fits its training examples better and those of the evaluation worse ({figures})",
+        fits_name=fits.name,
+        figures=figures,
+    )
+    return Reason(7.5, say("{said}: it overfits more.{rest}", said=said, rest=rest), settings_of(found))
 
 
 def _rate(rate: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from lossdoctor.comparison.pairing import Paired, paired
 from lossdoctor.comparison.quantities import Derived, Values
 from lossdoctor.comparison.sameness import LABELS, same
 from lossdoctor.comparison.slipped import slip
+from lossdoctor.language import say
 from lossdoctor.model import Fact
 from lossdoctor.plan import Plan
 from lossdoctor.tasks import adapter
@@ -70,7 +70,7 @@ def _derived(pair: Paired) -> tuple[list[Difference], set[str]]:
 def _of_quantity(quantity: Derived, values: Values, pair: Paired) -> Difference | None:
     """None where neither the quantity differs nor the settings behind it."""
     settings = tuple(name for name in (*quantity.settings, *quantity.also) if _differs(name, pair))
-    if values.equal and not set(settings) & set(quantity.settings):
+    if values.equal and not quantity.told_when_equal and not set(settings) & set(quantity.settings):
         return None
     judged = rating(quantity.name, pair.one, pair.other)
     if quantity.name == "warm-up" and not settings:
@@ -86,6 +86,7 @@ def _of_quantity(quantity: Derived, values: Values, pair: Paired) -> Difference 
         judged.sources,
         derived=True,
         settings=settings,
+        moved=slips.moved(quantity.name, values.one, values.other),
     )
 
 
@@ -99,21 +100,28 @@ def _assumed(name: str, pair: Paired) -> Iterator[str]:
 
 def _sentences(reason: str, notes: Iterable[str]) -> str:
     told = list(dict.fromkeys(notes))
-    return reason + (f" (assumed: {'; '.join(told)})" if told else "")
+    return reason + (say(" (assumed: {told})", told="; ".join(told)) if told else "")
 
 
 def _change(name: str, values: Values) -> str:
     if values.shown and not isinstance(values.one, (int, float)):
-        return "" if values.equal else f"changed from {values.shown[0]} to {values.shown[1]}"
-    told = _changed(name, values.one, values.other)
-    return re.split(r": | from ", told)[0] if values.shown else told  # the numbers are not what people are shown
+        return (
+            ""
+            if values.equal
+            else say("changed from {first_shown} to {second_shown}", first_shown=values.shown[0], second_shown=values.shown[1])
+        )
+    return _changed(name, values.one, values.other, brief=bool(values.shown))  # these numbers are not what people are shown
 
 
-def _changed(name: str, before: Any, after: Any) -> str:
+def _changed(name: str, before: Any, after: Any, brief: bool = False) -> str:
     """Direction and factor of numbers, both values of anything else."""
     if number(before) is not None and number(after) is not None:
-        return slips.change_in_words(name, before, after)
-    return f"unchanged at {said(after)}" if before == after else f"changed from {said(before)} to {said(after)}"
+        return slips.change_in_words(name, before, after, brief)
+    return (
+        say("unchanged at {after}", after=said(after))
+        if before == after
+        else say("changed from {before} to {after}", before=said(before), after=said(after))
+    )
 
 
 def _setting(name: str, pair: Paired) -> Difference | None:
@@ -134,6 +142,7 @@ def _setting(name: str, pair: Paired) -> Difference | None:
         slip((name,), pair.one, pair.other),
         judged.sources,
         judged=judged.judged,
+        moved=slips.moved(name, first.value, second.value),
     )
 
 
@@ -158,6 +167,8 @@ def _one_sided(name: str, first: Fact | None, second: Fact | None) -> Difference
         return None
     values = (first.value if first else None, second.value if second else None)
     if name in bookkeeping():
-        return Difference(name, values, "none", "only stated by one side, and no setting that changes the training")
-    words = f"only stated by one side ({said(stated)}); what the other one has is not known, so this is not judged"
+        return Difference(name, values, "none", say("only stated by one side, and no setting that changes the training"))
+    words = say(
+        "only stated by one side ({stated}); what the other one has is not known, so this is not judged", stated=said(stated)
+    )
     return Difference(name, values, "low", words, judged=False)

@@ -12,6 +12,7 @@ from lossdoctor.comparison.ends import SEED_SPREAD
 from lossdoctor.comparison.lengths import further, own
 from lossdoctor.comparison.nouns import CurveDifference, Side
 from lossdoctor.comparison.series import Series
+from lossdoctor.language import capital, counted, later, say
 
 
 def compare_evaluation(one: Side, other: Side, name: str, first: Series, second: Series, axis: Axis) -> CurveDifference:
@@ -33,22 +34,32 @@ def _told(found: CurveDifference, one: Side, other: Side, gone: Sequence[int | N
     """The sentences: the last that both have, each at its own end, the best, the parting, and what cannot be known."""
     what, end, best, ends = telling.named(found.series), found.end, found.best, found.own_ends
     lost = [(side, step) for side, step in zip((one, other), gone, strict=True) if step is not None]
-    said = [f"The last evaluation of {side.name}, at step {step:,}, is no number." for side, step in lost]
+    said = [
+        say("The last evaluation of {side_name}, at step {step:,}, is no number.", side_name=side.name, step=step)
+        for side, step in lost
+    ]
     if end is None:
-        return [*said, f"The two have no evaluation in common, and {what} is not compared."]
+        return [*said, say("The two have no evaluation in common, and {what} is not compared.", what=what)]
+    count = counted(found.rows, "evaluation")
     if found.identical:
-        count = f"{found.rows} evaluation{'s' * (found.rows != 1)}"
-        same = f"{what[:1].upper()}{what[1:]} is the same in {'all ' * (found.rows > 1)}{count} that both have."
+        template = later("{what} is the same in {count} that both have.")
+        same = say(
+            template if found.rows == 1 else later("{what} is the same in all {count} that both have."),
+            what=capital(what),
+            count=count,
+        )
         return [*said, same] + ([telling.difference(ends, what, (one, other), own(one, other))] if ends else [])
-    where = f"at {'the last evaluation that both have, ' if met else ''}step {end.since:,}"
+    template = later("at the last evaluation that both have, step {since:,}") if met else later("at step {since:,}")
+    where = say(template, since=end.since)
     said.append(telling.difference(end, what, (one, other), where))
     if ends is not None:
         said.append(telling.difference(ends, what, (one, other), own(one, other)))
     if best is not None and (best.one, best.other) not in ((e.one, e.other) for e in (end, ends) if e):
-        said.append(telling.difference(best, what, (one, other), "in the best evaluation of each"))
+        said.append(telling.difference(best, what, (one, other), say("in the best evaluation of each")))
     if found.parted_at is not None:
-        said.append(f"They differ from the evaluation at step {found.parted_at:,} on.")
-    count = f"{found.rows} evaluation{'s' * (found.rows != 1)}"
+        said.append(say("They differ from the evaluation at step {parted_at:,} on.", parted_at=found.parted_at))
     taken = telling.percent(SEED_SPREAD)
-    unknown = f"how far two seeds of one run lie apart cannot be known from two runs, and is taken as {taken} each"
-    return [*said, f"{count} of the same examples have no noise of rows; {unknown}."]
+    unknown = say(
+        "how far two seeds of one run lie apart cannot be known from two runs, and is taken as {taken} each", taken=taken
+    )
+    return [*said, say("{count} of the same examples have no noise of rows; {unknown}.", count=count, unknown=unknown)]

@@ -7,6 +7,7 @@ import numpy as np
 from lossdoctor.comparison.broken import fault
 from lossdoctor.comparison.case import Case, Reason
 from lossdoctor.comparison.nouns import Side
+from lossdoctor.language import say
 
 #: Symptoms of a moment that may set a curve on another course.
 MOMENTS = ("loss-spike", "loss-divergence", "gradient-explosion", "resume-jump", "loss-intermittent-zero", "gradient-not-finite")
@@ -24,8 +25,25 @@ def broken(case: Case) -> Reason | None:
     side, found = next((side, found) for side, found in zip(case.sides, faults, strict=True) if found)
     causes = [d for d in side.report.diagnoses if not d.normal and not d.mechanism] if side.report else []
     sure = next((cause for cause in causes if cause.confidence != "low"), None)
-    why = f"; the likeliest cause in its report ({sure.confidence} confidence): {sure.title}" if sure else ""
-    return Reason(11, f"{side.name} broke at step {found.step:,} ({found.slug}) and the other did not{why}.")
+    why = (
+        say(
+            "; the likeliest cause in its report ({confidence} confidence): {sure_title}",
+            confidence=say(sure.confidence),
+            sure_title=sure.title,
+        )
+        if sure
+        else ""
+    )
+    return Reason(
+        11,
+        say(
+            "{side_name} broke at step {step:,} ({slug}) and the other did not{why}.",
+            side_name=side.name,
+            step=found.step,
+            slug=found.slug,
+            why=why,
+        ),
+    )
 
 
 def moment(case: Case) -> Reason | None:
@@ -36,8 +54,21 @@ def moment(case: Case) -> Reason | None:
         near = max(SHARE * at, ROWS * _gap(side))
         for symptom in side.report.symptoms if side.report else ():
             if symptom.slug in MOMENTS and abs(symptom.onset - at) <= near and not _has(other, symptom.slug, at, near):
-                words = f"{side.name} has a {symptom.slug} from step {symptom.onset:,} that the other has not"
-                return Reason(8, f"The curves part at about step {at:,.0f}, and {words}: {symptom.message}.")
+                words = say(
+                    "{side_name} has a {slug} from step {onset:,} that the other has not",
+                    side_name=side.name,
+                    slug=symptom.slug,
+                    onset=symptom.onset,
+                )
+                return Reason(
+                    8,
+                    say(
+                        "The curves part at about step {at:,.0f}, and {words}: {message}.",
+                        at=at,
+                        words=words,
+                        message=symptom.message,
+                    ),
+                )
     return None
 
 
@@ -50,8 +81,15 @@ def resumed(case: Case) -> Reason | None:
             [step for step in side.log.run.resumed_at if abs(step - at) <= max(SHARE * at, ROWS * _gap(side))] if side.log else []
         )
         if near:
-            words = f"{side.name} went on from a checkpoint at step {near[0]:,}"
-            return Reason(7, f"The curves part at about step {at:,.0f}, and {words}: what was not restored may have set it off.")
+            words = say("{side_name} went on from a checkpoint at step {first_near:,}", side_name=side.name, first_near=near[0])
+            return Reason(
+                7,
+                say(
+                    "The curves part at about step {at:,.0f}, and {words}: what was not restored may have set it off.",
+                    at=at,
+                    words=words,
+                ),
+            )
     return None
 
 
@@ -67,8 +105,15 @@ def epoch(case: Case) -> Reason | None:
     between = float(epochs[row] - epochs[row - 1])
     if whole < 1 or abs(epochs[row] - whole) > max(OF_EPOCH, 1.5 * between) or between > 0.2:
         return None
-    words = f"at about step {case.parted[0]:,.0f}, where epoch {whole} ends (epoch {epochs[row]:.2f})"
-    return Reason(5, f"The curves part {words} and examples are seen again: one learns them by heart more than the other.")
+    words = say(
+        "at about step {first_parted:,.0f}, where epoch {whole} ends (epoch {epochs:.2f})",
+        first_parted=case.parted[0],
+        whole=whole,
+        epochs=epochs[row],
+    )
+    return Reason(
+        5, say("The curves part {words} and examples are seen again: one learns them by heart more than the other.", words=words)
+    )
 
 
 def _has(side: Side, slug: str, at: float, near: float) -> bool:

@@ -9,6 +9,7 @@ from lossdoctor.comparison.courses import generalisation, longer, rates
 from lossdoctor.comparison.events import broken, epoch, moment, resumed
 from lossdoctor.comparison.nouns import CurveDifference, Difference, Side
 from lossdoctor.comparison.openings import opening
+from lossdoctor.language import plural, say
 
 REASONS = (broken, opening, moment, resumed, generalisation, longer, rates, epoch)
 #: Settings that change which examples come when, and nothing of what is learned from them on average.
@@ -41,25 +42,27 @@ def _no_difference(case: Case) -> tuple[str, ...]:
     """That there is nothing to explain, or nothing that could be judged; and what differs without showing."""
     judged = [end for curve in case.curves if (end := curve.end) and end.ending != "unknown"]
     if not judged:
-        return ("Not enough evidence: no end of these curves could be judged, so that there is no difference to explain.",)
+        return (say("Not enough evidence: no end of these curves could be judged, so that there is no difference to explain."),)
     if all(curve.identical for curve in case.curves):
-        return ("There is nothing to explain: the curves are the same.",)
+        return (say("There is nothing to explain: the curves are the same."),)
     if not any(end.alike for end in judged):
-        return ("Not enough evidence: these curves scatter too much for their difference to be sure and need an explanation.",)
-    said = "There is nothing to explain: no curve is apart beyond noise."
+        return (
+            say("Not enough evidence: these curves scatter too much for their difference to be sure and need an explanation."),
+        )
+    said = say("There is nothing to explain: no curve is apart beyond noise.")
     if case.training is not None and not case.training.in_order:
-        said += f" That their rows differ is chance: {_order(case)}."
+        said += say(" That their rows differ is chance: {case}.", case=_order(case))
     shown = [d for d in case.effective if d.name not in CHANCE and d.impact in ("high", "medium")]
     if not shown:
         return (said,)
-    return said, f"{_differ_too(shown)}; these curves show no effect of that beyond noise."
+    return said, _without_effect(shown)
 
 
 def _order(case: Case) -> str:
     seeds = [side.plan.get("seed") for side in case.sides]
     if None not in seeds and seeds[0] != seeds[1]:
-        return f"the seeds differ ({seeds[0]} and {seeds[1]})"
-    return "the examples are others, or came in another order"
+        return say("the seeds differ ({first_seeds} and {second_seeds})", first_seeds=seeds[0], second_seeds=seeds[1])
+    return say("the examples are others, or came in another order")
 
 
 def _rest(case: Case, found: Sequence[Reason]) -> list[str]:
@@ -69,25 +72,43 @@ def _rest(case: Case, found: Sequence[Reason]) -> list[str]:
     other = [d for d in strong if not {d.name, *d.settings} & used]
     said = []
     if other and found:
-        said.append(f"{_differ_too(other)} as well; how much of it that does cannot be told from two logs.")
+        said.append(_differ_too(other))
     elif other:
-        which = "; which of them cannot be told from two logs: change one at a time." if len(other) > 1 else "."
-        said.append(f"Of what differs, {listed(other[:NAMED])} may do it{which}")
+        which = say("; which of them cannot be told from two logs: change one at a time.") if len(other) > 1 else "."
+        said.append(say("Of what differs, {other} may do it{which}", other=listed(other[:NAMED]), which=which))
     if not found and not other:
         said.append(_unexplained(case))
     return said
 
 
+def _without_effect(differences: Sequence[Difference]) -> str:
+    return plural(
+        "{names} differs; these curves show no effect of that beyond noise.",
+        "{names} differ; these curves show no effect of that beyond noise.",
+        len(differences),
+        names=listed(differences[:NAMED]),
+    )
+
+
 def _differ_too(differences: Sequence[Difference]) -> str:
-    return f"{listed(differences[:NAMED])} differ{'s' * (len(differences) == 1)}"
+    return plural(
+        "{names} differs as well; how much of it that does cannot be told from two logs.",
+        "{names} differ as well; how much of it that does cannot be told from two logs.",
+        len(differences),
+        names=listed(differences[:NAMED]),
+    )
 
 
 def _unexplained(case: Case) -> str:
     seeds = [side.plan.get("seed") for side in case.sides]
     if None not in seeds and seeds[0] != seeds[1]:
-        rest = f"the seeds differ ({seeds[0]} and {seeds[1]}), and more than seeds of one run usually do"
+        rest = say(
+            "the seeds differ ({first_seeds} and {second_seeds}), and more than seeds of one run usually do",
+            first_seeds=seeds[0],
+            second_seeds=seeds[1],
+        )
     elif case.training is not None and case.training.in_order:
-        rest = "the examples came in the same order, so that something else differs that is not stated"
+        rest = say("the examples came in the same order, so that something else differs that is not stated")
     else:
-        rest = "other examples, another order of them, or something that is not stated"
-    return f"Nothing in the configuration explains it: {rest}."
+        rest = say("other examples, another order of them, or something that is not stated")
+    return say("Nothing in the configuration explains it: {rest}.", rest=rest)

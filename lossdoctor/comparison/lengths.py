@@ -7,6 +7,7 @@ from lossdoctor.comparison.axes import Axis
 from lossdoctor.comparison.broken import Break, broke, fault
 from lossdoctor.comparison.nouns import Side
 from lossdoctor.comparison.series import Series
+from lossdoctor.language import say
 
 #: The ends of two logs are at different places from this share on.
 FURTHER = 0.03
@@ -23,7 +24,13 @@ def further(one: Side, other: Side, first: Series, second: Series, axis: Axis) -
 def own(one: Side, other: Side) -> str:
     """Where each ends, in words."""
     steps = [telling.last_step(side) for side in (one, other)]
-    return f"each at its own end, step {steps[0]:,} of {one.name} and {steps[1]:,} of {other.name}"
+    return say(
+        "each at its own end, step {first_steps:,} of {one_name} and {second_steps:,} of {other_name}",
+        first_steps=steps[0],
+        one_name=one.name,
+        second_steps=steps[1],
+        other_name=other.name,
+    )
 
 
 def breaks(one: Side, other: Side) -> list[str]:

@@ -51,6 +51,7 @@ class Difference:
     derived: bool = False
     settings: tuple[str, ...] = ()
     judged: bool = True
+    moved: bool = True  # `change` has a direction and a factor; else it has no more than the values
 
 
 @dataclass(frozen=True)

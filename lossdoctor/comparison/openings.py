@@ -8,6 +8,7 @@ from lossdoctor.comparison.case import Case, Reason, listed, settings_of
 from lossdoctor.comparison.rates import rates_of
 from lossdoctor.comparison.series import Array, series
 from lossdoctor.comparison.telling import loss, percent
+from lossdoctor.language import later, plural, say
 
 #: Rows of the opening at least, and their share of the run at most; the share by which they have to differ at least.
 LEAST_ROWS, AT_MOST, LEAST = 3, 0.1, 0.04
@@ -24,8 +25,9 @@ MEASURED = (
     "attn_implementation", "vocab_size", "tokens_added", "num_labels", "supervised_share",
     "template", "task", "ref_model", "beta",
 )  # fmt: skip
+ADDS, RUNS_ON = later("accumulates {count} steps"), later("runs on {count} processes")
 #: Versions of transformers that logged the loss of some models times the accumulation.
-SCALED = " (transformers 4.46 to 4.51 did that for some models)"
+SCALED = later(" (transformers 4.46 to 4.51 did that for some models)")
 
 
 def opening(case: Case) -> Reason | None:
@@ -71,26 +73,50 @@ def _scatter(first: Array, second: Array) -> float:
 def _multiplied(case: Case, factor: float, late: float) -> Reason | None:
     """That one loss is a whole multiple of the other, from first to last, and one side adds up so many batches."""
     for side, first, last in ((case.other, factor, late), (case.one, 1 / factor, 1 / late)):
-        for name, adds in (("gradient_accumulation_steps", "accumulates {} steps"), ("world_size", "runs on {} processes")):
+        for name, adds in (("gradient_accumulation_steps", ADDS), ("world_size", RUNS_ON)):
             count = side.plan.get(name)
             if not isinstance(count, int) or count < 2 or any(abs(found / count - 1) > NEAR for found in (first, last)):
                 continue
-            said = (
-                f"The loss of {side.name} is {first:.2f} times the other in the first rows, {last:.2f} times in the last quarter"
+            said = say(
+                "The loss of {side_name} is {first:.2f} times the other in the first rows, {last:.2f} times in the last quarter",
+                side_name=side.name,
+                first=first,
+                last=last,
             )
-            why = f"a sum was logged in place of a mean{SCALED if name.startswith('gradient') else ''}"
-            rest = f"{said}, and it {adds.format(count)}: {why}. The levels cannot be compared before that is divided out."
+            why = say("a sum was logged in place of a mean{scaled}", scaled=say(SCALED) if name.startswith("gradient") else "")
+            rest = say(
+                "{said}, and it {words}: {why}. The levels cannot be compared before that is divided out.",
+                said=said,
+                words=say(adds, count=count),
+                why=why,
+            )
             return Reason(12, rest, frozenset((name,)))
     return None
 
 
 def _measured_otherwise(case: Case, levels: tuple[float, float], rows: int) -> Reason:
-    figures = f"{loss(levels[1])} against {loss(levels[0])}, {percent(levels[1] / levels[0] - 1, True)}"
-    said = f"The losses differ from the first {rows} rows on ({figures}), when the weights have hardly moved"
+    figures = say(
+        "{second_levels} against {first_levels}, {second_levels2}",
+        second_levels=loss(levels[1]),
+        first_levels=loss(levels[0]),
+        second_levels2=percent(levels[1] / levels[0] - 1, True),
+    )
+    said = say(
+        "The losses differ from the first {rows} rows on ({figures}), when the weights have hardly moved",
+        rows=rows,
+        figures=figures,
+    )
     found = case.touching(*MEASURED)
     if found:
-        those = f"{listed(found)} differ{'s' * (len(found) == 1)} and can do that; the learning rate cannot"
-        separate = ". Which of them it is cannot be told from two logs" if len(found) > 1 else ""
+        those = plural(
+            "{names} differs and can do that; the learning rate cannot",
+            "{names} differ and can do that; the learning rate cannot",
+            len(found),
+            names=listed(found),
+        )
+        separate = say(". Which of them it is cannot be told from two logs") if len(found) > 1 else ""
         return Reason(9, f"{said}: {those}{separate}.", settings_of(found))
-    rest = "nothing that is stated to differ does that; the model, the examples, their template or mask, or the tokenizer would"
+    rest = say(
+        "nothing that is stated to differ does that; the model, the examples, their template or mask, or the tokenizer would"
+    )
     return Reason(9, f"{said}: {rest}.")

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from lossdoctor import hardware, slips
 from lossdoctor.comparison.defaults import DEFAULT, default
 from lossdoctor.comparison.sameness import same
+from lossdoctor.language import later, say
 from lossdoctor.model import Fact, Run
 from lossdoctor.plan import Plan, plan_of
 
 #: Where a value is from that only the other side states.
 OTHER = "the other side"
 #: Facts of machine, data and model, which two configurations often share and only one states.
-_SHARED = {"world_size": "processes", "dataset_size": "examples", "num_hidden_layers": "layers"}
+_SHARED = {"world_size": later("processes"), "dataset_size": later("examples"), "num_hidden_layers": later("layers")}
 #: What has to be the same, as far as it is stated, for a fact to be shared.
 _UNLESS = {
     "world_size": ("gpu", "multi_gpu"),
@@ -35,12 +36,16 @@ class Paired:
         for plan in (self.one, self.other):
             facts = [(name, plan.run.facts[name]) for name in names if name in plan.run.facts]
             if facts and all(fact.source == DEFAULT for _, fact in facts):
-                words = " and ".join(f"{name} {_told(fact.value)}" for name, fact in facts)
-                yield f"{words}, the default where one side does not say"
+                words = say(" and ").join(f"{name} {_told(fact.value)}" for name, fact in facts)
+                yield say("{words}, the default where one side does not say", words=words)
             for name in shared:
                 fact = plan.run.facts.get(name)
                 if fact is not None and fact.source == OTHER:
-                    yield f"{fact.value:,} {_SHARED[name]} are taken for both sides, and stated by one"
+                    yield say(
+                        "{fact_value:,} {shared} are taken for both sides, and stated by one",
+                        fact_value=fact.value,
+                        shared=say(_SHARED[name]),
+                    )
 
 
 def _told(value: object) -> str:
@@ -70,7 +75,7 @@ def taken(plan: Plan) -> Iterator[str]:
     for name, kind in _SHARED.items():
         fact = plan.run.facts.get(name)
         if fact is not None and fact.source == OTHER:
-            yield f"{fact.value:,} {kind} as on the other side"
+            yield say("{fact_value:,} {kind} as on the other side", fact_value=fact.value, kind=say(kind))
 
 
 def _planned(plan: Plan, run: Run) -> Plan:

@@ -10,9 +10,11 @@ from lossdoctor.comparison import course
 from lossdoctor.comparison.defaults import is_configuration
 from lossdoctor.comparison.sameness import same
 from lossdoctor.families import billions
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import short
 from lossdoctor.plan import Plan
 from lossdoctor.planned_rates import PlannedRate, trainers_defaults
+from lossdoctor.slips import three_digits
 from lossdoctor.tasks import adapter
 
 #: Two rates or sums that stand to each other like the peaks, or like the steps, say nothing new: up to this share.
@@ -43,7 +45,8 @@ class Values:
 class Derived:
     """A derived quantity: the `settings` that it explains, further `parents` that it is worked out from, and its values.
 
-    `also` are settings that it is worked out from and that do something of their own besides.
+    `also` are settings that it is worked out from and that do something of their own besides. That two changes cancel is
+    news, so what is `told_when_equal` stands there although both sides have the same.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Derived:
     values: Callable[[Plan, Plan], Values | None]
     also: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
+    told_when_equal: bool = False
 
 
 def _quantity(name: str) -> Callable[[Plan, Plan], Values | None]:
@@ -84,8 +88,8 @@ def _method(one: Plan, other: Plan) -> Values | None:
 def _kind(plan: Plan) -> str | None:
     trained = adapter(plan.run)
     if trained is not False:
-        return "an adapter" if trained else None
-    return "some of the layers" if "freeze" in plan.run.words("finetuning_type") else "all weights"
+        return say("an adapter") if trained else None
+    return say("some of the layers") if "freeze" in plan.run.words("finetuning_type") else say("all weights")
 
 
 def _total_steps(one: Plan, other: Plan) -> Values | None:
@@ -94,7 +98,9 @@ def _total_steps(one: Plan, other: Plan) -> Values | None:
         return None
     if one.total_steps and other.total_steps:
         return Values(one.total_steps.whole, other.total_steps.whole)
-    first, second = (f"{count:.4g} per {course.PER_EXAMPLES:,} examples" for count in counts)
+    first, second = (
+        say("{count:.4g} per {per_examples:,} examples", count=count, per_examples=course.PER_EXAMPLES) for count in counts
+    )
     return Values.of([float(f"{count:.4g}") for count in counts], (first, second))
 
 
@@ -130,7 +136,7 @@ def _curve(read: Callable[[PlannedRate], float]) -> Callable[[Plan, Plan], Value
         values = read(first), read(second)
         if course.alike(values[0] * second.peak, values[1] * first.peak, AS_THE_PEAK):
             return None
-        return Values.of([float(f"{value:.3g}") for value in values])
+        return Values.of([three_digits(value) for value in values])
 
     return values
 
@@ -149,10 +155,13 @@ def _travel(one: Plan, other: Plan) -> Values | None:
     differ = [not course.alike(*pair, AS_THE_PEAK) for pair in ((first.peak, second.peak), shapes, counts)]
     if sum(differ) < 2:
         return None
-    numbers = [float(f"{value:.3g}") for value in sums]
+    numbers = [three_digits(value) for value in sums]
     if one.total_steps and other.total_steps:
         return Values.of(numbers)
-    first_words, second_words = (f"{short(number)} per {course.PER_EXAMPLES:,} examples" for number in numbers)
+    first_words, second_words = (
+        say("{number} per {per_examples:,} examples", number=short(number), per_examples=course.PER_EXAMPLES)
+        for number in numbers
+    )
     return Values.of(numbers, (first_words, second_words))
 
 
@@ -163,7 +172,7 @@ def _warm_up(one: Plan, other: Plan) -> Values | None:
         return Values.of(steps)
     if None in shares:
         return None
-    first, second = (f"{100 * share:.3g} % of the steps" for share in shares if share is not None)
+    first, second = (say("{share:.3g} % of the steps", share=100 * share) for share in shares if share is not None)
     return Values.of(shares, (first, second))
 
 
@@ -213,25 +222,46 @@ _ADAPTER = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora
 #: What an adapter alone has: where only one side is one, the method explains it.
 OF_ADAPTERS = (*_ADAPTER, "lora_layers")
 ALL = (
-    Derived("what is trained", ("finetuning_type", "use_lora"), _method),
-    Derived("effective batch", _BATCH, _quantity("effective_batch"), shared=("world_size",)),
-    Derived("steps per epoch", (), _consequence("steps_per_epoch"), _BATCH, ("world_size", "dataset_size")),
-    Derived("total optimizer steps", ("max_steps",), _total_steps, ("num_train_epochs", *_BATCH), ("world_size", "dataset_size")),
-    Derived("passes over the data", ("num_train_epochs",), _quantity("epochs"), shared=("dataset_size",)),
+    Derived(later("what is trained"), ("finetuning_type", "use_lora"), _method),
+    Derived(later("effective batch"), _BATCH, _quantity("effective_batch"), shared=("world_size",)),
+    Derived(later("steps per epoch"), (), _consequence("steps_per_epoch"), _BATCH, ("world_size", "dataset_size")),
     Derived(
-        "examples seen", (), _consequence("examples_seen"), ("num_train_epochs", "max_steps", "dataset_size"), ("dataset_size",)
+        later("total optimizer steps"),
+        ("max_steps",),
+        _total_steps,
+        ("num_train_epochs", *_BATCH),
+        ("world_size", "dataset_size"),
     ),
-    Derived("tokens seen", (), _consequence("tokens_seen"), ("num_train_epochs", "max_steps", "dataset_size", "max_length")),
-    Derived("adapter scale", ("lora_alpha", "use_rslora"), _quantity("adapter_scale"), ("lora_r",)),
+    Derived(later("passes over the data"), ("num_train_epochs",), _quantity("epochs"), shared=("dataset_size",)),
     Derived(
-        "trained layers", ("trainable_layers", "freeze_trainable_layers", "lora_layers"), _layers, shared=("num_hidden_layers",)
+        later("examples seen"),
+        (),
+        _consequence("examples_seen"),
+        ("num_train_epochs", "max_steps", "dataset_size"),
+        ("dataset_size",),
     ),
-    Derived("trainable parameters", ("trainable_parameters",), _trainable),
-    Derived("peak learning rate", ("learning_rate",), _peak),
-    Derived("learning-rate schedule", ("lr_scheduler_type", "lr_scheduler_kwargs"), _schedule),
-    Derived("warm-up", ("warmup_steps", "warmup_ratio"), _warm_up),
-    Derived("mean learning rate", (), _curve(PlannedRate.mean), ("learning_rate", "lr_scheduler_type")),
-    Derived("final learning rate", (), _curve(_last), ("learning_rate", "lr_scheduler_type")),
-    Derived("sum of learning rates", (), _travel, ("learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps")),
-    Derived("precision", ("fp16", "bf16", "torch_dtype"), _precision),
+    Derived(
+        later("tokens seen"), (), _consequence("tokens_seen"), ("num_train_epochs", "max_steps", "dataset_size", "max_length")
+    ),
+    Derived(later("adapter scale"), ("lora_alpha", "use_rslora"), _quantity("adapter_scale"), ("lora_r",)),
+    Derived(
+        later("trained layers"),
+        ("trainable_layers", "freeze_trainable_layers", "lora_layers"),
+        _layers,
+        shared=("num_hidden_layers",),
+    ),
+    Derived(later("trainable parameters"), ("trainable_parameters",), _trainable),
+    Derived(later("peak learning rate"), ("learning_rate",), _peak),
+    Derived(later("learning-rate schedule"), ("lr_scheduler_type", "lr_scheduler_kwargs"), _schedule),
+    Derived(later("warm-up"), ("warmup_steps", "warmup_ratio"), _warm_up),
+    Derived(later("mean learning rate"), (), _curve(PlannedRate.mean), ("learning_rate", "lr_scheduler_type")),
+    Derived(later("final learning rate"), (), _curve(_last), ("learning_rate", "lr_scheduler_type")),
+    Derived(
+        later("sum of learning rates"),
+        (),
+        _travel,
+        ("learning_rate", "lr_scheduler_type", "num_train_epochs", "max_steps"),
+        told_when_equal=True,
+    ),
+    Derived(later("precision"), ("fp16", "bf16", "torch_dtype"), _precision),
 )

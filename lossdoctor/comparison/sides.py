@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from lossdoctor.comparison.nouns import Side
 from lossdoctor.comparison.sameness import LOGGED_RATE
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, Report, Run
 from lossdoctor.plan import plan_of
 
@@ -28,7 +29,7 @@ def of_report(log: Log, report: Report, name: str = "") -> Side:
     if "learning_rate" not in run.facts and _from_the_start(log):
         highest = max((rate for record in log.records if (rate := record.values.get("learning_rate", 0.0)) > 0), default=None)
         run = run.knowing({"learning_rate": Fact(highest, LOGGED_RATE)}) if highest is not None else run
-    return Side(name or report.run.title or "this run", plan_of(run), log, report)
+    return Side(name or report.run.title or say("this run"), plan_of(run), log, report)
 
 
 def _from_the_start(log: Log) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from lossdoctor import layers, slips
 from lossdoctor.agreement import number
 from lossdoctor.comparison.defaults import DEFAULT, is_configuration
+from lossdoctor.language import say
 from lossdoctor.plan import Plan
 
 #: Shares of one: a value above is a percentage, or a count.
@@ -40,8 +41,13 @@ def _exponent(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str
             continue
         small, large = sorted((first, second))
         if large >= _MOST.get(name, 1.0) and large / small >= 100 and _mirrored(small, large):
-            told = f"{_power(large)} is {large:,.10g} and {slips.plain(small)} is what the other side has"
-            yield f"{told}: the minus of the exponent may be missing"
+            told = say(
+                "{large} is {large2:,.10g} and {small} is what the other side has",
+                large=_power(large),
+                large2=large,
+                small=slips.plain(small),
+            )
+            yield say("{told}: the minus of the exponent may be missing", told=told)
 
 
 def _mirrored(small: float, large: float) -> bool:
@@ -64,8 +70,14 @@ def _percentage(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[s
         for value in _numbers(name, one, other):
             if value is None or value < 1 or (name.startswith("adam") and value <= 1):
                 continue
-            meant = f"; {value:g} % is {value / 100:g}" if value <= 100 else ""
-            yield f"{name} is a share of one, so {value:g} stands for {100 * value:g} %{meant}"
+            meant = say("; {value:g} % is {value2:g}", value=value, value2=value / 100) if value <= 100 else ""
+            yield say(
+                "{name} is a share of one, so {value:g} stands for {value2:g} %{meant}",
+                name=name,
+                value=value,
+                value2=100 * value,
+                meant=meant,
+            )
 
 
 def _warm_up(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -74,11 +86,21 @@ def _warm_up(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]
     for plan in (one, other):
         steps, share = number(plan.get("warmup_steps")), number(plan.get("warmup_ratio"))
         if steps is not None and 0 < steps < 1:
-            yield f"warmup_steps of {steps:g} is a share of all steps in transformers 5, and less than one step before that"
+            yield say(
+                "warmup_steps of {steps:g} is a share of all steps in transformers 5, and less than one step before that",
+                steps=steps,
+            )
         elif steps and share:
-            yield f"warmup_steps {steps:g} and warmup_ratio {share:g} are both stated on one side, and the steps win"
+            yield say(
+                "warmup_steps {steps:g} and warmup_ratio {share:g} are both stated on one side, and the steps win",
+                steps=steps,
+                share=share,
+            )
         elif share and share < 1 and plan.get("lr_scheduler_type") == "constant":
-            yield f"the warmup_ratio of {share:g} does nothing with a plain constant schedule; constant_with_warmup has one"
+            yield say(
+                "the warmup_ratio of {share:g} does nothing with a plain constant schedule; constant_with_warmup has one",
+                share=share,
+            )
 
 
 def _swapped(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -86,8 +108,15 @@ def _swapped(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]
         return
     rank, alpha = _numbers("lora_r", one, other), _numbers("lora_alpha", one, other)
     if rank[0] and alpha[0] and rank[0] != alpha[0] and rank[0] == alpha[1] and alpha[0] == rank[1]:
-        words = f"rank {rank[0]:g} with alpha {alpha[0]:g} on one side is rank {rank[1]:g} with alpha {alpha[1]:g} on the other"
-        yield f"{words}: the two may have changed places"
+        words = say(
+            "rank {first_rank:g} with alpha {first_alpha:g} on one side is rank {second_rank:g} with alpha "
+            "{second_alpha:g} on the other",
+            first_rank=rank[0],
+            first_alpha=alpha[0],
+            second_rank=rank[1],
+            second_alpha=alpha[1],
+        )
+        yield say("{words}: the two may have changed places", words=words)
 
 
 def _both_lengths(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -97,8 +126,8 @@ def _both_lengths(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator
     for plan in (one, other):
         steps, epochs = plan.get("max_steps"), plan.get("num_train_epochs")
         if steps and epochs and is_configuration(plan.run) and plan.run.facts["num_train_epochs"].source != DEFAULT:
-            told = f"max_steps {steps:,} and num_train_epochs {slips.short(epochs)}"
-            yield f"{told} are both stated on one side, and max_steps wins"
+            told = say("max_steps {steps:,} and num_train_epochs {epochs}", steps=steps, epochs=slips.short(epochs))
+            yield say("{told} are both stated on one side, and max_steps wins", told=told)
 
 
 def _per_device(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -109,9 +138,13 @@ def _per_device(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[s
         each, whole = number(plan.get("per_device_train_batch_size")), against.effective_batch
         mine = plan.effective_batch
         if each and whole and mine and each > 1 and each == whole.value and mine.value > whole.value:
-            words = f"{each:.0f} is the batch per device on one side, where a step takes {mine.whole:,}, and the whole batch of "
-            words += "a step on "
-            yield f"{words}the other"
+            words = say(
+                "{each:.0f} is the batch per device on one side, where a step takes {mine_whole:,}, and the "
+                "whole batch of a step on the other",
+                each=each,
+                mine_whole=mine.whole,
+            )
+            yield words
 
 
 def _negative_layer(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -124,7 +157,12 @@ def _negative_layer(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterat
             chosen = layers.chosen(value)
             if chosen and len(chosen.indexes) == 1 and -64 < chosen.indexes[0] < -1:
                 count = -chosen.indexes[0]
-                yield f"{name} {value} is one layer, number {count} from the end; the last {count} layers are written -{count}:"
+                yield say(
+                    "{name} {value} is one layer, number {count} from the end; the last {count} layers are written -{count}:",
+                    name=name,
+                    value=value,
+                    count=count,
+                )
 
 
 def _reading(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]:
@@ -137,8 +175,8 @@ def _reading(settings: tuple[str, ...], one: Plan, other: Plan) -> Iterator[str]
 
 def _reads_wrong(before: Any, after: Any) -> str:
     small, large = sorted((float(before), float(after)))
-    words = f"{slips.plain(large)} is more than {slips.plain(small)}"
-    return f"{words}: the exponent decides, not the digit before the e"
+    words = say("{large} is more than {small}", large=slips.plain(large), small=slips.plain(small))
+    return say("{words}: the exponent decides, not the digit before the e", words=words)
 
 
 _SLIPS: tuple[Callable[[tuple[str, ...], Plan, Plan], Iterator[str]], ...] = (

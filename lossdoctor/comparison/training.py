@@ -16,6 +16,7 @@ from lossdoctor.comparison.lengths import breaks, further, own
 from lossdoctor.comparison.nouns import CurveDifference, Side
 from lossdoctor.comparison.parting import parted, widest
 from lossdoctor.comparison.series import Series
+from lossdoctor.language import counted, say
 from lossdoctor.tasks import REINFORCEMENT
 
 
@@ -58,16 +59,23 @@ def _of_ends(found: CurveDifference, laid: Beside, one: Side, other: Side, axis:
     """The sentences on how both end, and where they part."""
     end, said = found.end, []
     if _means_nothing(one, other):
-        return ["The loss of reinforcement learning is no measure of quality: how it ends is not compared."]
+        return [say("The loss of reinforcement learning is no measure of quality: how it ends is not compared.")]
     if end is None or laid.rows < LEAST_ROWS:
-        said.append(f"Both have {laid.rows} row{'s' * (laid.rows != 1)} in common: too few to tell a difference from noise.")
+        rows = counted(laid.rows, "row")
+        said.append(say("Both have {rows} in common: too few to tell a difference from noise.", rows=rows))
     if end is not None and not found.identical:
-        where = f"over the last that both have, {_unit(axis)} {end.since:,} to {int(laid.steps[-1]):,}"
-        said.append(telling.difference(end, telling.TRAINING, (one, other), where, WORTH_IN_ORDER if found.in_order else 0.0))
+        since, until = f"{end.since:,}", f"{int(laid.steps[-1]):,}"
+        if axis.name == "row":
+            where = say("over the last that both have, rows {since} to {until}", since=since, until=until)
+        else:
+            where = say("over the last that both have, steps {since} to {until}", since=since, until=until)
+        said.append(
+            telling.difference(end, say(telling.TRAINING), (one, other), where, WORTH_IN_ORDER if found.in_order else 0.0)
+        )
     if found.widest is not None and end is not None:
         said.append(telling.on_the_way(other, *found.widest))
     if found.own_ends is not None:
-        said.append(telling.difference(found.own_ends, telling.TRAINING, (one, other), own(one, other)))
+        said.append(telling.difference(found.own_ends, say(telling.TRAINING), (one, other), own(one, other)))
     if found.parted_at is not None and row is not None:
         said.append(telling.parting(found.parted_at, axis, row == 0))
     return said
@@ -87,7 +95,3 @@ def _parted_step(laid: Beside, row: int | None, same: int, one: Side, other: Sid
 def _means_nothing(*sides: Side) -> bool:
     """Whether the loss says nothing of quality."""
     return any((side.report.run if side.report else side.plan.run).get("task") == REINFORCEMENT for side in sides)
-
-
-def _unit(axis: Axis) -> str:
-    return "rows" if axis.name == "row" else "steps"

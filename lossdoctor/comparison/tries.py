@@ -16,6 +16,7 @@ from lossdoctor.comparison.outcomes import outcomes
 from lossdoctor.comparison.rates import Rates, rates_of
 from lossdoctor.comparison.series import series
 from lossdoctor.comparison.telling import last_step, listed, percent
+from lossdoctor.language import later, say
 from lossdoctor.learning_rates import short
 
 #: Rates are told at this share of what all have in common.
@@ -79,43 +80,68 @@ def _tie(longest: Side, side: Side) -> Tie | None:
 def _coincidence(tries: Sequence[Side], ties: Sequence[Tie]) -> list[str]:
     """That the curves coincide, by which figures, and why."""
     known = [tie.correlation for tie in ties if tie.correlation is not None]
-    figures = [f"rank correlation of their ups and downs {_span(known)}"] if known else []
+    figures = [say("rank correlation of their ups and downs {known}", known=_span(known))] if known else []
     same = [tie.same_until for tie in ties if tie.same_until is not None]
     if len(same) == len(ties):
-        figures.append(f"the same to {min(tie.digits for tie in ties)} digits up to step {min(same):,}")
-    figures.append(f"{percent(max(tie.apart for tie in ties))} apart at the median")
+        figures.append(say("the same to {min} digits up to step {same:,}", min=min(tie.digits for tie in ties), same=min(same)))
+    figures.append(say("{max} apart at the median", max=percent(max(tie.apart for tie in ties))))
     last = min(tie.last for tie in ties)
     names = listed([side.name for side in tries])
-    together = "coincide" if max(tie.apart for tie in ties) <= CLOSE else "coincide in their ups and downs, row for row,"
-    words = f"The curves of {names} {together} up to step {last:,} ({'; '.join(figures)})"
-    return [f"{words}: the same examples came in the same order. {_seeds(tries)}"]
+    close = later("The curves of {names} coincide up to step {last:,} ({figures})")
+    words = say(
+        close
+        if max(tie.apart for tie in ties) <= CLOSE
+        else later("The curves of {names} coincide in their ups and downs, row for row, up to step {last:,} ({figures})"),
+        names=names,
+        last=last,
+        figures="; ".join(figures),
+    )
+    return [say("{words}: the same examples came in the same order. {tries}", words=words, tries=_seeds(tries))]
 
 
 def _seeds(tries: Sequence[Side]) -> str:
     seeds = {side.plan.get("seed") for side in tries}
     if seeds == {None}:
-        return "No seed is stated; the rows show that it is the same, or that the data are not shuffled."
+        return say("No seed is stated; the rows show that it is the same, or that the data are not shuffled.")
     if None in seeds:
-        return "Not all state their seed; the rows show that it is the same, or that the data are not shuffled."
+        return say("Not all state their seed; the rows show that it is the same, or that the data are not shuffled.")
     if len(seeds) == 1:
-        return f"All state seed {seeds.pop()}."
-    return f"They state different seeds ({listed(sorted(map(str, seeds)))}), so that the order does not come from the seed."
+        return say("All state seed {pop}.", pop=seeds.pop())
+    return say(
+        "They state different seeds ({seeds}), so that the order does not come from the seed.",
+        seeds=listed(sorted(map(str, seeds))),
+    )
 
 
 def _rates(tries: Sequence[Side]) -> list[str]:
     """How the rates differ at one step, and what stretches them."""
     found = [(side, rates) for side in tries if (rates := rates_of(side))]
     if len(found) < 2:
-        return ["The learning rates of fewer than two of them are known."]
+        return [say("The learning rates of fewer than two of them are known.")]
     step = max(1, round(LATE * min(last_step(side) for side, _ in found)))
     at = [(rates.at(step), side) for side, rates in found]
     high, low = max(rate for rate, _ in at), min(rate for rate, _ in at)
-    where = f"at step {step:,}"
+    where = say("at step {step:,}", step=step)
     if high - low <= ALIKE * high:
-        return [f"The learning rates are the same {where}, {short(high) if high else '0'} in all of them."]
-    told = listed([f"{short(rate) if rate else '0'} in {side.name}{_steps(side)}" for rate, side in at])
-    planned = "" if all(rates.logged for _, rates in found) else ", as far as planned"
-    return [f"The learning rates differ: {where} {told}{planned}{_stretched(found, step)}."]
+        return [
+            say("The learning rates are the same {where}, {high} in all of them.", where=where, high=short(high) if high else "0")
+        ]
+    told = listed(
+        [
+            say("{rate} in {side}{steps}", rate=short(rate) if rate else "0", side=side.name, steps=_steps(side))
+            for rate, side in at
+        ]
+    )
+    planned = "" if all(rates.logged for _, rates in found) else say(", as far as planned")
+    return [
+        say(
+            "The learning rates differ: {where} {told}{planned}{found}.",
+            where=where,
+            told=told,
+            planned=planned,
+            found=_stretched(found, step),
+        )
+    ]
 
 
 def _stretched(found: Sequence[tuple[Side, Rates]], step: int) -> str:
@@ -131,15 +157,17 @@ def _stretched(found: Sequence[tuple[Side, Rates]], step: int) -> str:
     if max(peaks) - min(peaks) > ALIKE * max(peaks) or late != sorted(late):
         return ""
     names = {str(side.plan.get("lr_scheduler_type") or "") for side, _ in found}
-    decay = f"the {names.pop()} decay" if len(names) == 1 and names != {""} else "the decay"
-    return f"; the peak is the same, and {decay} is stretched over max_steps, so that a longer try has the higher rate"
+    decay = say("the {pop} decay", pop=names.pop()) if len(names) == 1 and names != {""} else say("the decay")
+    return say(
+        "; the peak is the same, and {decay} is stretched over max_steps, so that a longer try has the higher rate", decay=decay
+    )
 
 
 def _steps(side: Side) -> str:
     total = side.plan.total_steps
-    return f" ({total.whole:,} steps)" if total else ""
+    return say(" ({total_whole:,} steps)", total_whole=total.whole) if total else ""
 
 
 def _span(values: Sequence[float]) -> str:
     low, high = f"{min(values):.2f}", f"{max(values):.2f}"
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else say("{low} to {high}", low=low, high=high)

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -35,13 +36,20 @@ class BeginningTokenDoubled(DataCheck):
             return None
         word = measured.vocabulary.word(measured.vocabulary.beginning)
         by_template = measured.recipe.doubles_beginning and measured.shape == "chats"
-        from_text = "the chat template writes it" if by_template else "the data has it"
-        change = {"dataset.map": Rule(f"{word} removed from the beginning of the text")}
-        remedy = Remedy(f"Take {word} out of the text", "the tokenizer adds it", change, "none", SOURCES)
-        off = Remedy("Do not let the tokenizer add it", "the chat template does", {"add_bos_token": False}, "none", SOURCES)
+        from_text = say("the chat template writes it") if by_template else say("the data has it")
+        change = {"dataset.map": Rule(say("{word} removed from the beginning of the text", word=word))}
+        remedy = Remedy(say("Take {word} out of the text", word=word), say("the tokenizer adds it"), change, "none", SOURCES)
+        off = Remedy(
+            say("Do not let the tokenizer add it"), say("the chat template does"), {"add_bos_token": False}, "none", SOURCES
+        )
         return self.finding(
             "warning",
-            f"{part(doubled, len(measured.examples))} begin with {word} twice: {from_text}, and the tokenizer adds another",
+            say(
+                "{doubled} begin with {word} twice: {from_text}, and the tokenizer adds another",
+                doubled=part(doubled, len(measured.examples)),
+                word=word,
+                from_text=from_text,
+            ),
             measured.basis,
             remedies=(off if by_template else remedy,),
         )

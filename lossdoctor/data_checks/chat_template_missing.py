@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -29,10 +30,10 @@ class ChatTemplateMissing(DataCheck):
         vocabulary, tool = measured.vocabulary, measured.recipe.tool
         if measured.shape != "chats" or vocabulary is None or vocabulary.template or tool in ("LLaMA-Factory", "axolotl"):
             return None
-        change = {"chat_template_path": Rule("the folder of a model with a chat template, such as its instruct version")}
+        change = {"chat_template_path": Rule(say("the folder of a model with a chat template, such as its instruct version"))}
         return self.finding(
             "warning" if tool == "TRL" else "info",
-            "the examples are chats, and the tokenizer has no chat template: nothing says how they become text",
+            say("the examples are chats, and the tokenizer has no chat template: nothing says how they become text"),
             measured.basis,
-            remedies=(Remedy("Name a chat template", "TRL copies it to the tokenizer", change, "none", SOURCES),),
+            remedies=(Remedy(say("Name a chat template"), say("TRL copies it to the tokenizer"), change, "none", SOURCES),),
         )

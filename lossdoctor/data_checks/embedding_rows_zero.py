@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck, counted
+from lossdoctor.language import plural, say
 from lossdoctor.measured import Measured
 from lossdoctor.model import Finding, Remedy
 from lossdoctor.tasks import adapter
@@ -33,15 +34,25 @@ class EmbeddingRowsZero(DataCheck):
             return None
         frozen = adapter(measured.run) is True and not measured.run.get("lora_modules_to_save")
         named = ", ".join(untrained[:4]) + (" …" if len(untrained) > 4 else "")
-        end = "an adapter alone does not train them" if frozen else "they must be learned from these examples alone"
-        verb = "has" if len(untrained) == 1 else "have"
+        end = say("an adapter alone does not train them") if frozen else say("they must be learned from these examples alone")
         change = {"modules_to_save": ["embed_tokens", "lm_head"]}
         remedy = Remedy(
-            "Under LoRA, train embedding and output as well", "an adapter cannot move their rows", change, "low", SOURCES
+            say("Under LoRA, train embedding and output as well"),
+            say("an adapter cannot move their rows"),
+            change,
+            "low",
+            SOURCES,
         )
         return self.finding(
             "warning" if frozen else "info",
-            f"{counted(len(untrained), 'token')} of the data {verb} an embedding of zeros ({named}): {end}",
+            plural(
+                "{tokens} of the data has an embedding of zeros ({named}): {end}",
+                "{tokens} of the data have an embedding of zeros ({named}): {end}",
+                len(untrained),
+                tokens=counted(len(untrained), "token"),
+                named=named,
+                end=end,
+            ),
             measured.basis,
             remedies=(remedy,) if frozen else (),
         )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -50,44 +51,57 @@ class EndTokenMasked(DataCheck):
         word = vocabulary.word(vocabulary.end if vocabulary.padding is None else vocabulary.padding)
         count = part(padding, len(measured.examples))
         if recipe.masks_padding:
-            message = f"{word} pads and ends: its label is masked in {count}, and the model never learns to stop"
-        else:
-            message = (
-                f"{word} pads and ends {count}: a collator that masks padding ids, as DataCollatorForLanguageModeling does, "
-                "masks that end, and the model never learns to stop"
+            message = say(
+                "{word} pads and ends: its label is masked in {count}, and the model never learns to stop", word=word, count=count
             )
-        own = "the padding token" if vocabulary.padding is not None else "without a padding token, the end token"
+        else:
+            message = say(
+                "{word} pads and ends {count}: a collator that masks padding ids, as "
+                "DataCollatorForLanguageModeling does, masks that end, and the model never learns to stop",
+                word=word,
+                count=count,
+            )
+        own = say("the padding token") if vocabulary.padding is not None else say("without a padding token, the end token")
         return self.finding(
             "warning" if recipe.masks_padding else "info",
             message,
             measured.basis,
-            f"{own} is {word}, with the id {vocabulary.end if vocabulary.padding is None else vocabulary.padding:,}",
-            recipe.padding_from or "no setting says which collator is used",
+            say(
+                "{own} is {word}, with the id {end:,}",
+                own=own,
+                word=word,
+                end=vocabulary.end if vocabulary.padding is None else vocabulary.padding,
+            ),
+            recipe.padding_from or say("no setting says which collator is used"),
             remedies=_another_token(),
         )
 
     def _unmarked(self, measured: Measured, masked: int) -> Finding:
         count = part(masked, len(measured.examples))
         marked = measured.recipe.labels == "marked"
-        why = "{% generation %} closes before it" if marked else "the labels leave it out"
-        change = {"chat_template": Rule("{% endgeneration %} behind the end token")} if marked else {}
-        do = "Close {% generation %} behind the end token" if marked else "Give the end token a label"
+        why = say("{% generation %} closes before it") if marked else say("the labels leave it out")
+        change = {"chat_template": Rule(say("{% endgeneration %} behind the end token"))} if marked else {}
+        do = say("Close {% generation %} behind the end token") if marked else say("Give the end token a label")
         return self.finding(
             "warning",
-            f"the end token has no label in {count.replace('all', 'any of', 1)}: {why}, and the model never learns to stop",
+            say(
+                "the end token has no label in {replace}: {why}, and the model never learns to stop",
+                replace=count.replace("all", "any of", 1),
+                why=why,
+            ),
             measured.basis,
-            f"labels: {measured.recipe.labels_from}",
-            remedies=(Remedy(do, "what has no label is not learned", change, "none", MARKS),),
+            say("labels: {labels_from}", labels_from=measured.recipe.labels_from),
+            remedies=(Remedy(do, say("what has no label is not learned"), change, "none", MARKS),),
         )
 
 
 def _another_token() -> tuple[Remedy, ...]:
-    token = {"pad_token": Rule("a token that the data does not use, such as <pad>, <unk> or one that is reserved")}
+    token = {"pad_token": Rule(say("a token that the data does not use, such as <pad>, <unk> or one that is reserved"))}
     return (
-        Remedy("Pad with another token", "then only padding is masked", token, "none", SOURCES),
+        Remedy(say("Pad with another token"), say("then only padding is masked"), token, "none", SOURCES),
         Remedy(
-            "Let a collator pad labels that were made before",
-            "DataCollatorForSeq2Seq masks what it adds, and no label that is there",
+            say("Let a collator pad labels that were made before"),
+            say("DataCollatorForSeq2Seq masks what it adds, and no label that is there"),
             {},
             "low",
             SOURCES[:1],

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
@@ -49,15 +50,20 @@ class EndTokenMissing(DataCheck):
         if chats and not vocabulary.template:
             return None  # what is missing there is the template
         severity: Severity = "warning" if chats or measured.shape == "tokens" or recipe.adds_end is False else "info"
-        stops = " or ".join(vocabulary.word(end) for end in sorted(vocabulary.ends)[:3])
-        ends = f"most end with {measured.usual_end[-40:]!r}" if measured.usual_end else ""
-        unless = "" if chats or measured.shape == "tokens" or recipe.adds_end is False else "unless a script appends it, "
-        count = f"{part(missing, len(examples))} do not end"
+        stops = say(" or ").join(vocabulary.word(end) for end in sorted(vocabulary.ends)[:3])
+        ends = say("most end with {usual_end!r}", usual_end=measured.usual_end[-40:]) if measured.usual_end else ""
+        unless = "" if chats or measured.shape == "tokens" or recipe.adds_end is False else say("unless a script appends it, ")
+        count = say("{missing} do not end", missing=part(missing, len(examples)))
         if missing == len(examples) > 1:
-            count = f"none of the {missing:,} examples ends"
+            count = say("none of the {missing:,} examples ends", missing=missing)
         return self.finding(
             severity,
-            f"{count} with {stops}, at which generation stops: {unless}the model is not taught to stop",
+            say(
+                "{count} with {stops}, at which generation stops: {unless}the model is not taught to stop",
+                count=count,
+                stops=stops,
+                unless=unless,
+            ),
             measured.basis,
             *([ends] if ends else []),
             remedies=(_of_template() if chats else _of_text(vocabulary.word(vocabulary.end)),),
@@ -76,16 +82,20 @@ class EndTokenMissing(DataCheck):
 
 def _of_template() -> Remedy:
     return Remedy(
-        "Let generation stop at the token that ends a turn in the chat template",
-        "SFTConfig takes it as eos_token and writes it into the generation config",
-        {"eos_token": Rule("the token that ends a turn in the chat template")},
+        say("Let generation stop at the token that ends a turn in the chat template"),
+        say("SFTConfig takes it as eos_token and writes it into the generation config"),
+        {"eos_token": Rule(say("the token that ends a turn in the chat template"))},
         "none",
         TURNS,
     )
 
 
 def _of_text(end: str) -> Remedy:
-    change = {"dataset.map": Rule(f"{end} appended to every example")}
+    change = {"dataset.map": Rule(say("{end} appended to every example", end=end))}
     return Remedy(
-        f"End every example with {end}", "TRL appends it to text since 0.16; other trainers do not", change, "none", SOURCES
+        say("End every example with {end}", end=end),
+        say("TRL appends it to text since 0.16; other trainers do not"),
+        change,
+        "none",
+        SOURCES,
     )

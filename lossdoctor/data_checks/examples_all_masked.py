@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Example, Measured, part
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
@@ -47,10 +48,10 @@ class ExamplesAllMasked(DataCheck):
         examples = part(len(masked), len(measured.examples))
         return self.finding(
             severity,
-            f"no token has a label in {examples.replace('all', 'any of', 1)}: {words}",
+            say("no token has a label in {replace}: {words}", replace=examples.replace("all", "any of", 1), words=words),
             measured.basis,
-            f"labels: {measured.recipe.labels_from}",
-            f"the first of them is example {masked[0].row:,}",
+            say("labels: {labels_from}", labels_from=measured.recipe.labels_from),
+            say("the first of them is example {row:,}", row=masked[0].row),
             *([measured.recipe.length_from] if why == "the prompt fills the length" else []),
             remedies=remedies,
         )
@@ -60,41 +61,64 @@ def _reason(why: str, measured: Measured, masked: list[Example]) -> tuple[str, t
     if why == "the prompt fills the length":
         return _cut(measured)
     if why == "no markers":
-        words = "the chat template has no {% generation %}, which assistant_only_loss needs to find the answers"
-        do = "Put {% generation %} … {% endgeneration %} around the assistant's words in the chat template"
-        path = {"chat_template_path": Rule("a chat template with {% generation %}")}
+        words = say("the chat template has no {% generation %}, which assistant_only_loss needs to find the answers")
+        do = say("Put {% generation %} … {% endgeneration %} around the assistant's words in the chat template")
+        path = {"chat_template_path": Rule(say("a chat template with {% generation %}"))}
         return words, (
-            Remedy(do, "without these marks the mask of the assistant is empty", path, "low", MARKERS),
+            Remedy(do, say("without these marks the mask of the assistant is empty"), path, "low", MARKERS),
             Remedy(
-                "Train on all tokens", "prompts are then learned as well", {"assistant_only_loss": False}, "low", MARKERS, True
+                say("Train on all tokens"),
+                say("prompts are then learned as well"),
+                {"assistant_only_loss": False},
+                "low",
+                MARKERS,
+                True,
             ),
         )
     if why == "no assistant":
         roles = ", ".join(measured.roles[:4]) or "none"
-        change = {"dataset.map": Rule("roles renamed to system, user and assistant")}
-        return f"no message is the assistant's; the roles are {roles}", (
+        change = {"dataset.map": Rule(say("roles renamed to system, user and assistant"))}
+        return say("no message is the assistant's; the roles are {roles}", roles=roles), (
             Remedy(
-                "Rename the roles to user and assistant", "masks look for the assistant by its name", change, "none", TEMPLATE
+                say("Rename the roles to user and assistant"),
+                say("masks look for the assistant by its name"),
+                change,
+                "none",
+                TEMPLATE,
             ),
         )
     if why == "labels are -100":
-        change = {"response_template": Rule("token ids cut from a tokenised example")}
-        return "all their labels are -100 in the data already", (
+        change = {"response_template": Rule(say("token ids cut from a tokenised example"))}
+        return say("all their labels are -100 in the data already"), (
             Remedy(
-                "Make the labels anew", "a template that is not found in the tokens masks everything", change, "low", TEMPLATE
+                say("Make the labels anew"),
+                say("a template that is not found in the tokens masks everything"),
+                change,
+                "low",
+                TEMPLATE,
             ),
         )
-    change = {"dataset.filter": Rule("examples whose answer is not empty")}
-    return "their answer has no tokens", (Remedy("Drop these examples", "they teach nothing", change, "none", EMPTY),)
+    change = {"dataset.filter": Rule(say("examples whose answer is not empty"))}
+    return say("their answer has no tokens"), (
+        Remedy(say("Drop these examples"), say("they teach nothing"), change, "none", EMPTY),
+    )
 
 
 def _cut(measured: Measured) -> tuple[str, tuple[Remedy, ...]]:
     length, room = measured.recipe.max_length or 0, measured.length_for(0.99)
     positions = measured.weights.positions if measured.weights else None
-    words = f"their prompts fill the {length:,} tokens of max_length, and the answers are cut off"
-    drop = {"dataset.filter": Rule(f"examples whose prompt is shorter than {length:,} tokens")}
-    dropped = Remedy("Drop the examples that it empties", "they teach nothing", drop, "none", CUT, alternative=True)
+    words = say("their prompts fill the {length:,} tokens of max_length, and the answers are cut off", length=length)
+    drop = {"dataset.filter": Rule(say("examples whose prompt is shorter than {length:,} tokens", length=length))}
+    dropped = Remedy(say("Drop the examples that it empties"), say("they teach nothing"), drop, "none", CUT, alternative=True)
     if positions is not None and room > positions:
-        return words, (Remedy("Drop or shorten these examples", f"the model has {positions:,} positions", drop, "low", CUT),)
-    do = f"Raise max_length to {room:,}, which keeps 99% of the examples whole"
-    return words, (Remedy(do, "truncation cuts where the answer is", {"max_length": room}, "medium", CUT), dropped)
+        return words, (
+            Remedy(
+                say("Drop or shorten these examples"),
+                say("the model has {positions:,} positions", positions=positions),
+                drop,
+                "low",
+                CUT,
+            ),
+        )
+    do = say("Raise max_length to {room:,}, which keeps 99% of the examples whole", room=room)
+    return words, (Remedy(do, say("truncation cuts where the answer is"), {"max_length": room}, "medium", CUT), dropped)

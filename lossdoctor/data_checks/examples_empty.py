@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -33,12 +34,17 @@ class ExamplesEmpty(DataCheck):
         if not measured.empty or not measured.shape:
             return None
         share = measured.empty / measured.fingerprinted
-        change = {"dataset.filter": Rule("examples whose answer is not empty")}
+        change = {"dataset.filter": Rule(say("examples whose answer is not empty"))}
         return self.finding(
             "warning" if share >= self.share_to_warn and measured.empty > 1 else "info",
-            f"{part(measured.empty, measured.fingerprinted)} have no answer in them",
-            f"{'all' if measured.fingerprinted >= measured.rows else 'the first'} {measured.fingerprinted:,} examples in "
-            f"{measured.source} were read; their shape is {measured.shape}",
-            f"the first of them is example {measured.first_empty:,}",
-            remedies=(Remedy("Drop these examples", "a mean over no labels is NaN", change, "none", SOURCES),),
+            say("{empty} have no answer in them", empty=part(measured.empty, measured.fingerprinted)),
+            say(
+                "{choice} {fingerprinted:,} examples in {source} were read; their shape is {shape}",
+                choice=say("all") if measured.fingerprinted >= measured.rows else say("the first"),
+                fingerprinted=measured.fingerprinted,
+                source=measured.source,
+                shape=measured.shape,
+            ),
+            say("the first of them is example {first_empty:,}", first_empty=measured.first_empty),
+            remedies=(Remedy(say("Drop these examples"), say("a mean over no labels is NaN"), change, "none", SOURCES),),
         )

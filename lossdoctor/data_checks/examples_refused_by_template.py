@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -30,12 +31,14 @@ class ExamplesRefusedByTemplate(DataCheck):
         tried = measured.refused + len(measured.examples)
         if not measured.refused or measured.recipe.own_template:
             return None
-        change = {"dataset.map": Rule("roles and order as the chat template wants them")}
-        why = "one of them is enough to stop the run before its first step"
+        change = {"dataset.map": Rule(say("roles and order as the chat template wants them"))}
+        why = say("one of them is enough to stop the run before its first step")
         return self.finding(
             "critical" if measured.recipe.tool == "TRL" else "warning",
-            f"the chat template refuses {part(measured.refused, tried)}: {measured.refusal}",
+            say(
+                "the chat template refuses {refused}: {refusal}", refused=part(measured.refused, tried), refusal=measured.refusal
+            ),
             measured.basis,
-            f"the roles in the data are {', '.join(measured.roles[:6])}",
-            remedies=(Remedy("Bring the messages into the form that the template wants", why, change, "low", SOURCES),),
+            say("the roles in the data are {roles}", roles=", ".join(measured.roles[:6])),
+            remedies=(Remedy(say("Bring the messages into the form that the template wants"), why, change, "low", SOURCES),),
         )

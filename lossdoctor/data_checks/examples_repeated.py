@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -33,14 +34,22 @@ class ExamplesRepeated(DataCheck):
         share = measured.repeated / measured.fingerprinted if measured.fingerprinted else 0.0
         if share < self.share_to_tell or measured.repeated < 2:
             return None
-        of = "all" if measured.fingerprinted >= measured.rows else "the first"
-        change = {"dataset.filter": Rule("the first of every group of equal examples")}
-        remedy = Remedy("Keep one of each", "a copy is one more epoch on that example", change, "none", SOURCES)
+        of = say("all") if measured.fingerprinted >= measured.rows else say("the first")
+        change = {"dataset.filter": Rule(say("the first of every group of equal examples"))}
+        remedy = Remedy(say("Keep one of each"), say("a copy is one more epoch on that example"), change, "none", SOURCES)
         return self.finding(
             "warning" if share >= self.share_to_warn else "info",
-            f"{part(measured.repeated, measured.fingerprinted)} are copies of others; "
-            f"one is there {measured.most_repeated:,} times",
-            f"{of} {measured.fingerprinted:,} examples in {measured.source} were compared",
-            f"the first copy is example {measured.first_repeated:,}",
+            say(
+                "{repeated} are copies of others; one is there {most_repeated:,} times",
+                repeated=part(measured.repeated, measured.fingerprinted),
+                most_repeated=measured.most_repeated,
+            ),
+            say(
+                "{of} {fingerprinted:,} examples in {source} were compared",
+                of=of,
+                fingerprinted=measured.fingerprinted,
+                source=measured.source,
+            ),
+            say("the first copy is example {first_repeated:,}", first_repeated=measured.first_repeated),
             remedies=(remedy,),
         )

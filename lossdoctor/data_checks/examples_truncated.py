@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part, percent
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
@@ -46,15 +47,24 @@ class ExamplesTruncated(DataCheck):
         severity: Severity = "warning" if bad and measured.run.get("max_length") is not None else "info"
         name = _NAMES.get(recipe.tool, "max_length")
         count = part(len(cut), len(examples))
-        what = f"{count} are longer than the {recipe.max_length:,} tokens of {name}"
+        what = say(
+            "{count} are longer than the {max_length:,} tokens of {name}", count=count, max_length=recipe.max_length, name=name
+        )
         if recipe.too_long == "dropped":
-            message = f"{what}, and axolotl drops them"
+            message = say("{what}, and axolotl drops them", what=what)
         elif plain or not answers:
-            message = f"{what} and are cut: {percent(lost)} of all tokens are lost"
+            message = say("{what} and are cut: {lost} of all tokens are lost", what=what, lost=percent(lost))
         else:
-            message = f"{what}: {answers:,} lose a part of their answer, and {percent(lost)} of all tokens are lost"
+            message = say(
+                "{what}: {answers:,} lose a part of their answer, and {lost} of all tokens are lost",
+                what=what,
+                answers=answers,
+                lost=percent(lost),
+            )
         room, longest = measured.length_for(0.99), max(example.tokens for example in examples)
-        fits = f"{room:,} tokens would keep 99% of the examples whole; the longest has {longest:,}"
+        fits = say(
+            "{room:,} tokens would keep 99% of the examples whole; the longest has {longest:,}", room=room, longest=longest
+        )
         return self.finding(severity, message, measured.basis, recipe.length_from, fits, remedies=_remedies(measured, name, room))
 
 
@@ -62,8 +72,16 @@ def _remedies(measured: Measured, name: str, room: int) -> tuple[Remedy, ...]:
     positions = measured.weights.positions if measured.weights else None
     sources = DROPPED if measured.recipe.tool == "axolotl" else SOURCES
     if positions is not None and room > positions:
-        change = {"dataset.map": Rule(f"long examples split into parts of at most {positions:,} tokens")}
-        return (Remedy("Split the long examples", f"the model has {positions:,} positions", change, "low", sources),)
-    why = "activations take memory in proportion to the length of the longest example of a batch"
-    do = f"Raise {name} to {room:,}, which keeps 99% of the examples whole"
+        change = {"dataset.map": Rule(say("long examples split into parts of at most {positions:,} tokens", positions=positions))}
+        return (
+            Remedy(
+                say("Split the long examples"),
+                say("the model has {positions:,} positions", positions=positions),
+                change,
+                "low",
+                sources,
+            ),
+        )
+    why = say("activations take memory in proportion to the length of the longest example of a batch")
+    do = say("Raise {name} to {room:,}, which keeps 99% of the examples whole", name=name, room=room)
     return (Remedy(do, why, {"max_length": room}, "medium", sources),)

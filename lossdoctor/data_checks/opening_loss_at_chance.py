@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
@@ -35,35 +36,53 @@ class OpeningLossAtChance(DataCheck):
         weights = measured.weights
         if weights is None or weights.loss is None or weights.chance is None:
             return None
-        basis = (
-            f"{weights.loss_tokens:,} labels in {weights.loss_examples:,} examples of {measured.source}, in 32 bits on the CPU"
+        basis = say(
+            "{loss_tokens:,} labels in {loss_examples:,} examples of {source}, in 32 bits on the CPU",
+            loss_tokens=weights.loss_tokens,
+            loss_examples=weights.loss_examples,
+            source=measured.source,
         )
         if not isfinite(weights.loss):
-            message = "the loss of one batch is not finite before the first step: the weights have NaN or infinite values in them"
-            again = Remedy("Get the weights anew", "no training heals them", {"model_name_or_path": Rule("sound weights")})
+            message = say(
+                "the loss of one batch is not finite before the first step: the weights have NaN or infinite values in them"
+            )
+            again = Remedy(
+                say("Get the weights anew"), say("no training heals them"), {"model_name_or_path": Rule(say("sound weights"))}
+            )
             return self.finding("critical", message, basis, remedies=(again,))
         share = weights.loss / weights.chance
         if share < self.at_chance:
             return None
-        missing = f"; {len(weights.unloaded):,} parameters have no weights in the folder" if weights.unloaded else ""
+        missing = (
+            say("; {number_of_unloaded:,} parameters have no weights in the folder", number_of_unloaded=len(weights.unloaded))
+            if weights.unloaded
+            else ""
+        )
         known = (
-            "the tokenizer is not this model's, or the labels do not belong to the text"
+            say("the tokenizer is not this model's, or the labels do not belong to the text")
             if share >= self.above_chance
-            else "the weights are random, or not those of this tokenizer"
+            else say("the weights are random, or not those of this tokenizer")
         )
         severity: Severity = "critical" if weights.unloaded else "warning"
         return self.finding(
             severity,
-            f"the loss of one batch is {weights.loss:.2f} before the first step, "
-            f"and guessing among {weights.vocabulary or weights.rows:,} tokens gives {weights.chance:.2f}: {known}{missing}",
+            say(
+                "the loss of one batch is {loss:.2f} before the first step, and guessing among {vocabulary:,} "
+                "tokens gives {chance:.2f}: {known}{missing}",
+                loss=weights.loss,
+                vocabulary=weights.vocabulary or weights.rows,
+                chance=weights.chance,
+                known=known,
+                missing=missing,
+            ),
             basis,
-            "fine-tunes of a pretrained model begin between 0.5 and 4",
-            *([f"without weights: {', '.join(weights.unloaded[:4])}"] if weights.unloaded else []),
+            say("fine-tunes of a pretrained model begin between 0.5 and 4"),
+            *([say("without weights: {unloaded}", unloaded=", ".join(weights.unloaded[:4]))] if weights.unloaded else []),
             remedies=(
                 Remedy(
-                    "Take tokenizer and weights from one folder, and look for warnings when they are loaded",
-                    "from_pretrained makes what it does not find at random, and says so",
-                    {"model_name_or_path": Rule("the folder that has both")},
+                    say("Take tokenizer and weights from one folder, and look for warnings when they are loaded"),
+                    say("from_pretrained makes what it does not find at random, and says so"),
+                    {"model_name_or_path": Rule(say("the folder that has both"))},
                     "none",
                     SOURCES,
                 ),

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, part
 from lossdoctor.model import Finding, Remedy, Rule
 
@@ -31,11 +32,15 @@ class PairsAlike(DataCheck):
         if not measured.same_pairs:
             return None
         share = measured.same_pairs / measured.fingerprinted
-        change = {"dataset.filter": Rule("pairs whose answers differ")}
+        change = {"dataset.filter": Rule(say("pairs whose answers differ"))}
         return self.finding(
             "warning" if share >= self.share_to_warn and measured.same_pairs > 1 else "info",
-            f"chosen and rejected are the same in {part(measured.same_pairs, measured.fingerprinted, 'pairs')}"
-            ": their loss stays at ln 2 = 0.693",
-            f"{measured.fingerprinted:,} pairs in {measured.source} were compared",
-            remedies=(Remedy("Drop these pairs", "two equal answers have no gradient", change, "none", SOURCES),),
+            say(
+                "chosen and rejected are the same in {same_pairs}: their loss stays at ln 2 = 0.693",
+                same_pairs=part(measured.same_pairs, measured.fingerprinted, "pairs"),
+            ),
+            say(
+                "{fingerprinted:,} pairs in {source} were compared", fingerprinted=measured.fingerprinted, source=measured.source
+            ),
+            remedies=(Remedy(say("Drop these pairs"), say("two equal answers have no gradient"), change, "none", SOURCES),),
         )

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured, percent
 from lossdoctor.model import Finding, Remedy, Severity
 
@@ -40,13 +41,15 @@ class PromptsSupervised(DataCheck):
         chats = measured.shape == "chats"
         name = "assistant_only_loss" if chats else "completion_only_loss"
         if chats and not (measured.vocabulary and measured.vocabulary.marks_answers):
-            do = "Set assistant_only_loss, with a chat template that marks answers with {% generation %}"
+            do = say("Set assistant_only_loss, with a chat template that marks answers with {% generation %}")
         else:
-            do = f"Set {name}"
+            do = say("Set {name}", name=name)
         return self.finding(
             severity,
-            f"every token has a label, and prompts are {percent(measured.prompt_share)} of the text",
+            say(
+                "every token has a label, and prompts are {prompt_share} of the text", prompt_share=percent(measured.prompt_share)
+            ),
             measured.basis,
-            f"labels: {recipe.labels_from}",
-            remedies=(Remedy(do, "the loss then measures the answers alone", {name: True}, "low", SOURCES),),
+            say("labels: {labels_from}", labels_from=recipe.labels_from),
+            remedies=(Remedy(do, say("the loss then measures the answers alone"), {name: True}, "low", SOURCES),),
         )

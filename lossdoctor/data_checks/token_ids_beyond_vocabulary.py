@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import DataCheck
+from lossdoctor.language import say
 from lossdoctor.measured import Measured
 from lossdoctor.model import Finding, Remedy, Rule, Severity
 
@@ -40,30 +41,45 @@ class TokenIdsBeyondVocabulary(DataCheck):
             return None
         highest = max((example.highest for example in measured.examples), default=-1)
         beyond = sum(example.highest >= size for example in measured.examples)
-        known = f"the tokenizer has {vocabulary.length:,} tokens" if vocabulary else "the examples are in tokens already"
-        of = "its weights have" if weights and weights.rows else "config.json states"
-        because = [known, f"{of} {size:,} rows for tokens"]
+        known = (
+            say("the tokenizer has {length:,} tokens", length=vocabulary.length)
+            if vocabulary
+            else say("the examples are in tokens already")
+        )
+        of = say("its weights have") if weights and weights.rows else say("config.json states")
+        because = [known, say("{of} {size:,} rows for tokens", of=of, size=size)]
         padding = vocabulary.padding if vocabulary else None
         if beyond:
             severity: Severity = "critical"
-            message = f"{beyond:,} of {len(measured.examples):,} examples have token ids up to {highest:,}, and the model has "
-            message += f"{size:,} rows: the first batch with one raises an index error"
+            message = say(
+                "{beyond:,} of {number_of_examples:,} examples have token ids up to {highest:,}, and the model "
+                "has {size:,} rows: the first batch with one raises an index error",
+                beyond=beyond,
+                number_of_examples=len(measured.examples),
+                highest=highest,
+                size=size,
+            )
         elif padding is not None and padding >= size:
             severity = "critical"
             word = vocabulary.word(padding) if vocabulary else str(padding)
-            message = f"the padding token {word} has the id {padding:,}, and the model has {size:,} rows"
-            message += ": the first batch that is padded raises an index error"
+            message = say(
+                "the padding token {word} has the id {padding:,}, and the model has {size:,} rows: the first "
+                "batch that is padded raises an index error",
+                word=word,
+                padding=padding,
+                size=size,
+            )
         elif vocabulary is not None and vocabulary.length > size:
             severity = "info"
-            message = f"the tokenizer has {vocabulary.length - size:,} tokens more than the model has rows"
-            message += "; none of them is in the examples that were looked at" if measured.examples else ""
+            message = say("the tokenizer has {length:,} tokens more than the model has rows", length=vocabulary.length - size)
+            message += say("; none of them is in the examples that were looked at") if measured.examples else ""
         else:
             return None
         if measured.run.get("tokens_added"):
             severity = "info"
-            because.append("the configuration adds tokens, and its trainer resizes the embedding for them")
+            because.append(say("the configuration adds tokens, and its trainer resizes the embedding for them"))
         if vocabulary is not None and vocabulary.added:
-            because.append(f"the first of them: {', '.join(word for _, word in vocabulary.added)}")
+            because.append(say("the first of them: {added}", added=", ".join((word for _, word in vocabulary.added))))
         return self.finding(
             severity, message, *([measured.basis] if measured.rows else []), *because, remedies=_remedies(measured)
         )
@@ -71,8 +87,8 @@ class TokenIdsBeyondVocabulary(DataCheck):
 
 def _remedies(measured: Measured) -> tuple[Remedy, ...]:
     resize = Remedy(
-        "Call model.resize_token_embeddings(len(tokenizer)) before training, and start new rows at the mean of the old ones",
-        "new rows at the mean take little probability from the others",
+        say("Call model.resize_token_embeddings(len(tokenizer)) before training, and start new rows at the mean of the old ones"),
+        say("new rows at the mean take little probability from the others"),
         {"mean_resizing": True},
         "low",
         (*SOURCES, MEAN),
@@ -80,10 +96,10 @@ def _remedies(measured: Measured) -> tuple[Remedy, ...]:
     if not measured.run.get("use_lora") and not measured.run.get("lora_r"):
         return (resize,)
     saved = {"modules_to_save": ["embed_tokens", "lm_head"]}
-    why = "an adapter alone cannot move embedding and output rows"
-    token = {"trainable_token_indices": Rule("the ids of the new tokens")}
+    why = say("an adapter alone cannot move embedding and output rows")
+    token = {"trainable_token_indices": Rule(say("the ids of the new tokens"))}
     return (
         resize,
-        Remedy("Under LoRA, train the new rows as well", why, saved, "low", (PEFT,)),
-        Remedy("Train these rows alone", "it takes far less memory", token, "low", (PEFT,), alternative=True),
+        Remedy(say("Under LoRA, train the new rows as well"), why, saved, "low", (PEFT,)),
+        Remedy(say("Train these rows alone"), say("it takes far less memory"), token, "low", (PEFT,), alternative=True),
     )

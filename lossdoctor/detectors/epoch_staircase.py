@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector
+from lossdoctor.language import say
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.vitals import Vitals
@@ -110,11 +111,13 @@ class EpochStaircase(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         epoch = vitals.epoch
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
+            return say(LOSS_TELLS_NOTHING)
         if epoch is None:
-            return "no epoch was logged"
+            return say("no epoch was logged")
         if epoch >= 1.1 and vitals.history.rows / epoch < self.rows_per_epoch:
-            return f"about {vitals.history.rows / epoch:.2g} rows per epoch: too few to see steps at its boundaries"
+            return say(
+                "about {rows:.2g} rows per epoch: too few to see steps at its boundaries", rows=vitals.history.rows / epoch
+            )
         return None
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals, is_eval_loss
 from lossdoctor.zeros import faded, telling_gradient
@@ -101,4 +102,4 @@ class EvalLossNotFinite(Detector):
             yield self._state(known.onset, series, known.evidence["value"], vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.evals else "no evaluation loss was logged"
+        return None if vitals.evals else say("no evaluation loss was logged")

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from lossdoctor.base import Detector, counted
+from lossdoctor.language import say
 from lossdoctor.metrics import less_is_better, metrics_of
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
@@ -140,14 +141,14 @@ class EvalLossRising(Detector):
 
     def _state(self, series: str, seen: Evaluations, severity: Severity, step: int, vitals: Vitals) -> Symptom:
         metric = self._improving(seen) if severity == "info" else None
-        says = self.says_metric.replace("{metric}", metric) if metric else self.says
+        says = self.says_metric if metric else self.says
         both = bool(vitals.curve.rows) and vitals.curve.recent > 1.02 * seen.train_at_best
         if both and not metric:
             says = self.says_both
         rise = seen.last / seen.best - 1 if seen.best > 0 else 0.0
         evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.last, "rise": rise}
         evidence |= {"metric_improves": float(bool(metric)), "both": float(both)}
-        return self.symptom(severity, seen.best_step, step, says=says, series=series, **evidence)
+        return self.symptom(severity, seen.best_step, step, says=says, series=series, words={"metric": metric or ""}, **evidence)
 
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         for series, known in self._open.items():
@@ -156,5 +157,5 @@ class EvalLossRising(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.evals:
-            return "no evaluation loss was logged"
-        return f"{counted(vitals.evals, 'evaluation')}: too few to see a turn" if vitals.evals < 3 else None
+            return say("no evaluation loss was logged")
+        return say("{evals}: too few to see a turn", evals=counted(vitals.evals, "evaluation")) if vitals.evals < 3 else None

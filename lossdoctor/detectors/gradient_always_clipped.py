@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector
+from lossdoctor.language import say
 from lossdoctor.model import Symptom
 from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
@@ -52,7 +53,7 @@ class GradientAlwaysClipped(Detector):
                 "info",
                 onset,
                 vitals.step,
-                says=self.says.replace("{default}", "" if "max_grad_norm" in vitals.run.facts else ", the default"),
+                words={"default": "" if "max_grad_norm" in vitals.run.facts else say(", the default")},
                 share=share,
                 rows=float(len(norms)),
                 clip=float(clip),
@@ -60,4 +61,4 @@ class GradientAlwaysClipped(Detector):
             )
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else NO_GRADIENT_NORM
+        return None if vitals.has_grad_norm else say(NO_GRADIENT_NORM)

@@ -5,6 +5,7 @@ from math import isfinite, sqrt
 from typing import Any
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Symptom
 from lossdoctor.probe_columns import GRADIENT_NORM
 from lossdoctor.vitals import Vitals
@@ -48,29 +49,48 @@ class GradientByLayer(Detector):
         if words in self._told or len(self._told) >= self.most:
             return None
         self._told.append(words)
-        return self.symptom("info", record.step, record.step, says=words, **norms)
+        return self.symptom("info", record.step, record.step, said=words, **norms)
 
     def _words(self, norms: dict[str, float]) -> str:
-        where = f"of the {len(norms)} groups of layers"
+        where = say("of the {number_of_norms} groups of layers", number_of_norms=len(norms))
         bad = [name for name, norm in norms.items() if not isfinite(norm)]
         if len(bad) == len(norms):
-            return f"after the anomaly the gradient of all {len(norms)} groups of layers is not finite"
+            return say(
+                "after the anomaly the gradient of all {number_of_norms} groups of layers is not finite",
+                number_of_norms=len(norms),
+            )
         if bad:
-            return f"after the anomaly the gradient is not finite in {len(bad)} {where}: {self._some(bad)}"
+            return say(
+                "after the anomaly the gradient is not finite in {number_of_bad} {where}: {bad}",
+                number_of_bad=len(bad),
+                where=where,
+                bad=self._some(bad),
+            )
         total = sqrt(sum(norm * norm for norm in norms.values()))
         name, largest = max(norms.items(), key=lambda item: item[1])
         if not total:
-            return "after the anomaly the gradient of every layer is 0"
+            return say("after the anomaly the gradient of every layer is 0")
         share = (largest / total) ** 2
         quiet = [other for other, norm in norms.items() if norm <= self.silent * largest]
-        words = f"after the anomaly the gradient norm is largest in {name}, {largest:.3g}: {share:.0%} of the squared norm"
+        words = say(
+            "after the anomaly the gradient norm is largest in {name}, {largest:.3g}: {share:.0%} of the squared norm",
+            name=name,
+            largest=largest,
+            share=share,
+        )
         if share < self.dominant:
-            words = f"after the anomaly no layer stands out in the gradient: {name} has the largest norm, {largest:.3g}"
-        return words + (f"; next to none reaches {self._some(quiet)}" if quiet else "")
+            words = say(
+                "after the anomaly no layer stands out in the gradient: {name} has the largest norm, {largest:.3g}",
+                name=name,
+                largest=largest,
+            )
+        return words + (say("; next to none reaches {quiet}", quiet=self._some(quiet)) if quiet else "")
 
     @staticmethod
     def _some(names: list[str]) -> str:
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return ", ".join(names[:3]) + (
+            say(" and {number_of_names} more", number_of_names=len(names) - 3) if len(names) > 3 else ""
+        )
 
     @property
     def settled(self) -> bool:

@@ -8,6 +8,7 @@ from math import exp, inf, log
 from typing import Any
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Symptom
 from lossdoctor.stats import MAD_TO_SD
 from lossdoctor.trend import bend_step
@@ -113,4 +114,4 @@ class GradientExplosion(Detector):
             yield replace(self._symptom, last=vitals.step)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else NO_GRADIENT_NORM
+        return None if vitals.has_grad_norm else say(NO_GRADIENT_NORM)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import isfinite, isinf
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector, Streak
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -134,4 +135,4 @@ class GradientNotFinite(Detector):
         yield self._state(severity, symptom.onset, symptom.evidence["value"], vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else NO_GRADIENT_NORM
+        return None if vitals.has_grad_norm else say(NO_GRADIENT_NORM)

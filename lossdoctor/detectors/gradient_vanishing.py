@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Symptom
 from lossdoctor.trend import bend_step
 from lossdoctor.vitals import Vitals
@@ -92,4 +93,4 @@ class GradientVanishing(Detector):
             yield replace(self._symptom, last=vitals.step)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else NO_GRADIENT_NORM
+        return None if vitals.has_grad_norm else say(NO_GRADIENT_NORM)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lossdoctor.base import NO_GRADIENT_NORM, Detector, Streak
+from lossdoctor.language import say
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -88,4 +89,4 @@ class GradientZero(Detector):
             yield self._state(vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_grad_norm else NO_GRADIENT_NORM
+        return None if vitals.has_grad_norm else say(NO_GRADIENT_NORM)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from lossdoctor.base import Detector, counted
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.named_steps import NAMED, NamedSteps
 from lossdoctor.probe_columns import LABELLED, LOSSES, NONFINITE_LOSSES, PROCESS, UNLABELLED
@@ -35,7 +36,9 @@ class Live:
 
     def __str__(self) -> str:
         on = ", ".join(map(str, sorted(self.processes)))
-        return f"the loss of {counted(self.batches, 'micro-batch')} was NaN {self.steps}" + (f", on rank {on}" if on else "")
+        return say("the loss of {batches} was NaN {steps}", batches=counted(self.batches, "micro-batch"), steps=self.steps) + (
+            say(", on rank {on}", on=on) if on else ""
+        )
 
 
 @dataclass(eq=False, repr=False)
@@ -132,7 +135,7 @@ class HiddenNanSteps(Detector):
             live.severity or "info",
             live.steps.first[0],
             live.steps.last,
-            says=str(live),
+            said=str(live),
             steps=float(live.steps.count),
             nonfinite_losses=float(live.batches),
             unlabelled=float(live.unlabelled),
@@ -182,7 +185,10 @@ class HiddenNanSteps(Detector):
         if vitals.run.get("logging_nan_inf_filter") is False or since == 1:
             return None
         if vitals.usual_window >= 5 and since:
-            return f"the steps before {since:,} were not watched live, and the log filters NaN losses"
+            return say("the steps before {since:,} were not watched live, and the log filters NaN losses", since=since)
         if vitals.usual_window >= 5:
-            return f"one row covers {vitals.usual_window} steps and the log filters NaN losses: single NaN steps cannot be seen"
+            return say(
+                "one row covers {usual_window} steps and the log filters NaN losses: single NaN steps cannot be seen",
+                usual_window=vitals.usual_window,
+            )
         return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from lossdoctor.base import Detector
 from lossdoctor.model import Record, Severity, Symptom
@@ -84,10 +85,12 @@ class LabelsAllMasked(Detector):
 
     def _live(self) -> Symptom:
         all_of_them = self._severity == "critical"
-        says = self.says_all_live if all_of_them else self.says_live.replace("{steps}", str(self._seen))
+        says = self.says_all_live if all_of_them else self.says_live
         first, last = self._seen.first[0], self._seen.last
-        numbers = {"batches": float(self._batches), "batches_so_far": self._of, "rows": float(self._seen.count)}
-        return self.symptom(self._severity or "info", first, last, says=says, series="labels", **numbers)
+        numbers: dict[str, Any] = {"batches": float(self._batches), "batches_so_far": self._of, "rows": float(self._seen.count)}
+        return self.symptom(
+            self._severity or "info", first, last, says=says, series="labels", words={"steps": str(self._seen)}, **numbers
+        )
 
     @property
     def settled(self) -> bool:

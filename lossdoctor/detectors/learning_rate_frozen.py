@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.rates import FALLS_AT_ONCE
 from lossdoctor.vitals import Vitals
@@ -88,4 +89,4 @@ class LearningRateFrozen(Detector):
             yield replace(self._symptom, last=vitals.step, evidence=evidence)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_learning_rate else "no learning rate was logged"
+        return None if vitals.has_learning_rate else say("no learning rate was logged")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lossdoctor.base import Detector, Streak
+from lossdoctor.language import say
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -78,4 +79,4 @@ class LearningRateZero(Detector):
             yield self._state()
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_learning_rate else "no learning rate was logged"
+        return None if vitals.has_learning_rate else say("no learning rate was logged")

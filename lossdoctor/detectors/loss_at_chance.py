@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lossdoctor.base import Detector
 from lossdoctor.chance import Chance, known_chance, nearest_chance
+from lossdoctor.language import say
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import smooth
@@ -35,10 +36,10 @@ class LossAtChance(Detector):
     incident = "flat"
     says = "the loss stands at {level:.4g}, that of guessing among {answers:,.0f} {kind} ({chance:.4g})"
     says_inferred = (
-        "the loss stands at {level:.4g}, within {off:.1%} of what guessing among {answers:,.0f} {kind} gives ({chance:.4g})"
+        "the loss stands at {level:.4g}, within {within} of what guessing among {answers:,.0f} {kind} gives ({chance:.4g})"
     )
     says_lost = (
-        "the loss rose from {start:.4g} to {level:.4g}, within {off:.1%} of what guessing among {answers:,.0f} {kind} gives"
+        "the loss rose from {start:.4g} to {level:.4g}, within {within} of what guessing among {answers:,.0f} {kind} gives"
     )
     rows: int = 8
     #: Rows that average so many steps speak for themselves where the number of classes is known.
@@ -100,9 +101,8 @@ class LossAtChance(Detector):
             severity,
             max(1, int(onset) - vitals.usual_window + 1),
             vitals.step,
-            says=(self.says_lost if severity == "critical" else self.says if chance.known else self.says_inferred)
-            .replace("{kind}", chance.kind)
-            .replace("{off:.1%}", f"{max(off, 0.001):.1%}"),
+            says=self.says_lost if severity == "critical" else self.says if chance.known else self.says_inferred,
+            words={"kind": say(chance.kind), "within": f"{max(off, 0.001):.1%}"},
             level=level,
             answers=float(chance.answers),
             chance=chance.loss,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 from lossdoctor.zeros import ZeroRun
@@ -123,4 +124,4 @@ class LossCollapseToZero(Detector):
             yield self._state(severity, vitals)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_loss else "no training loss was logged"
+        return None if vitals.has_loss else say("no training loss was logged")

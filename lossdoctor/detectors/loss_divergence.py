@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, Streak, counted
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
 from lossdoctor.trend import bend_step
@@ -21,7 +22,8 @@ class LossDivergence(Detector):
     The median of the last five losses against the lowest level of the run (of 31 rows) and against the first rows: a fifth
     above the best, or 15 % above the start, far outside the noise, in five rows running. In logs of a few rows, which
     average hundreds of steps each, three rows above all that came before are enough. Above the start it is critical:
-    the model is worse than before training.
+        the model is worse than before training. The first row of all counts as the start where the climb begins with it, as
+    under a rate that is far too high already in the warm-up; if the loss comes back from there, a warning stays.
 
     ## Why it matters
     A loss that climbs for many steps is not noise: the steps are too long, or the numbers are no longer right. What was
@@ -35,6 +37,7 @@ class LossDivergence(Detector):
     says = "the loss climbs from {best:.4g} (step {best_step:,.0f}) to {now:.4g} at step {last:,}"
     says_start = "the loss climbs above its start: {now:.4g} at step {last:,}, {start:.4g} in the first rows"
     says_back = "the loss climbs from {best:.4g} (step {best_step:,.0f}) to {peak:.4g} and is back at step {last:,}"
+    says_scar = "the loss climbed from {start:.4g} to {peak:.4g} in the first steps, and was back only at step {last:,}"
     above_best: float = 0.20
     above_start: float = 0.15
     deviations: float = 5.0
@@ -52,6 +55,9 @@ class LossDivergence(Detector):
     #: A row that averages so many steps may speak for itself.
     steps_of_a_row: int = 200
     recovered: float = 0.10
+    #: A climb from the very first row: by this share, and this many standard deviations of a row.
+    above_first: float = 0.10
+    sure: float = 5.0
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -60,6 +66,8 @@ class LossDivergence(Detector):
         self._best_step = self._closed = 0
         self._worst: Severity = "warning"
         self._peak = 0.0
+        self._first: float | None = None  # the first row, where the climb began with it
+        self._scar: Symptom | None = None
         self._all: deque[tuple[int, float]] = deque(maxlen=self.few_rows)
 
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
@@ -114,10 +122,25 @@ class LossDivergence(Detector):
         """Few rows: all of them far above the first, or the last of them above those before."""
         rows = [loss for _, loss in self._all]
         first, rest = rows[0], rows[1:]
-        if min(rest) > max(self.lost * first, first + 8 * median(abs(b - a) for a, b in pairwise(rest))) and first > 0:
+        all_far = min(rest) > max(self.lost * first, first + 8 * median(abs(b - a) for a, b in pairwise(rest)))
+        if first > 0 and all_far:
             self._best, self._best_step = first, self._all[0][0]
             return self._open(self._all[1][0] - vitals.window + 1, vitals)
-        return self._turned(rows, vitals) or self._jumped(rows, vitals)
+        return self._at_once(rows, vitals) or self._turned(rows, vitals) or self._jumped(rows, vitals)
+
+    def _at_once(self, rows: list[float], vitals: Vitals) -> Symptom | None:
+        """All of the last rows are far above the very first: the climb began before there was a level to climb from."""
+        first, late = rows[0], rows[-self.rows_running :]
+        opening, noise = vitals.run.get("opening_loss"), vitals.curve.jitter
+        if opening and opening < first - self.sure * noise * vitals.usual_window**0.5:  # a single step scatters more than a row
+            first = float(opening)
+        ordered = vitals.run.get("group_by_length") or vitals.run.get("train_sampling_strategy") not in (None, "random")
+        if len(rows) <= self.rows_running or vitals.begins_late or ordered or not vitals.supervised or self._scar or first <= 0:
+            return None
+        if min(late) <= first or median(late) - first <= max(self.above_first * first, self.sure * noise):
+            return None
+        self._first, self._best, self._best_step = first, first, self._all[0][0]
+        return self._open(max(1, self._all[1][0] - vitals.window + 1), vitals)
 
     def _turned(self, rows: list[float], vitals: Vitals) -> Symptom | None:
         """The last rows are all far above the second lowest: the curve has turned."""
@@ -164,6 +187,10 @@ class LossDivergence(Detector):
             self._streak.stop()
             self._closed = vitals.step
             evidence: dict[str, Any] = {**known.evidence, "peak": self._peak}
+            if self._first is not None:
+                self._first = None
+                self._scar = self.symptom("warning", known.onset, vitals.step, says=self.says_scar, **evidence)
+                return self._scar
             back = self.symptom(self._worst, known.onset, vitals.step, says=self.says_back, **evidence)
             return replace(back, open=False)
         self._symptom = self._state(known.onset, vitals)
@@ -175,7 +202,7 @@ class LossDivergence(Detector):
     def _state(self, onset: int, vitals: Vitals) -> Symptom:
         curve = vitals.curve
         now = curve.recent if curve.rows > self.few_rows else vitals.loss or curve.recent
-        start = curve.start
+        start = curve.start if self._first is None else self._first
         worse = now - start > self.above_start * abs(start) and now > curve.first[0]
         ruined = now - self._best > (self.lost - 1) * curve.scale_at(self._best)
         severity: Severity = "critical" if worse or ruined else "warning"
@@ -186,12 +213,14 @@ class LossDivergence(Detector):
     def finish(self, vitals: Vitals) -> Iterable[Symptom]:
         if self._symptom is not None:
             yield self._state(self._symptom.onset, vitals)
+        elif self._scar is not None:
+            yield self._scar
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
+            return say(LOSS_TELLS_NOTHING)
         return (
-            f"{counted(vitals.curve.rows, 'row')} with a loss: too few to tell a climb from noise"
+            say("{rows} with a loss: too few to tell a climb from noise", rows=counted(vitals.curve.rows, "row"))
             if vitals.curve.rows < self.rows
             else None
         )

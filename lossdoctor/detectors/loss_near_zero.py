@@ -26,6 +26,7 @@ class LossNearZero(Detector):
     """
 
     says = "the training loss fell to {level:.2g}, {share:.1%} of its start ({start:.4g}), by epoch {epoch:.3g}"
+    says_many_epochs = "the training loss fell to {level:.2g}, {share:.1%} of its start ({start:.4g}), by epoch {epoch:,.0f}"
     says_without_epoch = "the training loss fell to {level:.2g}, {share:.1%} of its start ({start:.4g})"
     share: float = 0.01
     start: float = 0.3
@@ -55,5 +56,5 @@ class LossNearZero(Detector):
         if vitals.epoch is None:
             yield self.symptom(severity, onset, vitals.step, says=self.says_without_epoch, **evidence)
         else:
-            says = self.says if vitals.epoch < 99.95 else self.says.replace("{epoch:.3g}", "{epoch:,.0f}")
+            says = self.says if vitals.epoch < 99.95 else self.says_many_epochs
             yield self.symptom(severity, onset, vitals.step, says=says, epoch=vitals.epoch, **evidence)

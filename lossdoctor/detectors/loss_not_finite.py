@@ -6,6 +6,7 @@ from math import isfinite, nan
 from typing import Any
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -156,4 +157,4 @@ class LossNotFinite(Detector):
             yield self.symptom("critical", step, step, says=self.says_average, series="train_loss", value=value)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.has_loss else "no training loss was logged"
+        return None if vitals.has_loss else say("no training loss was logged")

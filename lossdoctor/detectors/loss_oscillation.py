@@ -7,6 +7,7 @@ from operator import mul, sub
 from typing import TYPE_CHECKING, Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
+from lossdoctor.language import say
 from lossdoctor.model import Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import smooth
@@ -98,14 +99,14 @@ class LossOscillation(Detector):
         period, epoch = period_rows * per_row, vitals.steps_per_epoch
         by_epoch = epoch is not None and abs(period / epoch - 1) < 0.1
         grouped = bool(vitals.run.get("group_by_length"))
-        meaning = ": one epoch" if by_epoch else ": batches are grouped by length" if grouped else ""
+        meaning = say(": one epoch") if by_epoch else say(": batches are grouped by length") if grouped else ""
         short = vitals.history.rows < self.rows
         severity: Severity = "info" if by_epoch or grouped or short or amplitude < 0.1 or period_rows > 3 else "warning"
         return self.symptom(
             severity,
             first,
             vitals.step,
-            says=self.says.replace("{meaning}", meaning),
+            words={"meaning": meaning},
             amplitude=amplitude,
             period_rows=period_rows,
             period=period,
@@ -174,9 +175,9 @@ class LossOscillation(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
+            return say(LOSS_TELLS_NOTHING)
         few = vitals.history.rows < self.rows and self._clear_period(vitals) is None
-        return f"{counted(vitals.history.rows, 'row')} with a loss: too few to see a period" if few else None
+        return say("{rows} with a loss: too few to see a period", rows=counted(vitals.history.rows, "row")) if few else None
 
 
 def _without_line(y: Sequence[float]) -> list[float]:

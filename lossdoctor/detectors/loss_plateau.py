@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
+from lossdoctor.language import say
 from lossdoctor.learning_rates import band_of
 from lossdoctor.model import Symptom
 from lossdoctor.stats import median
@@ -102,15 +103,19 @@ class LossPlateau(Detector):
     def blind(self, vitals: Vitals) -> str | None:
         trend = vitals.trend
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
+            return say(LOSS_TELLS_NOTHING)
         if trend is None or trend.rows < self.rows:
-            return f"{counted(vitals.curve.rows, 'row')} with a loss: too few for a trend"
+            return say("{rows} with a loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
         if vitals.begins_late:
-            return f"the log begins at step {vitals.first_step:,}: what the loss was before is not known"
+            return say(
+                "the log begins at step {first_step:,}: what the loss was before is not known", first_step=vitals.first_step
+            )
         risen = trend.level - trend.start > 3 * trend.noise * abs(trend.start)
         noted = trend.rows >= self.rows_to_note and trend.drop_most <= self.drop_hidden
         if trend.drop <= self.drop and self._warming(vitals):
-            return "the learning rate still rises: the loss need not have moved yet"
+            return say("the learning rate still rises: the loss need not have moved yet")
         if trend.drop <= self.drop < self.drop_possible < trend.drop_most and not risen and not noted:
-            return f"the rows scatter by {trend.noise:.0%} of the level: too much to tell whether the loss has moved"
+            return say(
+                "the rows scatter by {noise:.0%} of the level: too much to tell whether the loss has moved", noise=trend.noise
+            )
         return None

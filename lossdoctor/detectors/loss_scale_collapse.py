@@ -64,10 +64,16 @@ class LossScaleCollapse(Detector):
     def _see(self, severity: Severity, scale: float, halvings: float, record: Record, vitals: Vitals) -> Symptom | None:
         known = self._symptom
         if known is None or RANK[severity] > RANK[known.severity]:
-            says = (self.says if severity == "critical" else self.says_falling).replace("{steps}", str(self.steps))
+            says = self.says if severity == "critical" else self.says_falling
             first = record.step if record.kind == "probe" else vitals.step - vitals.window + 1
             self._symptom = self.symptom(
-                severity, known.onset if known else first, record.step, says=says, value=scale, halvings=halvings
+                severity,
+                known.onset if known else first,
+                record.step,
+                says=says,
+                words={"steps": str(self.steps)},
+                value=scale,
+                halvings=halvings,
             )
             return self._symptom
         return None

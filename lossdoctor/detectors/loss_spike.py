@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -68,7 +69,8 @@ class LossSpike(Detector):
         self._symptom: Symptom | None = None
         self._base = self._noise = self._peak = 0.0
         self._up = self._below = self._steps = self._onset = 0
-        self._spikes = self._quiet = self._first_onset = 0
+        self._spikes = self._quiet = 0
+        self._onsets: list[int] = []
         self._highest = 0.0
         self._calm = False
         self._last_step = self._last_spike = self._back_at = 0
@@ -135,15 +137,15 @@ class LossSpike(Detector):
             return closed
         self._spikes += 1
         self._quiet = 0
-        self._first_onset = self._first_onset or self._onset
+        self._onsets = [*self._onsets, self._onset][:50]  # later ones are only counted
         self._highest = max(self._highest, self._peak)
         self._last_spike = self._last_step
         return closed
 
     def _recurrent(self) -> Symptom:
         evidence: dict[str, Any] = {"spikes": float(self._spikes), "peak": self._highest}
-        again = self.symptom("warning", self._first_onset, self._last_spike, says=self.says_again, **evidence)
-        return replace(again, open=self._quiet < self.quiet_rows)
+        again = self.symptom("warning", self._onsets[0], self._last_spike, says=self.says_again, **evidence)
+        return replace(again, open=self._quiet < self.quiet_rows, steps=tuple(self._onsets))
 
     def _lasts(self) -> bool:
         return self._up >= self.rows_to_last or (self._up >= 3 and self._steps >= self.steps_to_last)
@@ -193,7 +195,7 @@ class LossSpike(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
+            return say(LOSS_TELLS_NOTHING)
         if vitals.curve.rows <= self.rows:
-            return f"{counted(vitals.curve.rows, 'row')} with a loss: too few to tell a jump from noise"
+            return say("{rows} with a loss: too few to tell a jump from noise", rows=counted(vitals.curve.rows, "row"))
         return None

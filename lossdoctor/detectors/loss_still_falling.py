@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, counted
+from lossdoctor.language import say
 from lossdoctor.model import Symptom
 from lossdoctor.vitals import Vitals
 
@@ -66,5 +67,9 @@ class LossStillFalling(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
-            return LOSS_TELLS_NOTHING
-        return f"{counted(vitals.curve.rows, 'row')} with a loss: too few for a trend" if vitals.curve.rows < self.rows else None
+            return say(LOSS_TELLS_NOTHING)
+        return (
+            say("{rows} with a loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
+            if vitals.curve.rows < self.rows
+            else None
+        )

@@ -8,6 +8,7 @@ from math import log
 from lossdoctor.base import Detector
 from lossdoctor.chance import VOCABULARIES, Chance, cross_entropy, known_chance
 from lossdoctor.families import family_of
+from lossdoctor.language import say
 from lossdoctor.model import Record, Run, Symptom
 from lossdoctor.vitals import Vitals
 
@@ -72,7 +73,8 @@ class OpeningLossAboveChance(Detector):
             "warning" if text else "info",
             1,
             vitals.step,
-            says=self.says.replace("{kind}", chance.kind) if chance.known else self.says_any,
+            says=self.says if chance.known else self.says_any,
+            words={"kind": say(chance.kind)},
             loss=vitals.loss,
             chance=chance.loss,
             answers=float(chance.answers),
@@ -94,7 +96,7 @@ class OpeningLossAboveChance(Detector):
 
     def blind(self, vitals: Vitals) -> str | None:
         if vitals.supervised and not self._told and not known_chance(vitals.run, vitals.task):
-            return "neither vocab_size nor num_labels is known (give them with --config or --set)"
+            return say("neither vocab_size nor num_labels is known (give them with --config or --set)")
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from lossdoctor.base import Detector, Streak, counted
 from lossdoctor.curve import Curve
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import MAD_TO_SD, median
 from lossdoctor.trend import smooth
@@ -42,8 +43,13 @@ class RewardCollapse(Detector):
 
     series = "reward"
     says = "the reward falls from {best:.3g} (step {best_step:,.0f}) to {now:.3g} at step {last:,}"
-    of_level = ": {lost:.0%} of it is lost"
-    of_gain = ": {lost:.0%} of what it had gained is lost"
+    says_of_level = (
+        "the reward falls from {best:.3g} (step {best_step:,.0f}) to {now:.3g} at step {last:,}: {lost:.0%} of it is lost"
+    )
+    says_of_gain = (
+        "the reward falls from {best:.3g} (step {best_step:,.0f}) to {now:.3g} at step {last:,}: {lost:.0%} of what it had "
+        "gained is lost"
+    )
     says_back = "the reward falls from {best:.3g} (step {best_step:,.0f}) to {low:.3g} and is back at {now:.3g} by step {last:,}"
     rows: int = 20
     lost_level: float = 0.5
@@ -184,7 +190,7 @@ class RewardCollapse(Detector):
         lowest = now <= self._lowest + self.lowest * (self._best - self._lowest)
         severity: Severity = "critical" if lowest and heavy else "warning"
         of_level = self._best > 0 and level >= min(gained, self.lost_critical)
-        says = self.says + (self.of_level if of_level else self.of_gain if gained >= level else "")
+        says = self.says_of_level if of_level else self.says_of_gain if gained >= level else self.says
         lost = level if of_level else max(level, gained)
         evidence: dict[str, Any] = {"best": self._best, "best_step": self._best_step, "now": now, "lost": lost}
         return self.symptom(severity, onset, vitals.step, says=says, **evidence)
@@ -197,4 +203,8 @@ class RewardCollapse(Detector):
         rows = self._curve.rows
         if vitals.loss_tells or rows >= self.rows:
             return None
-        return f"{counted(rows, 'row')} with a reward: too few to tell a fall from noise" if rows else "no reward was logged"
+        return (
+            say("{rows} with a reward: too few to tell a fall from noise", rows=counted(rows, "row"))
+            if rows
+            else say("no reward was logged")
+        )

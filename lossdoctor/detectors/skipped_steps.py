@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.probe_columns import SCALE, SKIPPED
 from lossdoctor.schedules import Schedule
@@ -179,4 +180,4 @@ class SkippedSteps(Detector):
             yield self.symptom("info", first, self._zero_last, says=self.says_startup, skipped_rows=rows, at_start=1.0)
 
     def blind(self, vitals: Vitals) -> str | None:
-        return "the learning rate does not follow the schedule that is known" if self._foreign and self._schedule else None
+        return say("the learning rate does not follow the schedule that is known") if self._foreign and self._schedule else None

@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor.base import Detector
+from lossdoctor.language import later
 from lossdoctor.model import Record, Symptom
 from lossdoctor.probe_columns import FIRST_TENSOR, PROCESS
 from lossdoctor.vitals import Vitals
 
 #: What is said of the place that the forward pass was followed to.
 WORDS = {
-    "output": "the output of {name} is the first tensor that is not finite, when the batch of step {onset:,} is run again",
-    "parameter": "the weights of {name} are not finite, when the batch of step {onset:,} is run again",
-    "input": "the input {name} of the batch of step {onset:,} is not finite before any module has seen it",
-    "nothing": "run again, the batch of step {onset:,} gives finite numbers: the NaN came from outside the forward pass",
-    "loss": "every module gives finite numbers for the batch of step {onset:,}: it is the loss made of them that is not finite",
+    "output": later(
+        "the output of {name} is the first tensor that is not finite, when the batch of step {onset:,} is run again ({file})"
+    ),
+    "parameter": later("the weights of {name} are not finite, when the batch of step {onset:,} is run again ({file})"),
+    "input": later("the input {name} of the batch of step {onset:,} is not finite before any module has seen it ({file})"),
+    "nothing": later(
+        "run again, the batch of step {onset:,} gives finite numbers: the NaN came from outside the forward pass ({file})"
+    ),
+    "loss": later(
+        "every module gives finite numbers for the batch of step {onset:,}: it is the loss made of them that is not finite "
+        "({file})"
+    ),
 }
 
 
@@ -52,10 +60,11 @@ class TensorNotFinite(Detector):
             return None
         what, _, name = place.removeprefix(FIRST_TENSOR).partition("/")
         rank = f"-rank{record.values[PROCESS]:.0f}" if record.values.get(PROCESS) else ""
-        words = WORDS.get(what, WORDS["output"]).replace("{name}", name.replace("{", "").replace("}", ""))
-        words += f" (lossdoctor/forensics-{record.step}{rank}.json)"
+        words = {"name": name.replace("{", "").replace("}", ""), "file": f"lossdoctor/forensics-{record.step}{rank}.json"}
         evidence: dict[str, Any] = {f"{what}/{name}": float(record.step)}
-        self._symptoms.append(self.symptom("info", record.step, record.step, says=words, **evidence))
+        self._symptoms.append(
+            self.symptom("info", record.step, record.step, says=WORDS.get(what, WORDS["output"]), words=words, **evidence)
+        )
         return self._symptoms[-1]
 
     @property

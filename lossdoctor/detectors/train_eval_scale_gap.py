@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossdoctor.base import Detector
+from lossdoctor.language import say
 from lossdoctor.model import Record, Symptom
 from lossdoctor.stats import median
 from lossdoctor.vitals import Vitals
@@ -62,22 +63,22 @@ class TrainEvalScaleGap(Detector):
         evidence: dict[str, Any] = {"ratio": ratio, "evaluations": float(len(ratios)), "spread": spread}
         for name, factor in self._factors(vitals):
             if abs(ratio / factor - 1) < self.near and spread < self.steady:
-                says = self.says.replace("{meaning}", f"{name} is {factor:.0f}")
-                yield self.symptom("warning", self._first, vitals.step, says=says, factor=factor, **evidence)
+                words = {"meaning": say("{name} is {factor:.0f}", name=name, factor=factor)}
+                yield self.symptom("warning", self._first, vitals.step, words=words, factor=factor, **evidence)
                 return
         whole = 2.0 ** round(ratio).bit_length() / 2
         unknown = vitals.run.get("gradient_accumulation_steps") is None
         if unknown and whole >= 2 and abs(ratio / whole - 1) < self.near_unknown and spread < self.steady_unknown:
             if len(ratios) >= self.evaluations_unknown:
-                says = self.says.replace("{meaning}", "gradient accumulation steps or GPUs may be that many")
-                yield self.symptom("info", self._first, vitals.step, says=says, factor=whole, **evidence)
+                words = {"meaning": say("gradient accumulation steps or GPUs may be that many")}
+                yield self.symptom("info", self._first, vitals.step, words=words, factor=whole, **evidence)
 
     @staticmethod
     def _factors(vitals: Vitals) -> list[tuple[str, float]]:
         steps, gpus = vitals.run.get("gradient_accumulation_steps") or 1, vitals.run.get("world_size") or 1
-        named = [("gradient_accumulation_steps", float(steps)), ("the number of processes", float(gpus))]
-        named.append(("accumulation steps × processes", float(steps) * float(gpus)))
+        named = [("gradient_accumulation_steps", float(steps)), (say("the number of processes"), float(gpus))]
+        named.append((say("accumulation steps × processes"), float(steps) * float(gpus)))
         return [(name, factor) for name, factor in named if factor >= 2]
 
     def blind(self, vitals: Vitals) -> str | None:
-        return None if vitals.evals else "no evaluation loss was logged"
+        return None if vitals.evals else say("no evaluation loss was logged")

@@ -51,6 +51,8 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "gradient_checkpointing": bool,
     "gradient_checkpointing_kwargs": dict,
     "group_by_length": bool,
+    "train_sampling_strategy": str,
+    "save_only_model": bool,
     "label_smoothing_factor": float,
     "seed": int,
     "neftune_noise_alpha": float,
@@ -75,6 +77,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "vocab_size": int,
     "num_labels": int,
     "num_hidden_layers": int,
+    "hidden_size": int,
     "trainable_layers": (list, int, str),
     "freeze_trainable_layers": int,
     "problem_type": str,
@@ -99,6 +102,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "dataset": (list, str),
     "dataset_size": int,
     "supervised_share": float,
+    "opening_loss": float,  # of the first step, before any update
     # machine and libraries
     "device": str,
     "gpu": str,
@@ -191,6 +195,8 @@ ALIASES: Mapping[str, str] = {
     "layers_to_train": "trainable_layers",
     "train_layers": "trainable_layers",
     "n_layer": "num_hidden_layers",
+    "n_embd": "hidden_size",
+    "d_model": "hidden_size",
     "num_layers": "num_hidden_layers",
     "additional_target": "lora_modules_to_save",
     "dtype": "torch_dtype",

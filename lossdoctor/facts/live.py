@@ -60,6 +60,8 @@ def _arguments(args: Any) -> Iterator[tuple[str, Any]]:
         value = getattr(value, "value", value)  # enumerations
         if isinstance(value, (str, int, float, bool, list, dict)) and not (name == "max_steps" and value == -1):
             yield name, value
+    if getattr(args, "train_sampling_strategy", None) == "group_by_length":  # its name since transformers 5
+        yield "group_by_length", True
     yield "trainer", type(args).__name__
 
 
@@ -110,6 +112,8 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
         yield "trainable_parameters", sum(dtypes.values())
     if dtypes:
         yield "torch_dtype", dtypes.most_common(1)[0][0]
+    if not getattr(model, "peft_config", None) and all(parameter.requires_grad for parameter in model.parameters()):
+        yield "use_lora", False
     if len(dtypes) > 1:
         yield "trainable_dtypes", dict(dtypes.most_common())
     config = getattr(model, "config", None)
@@ -117,6 +121,7 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     yield "model_type", getattr(config, "model_type", None)
     yield "vocab_size", getattr(config, "vocab_size", None)
     yield "num_hidden_layers", getattr(config, "num_hidden_layers", None)
+    yield "hidden_size", getattr(config, "hidden_size", None)
     yield "attn_implementation", getattr(config, "_attn_implementation", None)
     if any(getattr(module, "_require_grads_hook", None) is not None for module in model.modules()):
         yield "inputs_require_grads", True

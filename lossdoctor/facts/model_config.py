@@ -10,6 +10,9 @@ from lossdoctor.facts.canonical import translate
 from lossdoctor.facts.files import mapping
 from lossdoctor.model import Fact
 
+#: What the width of the residual stream is called.
+WIDTHS = ("hidden_size", "d_model", "n_embd")
+
 
 def read(path: Path) -> dict[str, Fact]:
     """Model name and type, vocabulary, classes, weight type and attention of the model."""
@@ -35,6 +38,7 @@ def names(values: Mapping[str, Any]) -> dict[str, Any]:
         "model_type": values.get("model_type"),
         "vocab_size": values.get("vocab_size", inner.get("vocab_size")),
         "num_hidden_layers": values.get("num_hidden_layers", inner.get("num_hidden_layers", values.get("n_layer"))),
+        "hidden_size": next((inside[n] for inside in (values, inner) for n in WIDTHS if inside.get(n)), None),
         "num_labels": len(labels) if isinstance(labels, dict) and classifies else None,
         "problem_type": values.get("problem_type"),
         "torch_dtype": values.get("dtype") or values.get("torch_dtype") or inner.get("dtype") or inner.get("torch_dtype"),

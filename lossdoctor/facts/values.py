@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError
 
 #: How the kinds are called in messages.
@@ -54,7 +55,7 @@ def coerce(name: str, named: type | tuple[type, ...], value: Any) -> Any:
         return value
     if str in kinds and bool not in kinds and isinstance(value, (str, int, float)) and str(value).strip():
         return "no" if value is False and name.endswith("_strategy") else str(value)  # YAML reads a bare no as false
-    wanted = " or ".join(KINDS[kind] for kind in kinds)
+    wanted = say(" or ").join(KINDS[kind] for kind in kinds)
     if bool in kinds and str in kinds:
         wanted = "true, false or a path" if name in _PATHS else f"true, false or one of {', '.join(MODES)}"
     raise LossDoctorError(f"{name} takes {wanted}, found {reprlib.repr(value)}")

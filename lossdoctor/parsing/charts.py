@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.parsing.rows import number
 
 #: By these words in the file's name it is told which column it is; any other is taken for the loss.
@@ -26,7 +27,7 @@ def rows(points: list[Any], file: str) -> tuple[Iterator[dict[str, Any]], list[s
         return None
     name = column(file)
     whole = (point for point in points if isinstance(point, list) and len(point) == 3 and number(point[1]) is not None)
-    return ({"step": step, name: value} for _, step, value in whole), [f"the values are taken for {name}"]
+    return ({"step": step, name: value} for _, step, value in whole), [say("the values are taken for {name}", name=name)]
 
 
 def column(file: str) -> str:

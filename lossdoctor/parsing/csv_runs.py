@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from lossdoctor.language import later
 from lossdoctor.parsing.cells import position
 from lossdoctor.parsing.printed_lines import Row, runs
 
 Values = Mapping[str, float]
-COUNTED_ON = "the steps begin anew in each epoch: they are counted on"
+COUNTED_ON = later("the steps begin anew in each epoch: they are counted on")
 
 
 def several(rows: Sequence[Values]) -> tuple[list[Sequence[Values]], bool]:

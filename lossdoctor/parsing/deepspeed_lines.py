@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lossdoctor.language import later
 from lossdoctor.model import Fact
 from lossdoctor.parsing.printed_lines import NUMBER, Row
 
@@ -25,7 +26,7 @@ OTHERS = re.compile(
     rf"|gradient overflow detected, ignoring gradient, setting loss scale to: ({NUMBER})"
 )
 EXHAUSTED = "Current loss scale already at minimum"
-EXHAUSTED_NOTE = "DeepSpeed gave up: the loss scale was at its minimum, and the step overflowed all the same"
+EXHAUSTED_NOTE = later("DeepSpeed gave up: the loss scale was at its minimum, and the step overflowed all the same")
 
 
 class Overflow(NamedTuple):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, NothingToAnalyse, Run
 from lossdoctor.parsing import stated
 from lossdoctor.parsing.rows import emptied, number, records
@@ -157,7 +158,13 @@ def last_runs(several: list[Run_]) -> tuple[list[Run_], list[str]]:
     """The runs, of very many the last ones, and a note that says so: what begins anew on every line is hardly a training."""
     if len(several) <= MOST_RUNS:
         return several, []
-    return several[-MOST_RUNS:], [f"steps begin anew {len(several) - 1:,} times: only the last {MOST_RUNS:,} runs were read"]
+    return several[-MOST_RUNS:], [
+        say(
+            "steps begin anew {number_of_several:,} times: only the last {most_runs:,} runs were read",
+            number_of_several=len(several) - 1,
+            most_runs=MOST_RUNS,
+        )
+    ]
 
 
 def runs(rows: Iterable[Row]) -> list[list[Row]]:

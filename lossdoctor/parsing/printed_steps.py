@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from lossdoctor.language import say
 from lossdoctor.parsing.rows import number
 from lossdoctor.stats import median
 
@@ -67,7 +68,9 @@ def number_steps(printed: Sequence[Printed], total: int | None = None, epochs: f
         exact |= _estimated(rows, missing, exact, per_epoch)
         if len(missing) > 1 or not known:
             return Numbered(
-                _with_steps(rows, exact), total, ["steps are not printed: those without a progress bar are told from the epochs"]
+                _with_steps(rows, exact),
+                total,
+                [say("steps are not printed: those without a progress bar are told from the epochs")],
             )
     return Numbered(_with_steps(rows, exact), total, [])
 

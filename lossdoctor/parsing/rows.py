@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
+from lossdoctor.language import say
 from lossdoctor.model import Kind, Record
 from lossdoctor.parsing.column_names import USUAL
 from lossdoctor.probe_columns import PREFIX
@@ -60,8 +61,8 @@ def number(value: Any) -> float | None:
     return None
 
 
-def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
-    """The records of a run's rows; the rows themselves stay as they are.
+def records(rows: Iterable[Mapping[str, Any]], *, given_up: bool = False) -> Rows:
+    """The records of a run's rows; the rows themselves stay as they are, unless they are `given_up` and may become the records.
 
     A row with training and evaluation columns becomes two records. Without any step in the log, training rows are numbered
     from 1 and evaluation rows belong to the training row before them. Where the steps of the training rows go backward, the
@@ -73,39 +74,58 @@ def records(rows: Iterable[Mapping[str, Any]]) -> Rows:
     found: list[Record] = []
     resumed: list[tuple[int, int]] = []
     last = trained = 0
+    names: tuple[Any, ...] = ()
+    columns, parts, position, kind, training = _layout(names)
     for row in chain(emptied(seen), remaining):
         if row.__class__ is not dict and not isinstance(row, Mapping):
             continue
-        columns, parts = _layout(tuple(row))
-        values: dict[str, Any] = {known: row[name] for name, known in columns}
+        if (now := tuple(row)) != names:
+            names, (columns, parts, position, kind, training) = now, _layout(now)
+        step, epoch = row.get("step"), row.get("epoch")
+        if step.__class__ is not int or not 0 <= step < MOST_STEPS:
+            step = _step(row)
+        if epoch.__class__ is not float:
+            epoch = number(epoch)
+        values: dict[str, Any]
+        if given_up and position is not None and row.__class__ is dict:
+            values = row
+            for name in position:
+                del values[name]
+        else:
+            values = {known: row[name] for name, known in columns}
         for value in values.values():
             if value.__class__ is not float:
                 values = _numbers(row, columns)
-                parts = _parts(tuple(values))
+                parts, kind, names = _parts(tuple(values)), None, ()
+                training = "train" in parts
                 break
         if average_only and "train_loss" in values and "train_runtime" not in values:
             values["loss"] = values.pop("train_loss")
-            parts = _parts(tuple(values))
+            parts, kind, names = _parts(tuple(values)), None, ()
+            training = "train" in parts
         if not parts:
             continue
-        step = row.get("step")
-        if step.__class__ is not int or not 0 <= step < MOST_STEPS:
-            step = _step(row)
         if step is None:
-            step = last + 1 if not stepped and "train" in parts else last
-        if "train" in parts:
+            step = last + 1 if not stepped and training else last
+        if training:
             if step < trained:
-                notes.append(f"the steps go back from {trained:,} to {step:,}: the rows of the abandoned branch were left out")
+                notes.append(
+                    say(
+                        "the steps go back from {trained:,} to {step:,}: the rows of the abandoned branch were left out",
+                        trained=trained,
+                        step=step,
+                    )
+                )
                 resumed.append((len(found), step))
             trained = step
         last = step
-        epoch = row.get("epoch")
-        if epoch.__class__ is not float:
-            epoch = number(epoch)
-        for kind, names in parts.items():
-            found.append(Record(step, epoch, kind, values if names is None else {name: values[name] for name in names}))
+        if kind is not None:
+            found.append(Record(step, epoch, kind, values))
+            continue
+        for part, its in parts.items():
+            found.append(Record(step, epoch, part, values if its is None else {name: values[name] for name in its}))
     if not stepped:
-        notes.append("the rows have no step: they are numbered from 1")
+        notes.append(say("the rows have no step: they are numbered from 1"))
     if not resumed:
         return Rows(found, notes, (), not stepped)
     kept, resumed_at = _final_branch(found, resumed)
@@ -164,15 +184,31 @@ def _numbers(row: Mapping[str, Any], columns: Columns) -> dict[str, float]:
     return {known: value for known, value in read if value is not None}
 
 
-@lru_cache(maxsize=LAYOUTS)
-def _layout(names: tuple[Any, ...]) -> tuple[Columns, Mapping[Kind, tuple[str, ...] | None]]:
-    """The columns that hold measurements, with the names they have in a record, and what the row becomes if all are numbers.
+class Layout(NamedTuple):
+    """What rows with certain columns have in common.
 
-    Names are interned: rows share them, instead of each keeping those that its own line of JSON brought along.
+    `columns` hold measurements, each with the name it has in a record; `parts` is what the row becomes if all are numbers.
+    Without the columns named in `position` the row is the values of a record; None where a record has other names. `kind` is
+    that of the only record with all measurements, if there is one; `training` whether one of them is of training.
     """
+
+    columns: Columns
+    parts: Mapping[Kind, tuple[str, ...] | None]
+    position: tuple[Any, ...] | None
+    kind: Kind | None
+    training: bool
+
+
+@lru_cache(maxsize=LAYOUTS)
+def _layout(names: tuple[Any, ...]) -> Layout:
+    """Names are interned: rows share them, instead of each keeping those that its own line of JSON brought along."""
     measured = ((name, RENAMED.get(name, name)) for name in names if isinstance(name, str) and name not in POSITION)
     columns = tuple((name, sys.intern(known) if known.__class__ is str else known) for name, known in measured)
-    return columns, _parts(tuple(dict.fromkeys(known for _, known in columns)))
+    position = tuple(name for name in names if not isinstance(name, str) or name in POSITION)
+    renamed = any(name != known for name, known in columns)
+    parts = _parts(tuple(dict.fromkeys(known for _, known in columns)))
+    kind = next((kind for kind, its in parts.items() if its is None), None)
+    return Layout(columns, parts, None if renamed else position, kind, "train" in parts)
 
 
 @lru_cache(maxsize=LAYOUTS)

@@ -10,6 +10,7 @@ from math import ceil, isfinite
 from typing import Any, NamedTuple
 
 from lossdoctor.facts.canonical import translate
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.parsing import rows, stated
 from lossdoctor.parsing.printed_lines import last_runs, log, which
@@ -68,15 +69,15 @@ def one(
     once, repeated = measured_once(plausible(rows))
     notes = list(notes)
     if repeated:
-        notes.append(f"{repeated} rows repeat the training loss before them: each loss counts once")
+        notes.append(say("{repeated} rows repeat the training loss before them: each loss counts once", repeated=repeated))
     numbered = not any("step" in row for row in once)
     if numbered and around and around.per_epoch and all("epoch" in row for row in once):
         once = [{**row, "step": round(row["epoch"] * around.per_epoch)} for row in once]
         numbered = False
-        notes.append(f"the rows are epochs: their steps are told from {around.told_by}")
+        notes.append(say("the rows are epochs: their steps are told from {told_by}", told_by=around.told_by))
     elif numbered:
         once = [{**row, "step": place} for place, row in enumerate(once, 1)]
-        notes.append("the rows have no step: they are numbered from 1")
+        notes.append(say("the rows have no step: they are numbered from 1"))
     summary = [around.summary] if around and around.summary and not numbered else []
     made = log(kind, [*once, *summary], facts, notes, title)
     return [replace(found, run=replace(found.run, numbered=numbered)) for found in made]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from lossdoctor.facts.config_file import of_mapping
 from lossdoctor.facts.literals import literal
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, NothingToAnalyse
 from lossdoctor.parsing.column_names import column
 from lossdoctor.parsing.printable import printable
@@ -58,7 +59,16 @@ def newest(
     left = MOST_VALUES
     notes: tuple[str, ...] = ()
     if len(runs) > MOST_RUNS:
-        runs, notes = runs[-MOST_RUNS:], (f"of {len(runs):,} runs only the newest {MOST_RUNS:,} were read",)
+        runs, notes = (
+            runs[-MOST_RUNS:],
+            (
+                say(
+                    "of {number_of_runs:,} runs only the newest {most_runs:,} were read",
+                    number_of_runs=len(runs),
+                    most_runs=MOST_RUNS,
+                ),
+            ),
+        )
     for run in reversed(runs):
         rows: list[dict[str, Any]] = []
         kept.append((run, rows))
@@ -68,7 +78,7 @@ def newest(
             if left <= 0:
                 return kept[::-1], (
                     *notes,
-                    "the store is too large: older runs, or later rows, were left out",
+                    say("the store is too large: older runs, or later rows, were left out"),
                 )
     return kept[::-1], notes
 
@@ -108,7 +118,9 @@ def with_steps(rows: list[dict[str, Any]], tracker: str) -> tuple[Iterator[Mappi
         for row, step in zip(rows, counted, strict=True):
             row["step"] = step
         if counted and counted == list(range(counted[0], counted[0] + len(counted))):
-            notes = (f"no global step was logged: the steps are those of {tracker}, which count its log calls",)
+            notes = (
+                say("no global step was logged: the steps are those of {tracker}, which count its log calls", tracker=tracker),
+            )
     return emptied(rows), notes
 
 

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from lossdoctor.language import say
+
 MAGIC = b":W&B"
 #: A block holds parts of records; a part stands behind its checksum, its length, and whether the record goes on.
 BLOCK, FILE_HEADER, PART_HEADER = 32 * 1024, 7, struct.Struct("<IHB")
@@ -63,6 +65,6 @@ class RunFile:
     def notes(self) -> Iterator[str]:
         """What could not be read, once all records were."""
         if self.broken:
-            yield f"{self.broken} block(s) of the file are broken and were left out"
+            yield say("{broken} block(s) of the file are broken and were left out", broken=self.broken)
         if self.cut:
-            yield "its last record is cut off, as while it is being written"
+            yield say("its last record is cut off, as while it is being written")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from lossdoctor.language import say
 from lossdoctor.probes.first_tensor import CannotRun, Place, find
 from lossdoctor.probes.samples import lengths, samples
 
@@ -74,7 +75,7 @@ class Forensics:
         report: dict[str, Any] = {"format": 1, "step": step, "micro_batch": place, "rank": self._rank, "seen_at_step": now}
         found = Place("unknown", "")
         if kept is None:
-            report["not_run_again"] = "the batch was no longer in memory when its loss became known"
+            report["not_run_again"] = say("the batch was no longer in memory when its loss became known")
         else:
             report |= dict(lengths(kept.inputs)) if isinstance(kept.inputs, Mapping) else {}
             try:
@@ -105,10 +106,10 @@ def _samples(order: Callable[[], Any], kept: Kept | None) -> Any:
     try:
         found = samples(*order())
     except Exception as error:
-        return f"not known: {error}"
+        return say("not known: {error}", error=error)
     sizes = {len(value) for value in _values(kept.inputs) if isinstance(value, torch.Tensor) and value.dim()} if kept else set()
     if found is None or (sizes and len(found) not in sizes):
-        return "not known: the order of the sampler does not follow from a seed"
+        return say("not known: the order of the sampler does not follow from a seed")
     return found
 
 

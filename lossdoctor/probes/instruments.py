@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from lossdoctor.language import say
 from lossdoctor.model import Fact, NotJudged, Record
 from lossdoctor.probe_columns import (
     BATCHES_SO_FAR,
@@ -69,10 +70,10 @@ class Instruments:
     def _begin(self) -> None:
         first = self._state.global_step + 1
         if self._trainer is None:
-            self._off[LOSSES] = "the Trainer is not known to the callback: use lossdoctor.attach(trainer)"
+            self._off[LOSSES] = say("the Trainer is not known to the callback: use lossdoctor.attach(trainer)")
             return
         if getattr(getattr(self._args, "device", None), "type", "") == "xla":
-            self._off[LOSSES] = "on XLA nothing is added to the graph of a step"
+            self._off[LOSSES] = say("on XLA nothing is added to the graph of a step")
             return
         self._scale.begin(getattr(getattr(self._trainer, "accelerator", None), "scaler", None))
         self._step_of = TrainingStep(self._trainer, self._micro_batch)
@@ -98,7 +99,7 @@ class Instruments:
         try:
             return action(*args)
         except Exception as error:
-            self._off[what] = f"switched off: {type(error).__name__}: {error}"
+            self._off[what] = say("switched off: {name}: {error}", name=type(error).__name__, error=error)
             self.watched.pop(what, None)
             return None
 
@@ -122,7 +123,7 @@ class Instruments:
         place = self._batches.place[1]
         self._forensics.keep(step, place, inputs, call, sure=finite is False)
         if finite is False:
-            self._try("the first tensor that is not finite", self._look, step, place)
+            self._try(say("the first tensor that is not finite"), self._look, step, place)
 
     def _look(self, step: int, place: int) -> None:
         found = self._forensics.look(self._model, step, place, lambda: self._order(step, place), self._state.global_step + 1)
@@ -153,7 +154,7 @@ class Instruments:
     def logged(self) -> list[Record]:
         """When the Trainer logs, and has just waited for the device itself: everything since the last time."""
         records = self._read()
-        notes = self._try("other processes", self.ranks.heard) if self.ranks.rank == 0 else None
+        notes = self._try(say("other processes"), self.ranks.heard) if self.ranks.rank == 0 else None
         return records + [Record(step, None, "probe", values) for step, values in notes or ()]
 
     def _read(self) -> list[Record]:
@@ -162,7 +163,7 @@ class Instruments:
             found[step] = {**found.get(step, {}), **values}
         bad = next((step for step in sorted(found) if found[step].get(NONFINITE_LOSSES)), None)
         if bad is not None and not self._forensics.done:
-            self._try("the first tensor that is not finite", self._look, bad, int(found[bad][FIRST_NONFINITE]))
+            self._try(say("the first tensor that is not finite"), self._look, bad, int(found[bad][FIRST_NONFINITE]))
         self._forensics.forget()
         records = [Record(step, None, "probe", values) for step, values in sorted(found.items())] + self._found
         self._found = []
@@ -178,7 +179,7 @@ class Instruments:
             if BATCHES_SO_FAR in note:
                 note[BATCHES_SO_FAR] *= self.ranks.size
             if note.keys() - {PROCESS}:
-                self._try("other processes", self.ranks.tell, record.step, note)
+                self._try(say("other processes"), self.ranks.tell, record.step, note)
         return Record(record.step, None, "probe", values)
 
     def weights(self) -> Record | None:
@@ -199,11 +200,11 @@ class Instruments:
         """While the gradients are still there: measures them, if asked to."""
         if self._armed and self._will_be_logged():
             self._armed = False
-            norms = self._try("gradient by layer", layers.norms, self._model)
+            norms = self._try(say("gradient by layer"), layers.norms, self._model)
             if norms is not None:
                 self._norms = (self._state.global_step + 1, norms)
             elif "gradient by layer" not in self._off:
-                self._off["gradient by layer"] = "no gradient is left when the Trainer calls, as under DeepSpeed"
+                self._off["gradient by layer"] = say("no gradient is left when the Trainer calls, as under DeepSpeed")
 
     def _will_be_logged(self) -> bool:
         every = getattr(self._state, "logging_steps", 0) or 0
@@ -216,7 +217,7 @@ class Instruments:
             return None
         step, (names, values) = self._norms
         self._norms = None
-        found: list[float] = self._try("gradient by layer", values.tolist) or []
+        found: list[float] = self._try(say("gradient by layer"), values.tolist) or []
         total = sqrt(sum(value * value for value in found))
         scale = norm / total if norm is not None and isfinite(norm) and isfinite(total) and total else 1.0
         columns = {f"{GRADIENT_NORM}{name}": value * scale for name, value in zip(names, found, strict=False)}
@@ -225,6 +226,8 @@ class Instruments:
     def facts(self) -> dict[str, Fact]:
         """What only showed on the way."""
         facts = {}
+        if self._batches.opening is not None and isfinite(self._batches.opening):
+            facts["opening_loss"] = Fact(float(f"{self._batches.opening:.4g}"), SOURCE)
         if self._batches.tokens and self._batches.supervised < self._batches.tokens:
             share = self._batches.supervised / self._batches.tokens
             facts["supervised_share"] = Fact(float(f"{share:.4g}"), SOURCE)
@@ -234,11 +237,11 @@ class Instruments:
         """What could not be seen, with the reasons."""
         missing = [NotJudged(what, why) for what, why in self._off.items()]
         if self.watched.get(LOSSES) and not self._batches.batches and self._state.global_step >= self.watched[LOSSES]:
-            why = (
+            why = say(
                 "this trainer makes its steps without Trainer.training_step, so losses and labels of micro-batches were not seen"
             )
             missing.append(NotJudged(LOSSES, why))
         elif self._batches.batches and not self._batches.labelled:
-            why = "the batches of this trainer have no labels"
-            missing.append(NotJudged("share of supervised tokens", why))
+            why = say("the batches of this trainer have no labels")
+            missing.append(NotJudged(say("share of supervised tokens"), why))
         return tuple(missing)

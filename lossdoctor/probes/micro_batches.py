@@ -27,6 +27,7 @@ class MicroBatches:
         self.batches = self.tokens = 0
         self.supervised = 0.0
         self.labelled = False  # whether batches have labels of any kind
+        self.opening: float | None = None  # the loss of the first step, of which no update has changed anything yet
         self.suspicious = False  # a loss since the last reading is not finite, or 0 as without labels
         self._losses, self._labels = Trace(), Trace()
         self._pending: list[torch.Tensor] = []
@@ -73,6 +74,8 @@ class MicroBatches:
         wrong: dict[int, dict[str, float]] = {}
         for loss, (step, place, positions) in zip(losses, places, strict=True):
             self.batches += 1
+            if step == 1:
+                self.opening = (self.opening or 0.0) + loss  # the Trainer divides by the number of micro-batches
             supervised = next(labels) if positions else 0.0
             self.tokens += positions
             self.supervised += supervised

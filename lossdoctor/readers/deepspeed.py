@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log
 from lossdoctor.parsing.deepspeed_lines import (
     EXHAUSTED,
@@ -45,7 +46,7 @@ def read(source: Source) -> list[Log]:
     known = {"deepspeed": Fact(True, KIND)}
     if told:
         known["fp16"] = Fact(True, KIND)
-    notes = [EXHAUSTED_NOTE] if EXHAUSTED in text else []
+    notes = [say(EXHAUSTED_NOTE)] if EXHAUSTED in text else []
     return logs(KIND, source.name, text, _rows(text, told), known, notes)
 
 

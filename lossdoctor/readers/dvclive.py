@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.facts.files import mapping
+from lossdoctor.language import say
 from lossdoctor.model import Log, LossDoctorError, NotALog
 from lossdoctor.parsing.below import files
 from lossdoctor.parsing.column_names import column
@@ -119,4 +120,4 @@ def _tell_steps(rows: list[dict[str, Any]], params: Mapping[str, Any]) -> tuple[
             before += 1
             last, at = max(1, int(before * each)), epoch
         row["step"] = last + min(max(round((epoch - at) / usual * each), 0), int(each) - 1)
-    return (f"DVCLive counts log calls: the steps are told from logging_steps = {each:g} and the epochs",)
+    return (say("DVCLive counts log calls: the steps are told from logging_steps = {each:g} and the epochs", each=each),)

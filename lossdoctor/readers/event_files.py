@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossdoctor.facts.config_file import of_mapping
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse, Run
 from lossdoctor.parsing.points import Point as Point  # whoever imports EventFile wants what it gives
 from lossdoctor.parsing.points import as_rows as joined
@@ -46,7 +47,9 @@ class EventFile:
             try:
                 event = parse(record)
             except Exception:  # protobuf's DecodeError, whose home differs between releases
-                self.problem = f"a record before byte {self._offset:,} is broken; what comes after it was left out"
+                self.problem = say(
+                    "a record before byte {offset:,} is broken; what comes after it was left out", offset=self._offset
+                )
                 return
             for value in event.summary.value:
                 kind = value.WhichOneof("value")
@@ -69,7 +72,7 @@ class EventFile:
                     file.seek(self._offset)
                     continue
                 yield file.read(length + FOOTER)[:length]
-            self.problem = "" if self._offset == size else "its last record is cut off, as while it is being written"
+            self.problem = "" if self._offset == size else say("its last record is cut off, as while it is being written")
 
     def _of_tensor(self, value: Any, event: Any) -> Iterator[Point]:
         """TensorFlow writes scalars as tensors without dimensions, and says so with the first of each tag."""
@@ -125,13 +128,29 @@ def read(source: Source) -> list[Log]:
         NothingToAnalyse: no scalar is in it.
     """
     assert source.path is not None
-    opened = [EventFile(path) for path in (event_files(source.folder) if source.folder else [source.path])]
-    rows = records(row for file in opened for row in as_rows(file.points()))
+    return [run_of(event_files(source.folder) if source.folder else [source.path], source.name)]
+
+
+def run_of(paths: Iterable[Path], name: str, see: Callable[[Point], None] | None = None) -> Log:
+    """The run whose files these are; `see` is told of every point.
+
+    Raises:
+        LossDoctorError: the package tensorboard is missing.
+        NothingToAnalyse: no scalar is in them.
+    """
+    opened = [EventFile(path) for path in paths]
+    rows = records(row for file in opened for row in as_rows(_seen(file.points(), see) if see else file.points()))
     notes = [f"{file.path.name}: {file.problem}" for file in opened if file.problem]
     if not rows.records:
-        raise NothingToAnalyse(f"{source.name} has no scalar of a training: nothing to analyse")
+        raise NothingToAnalyse(f"{name} has no scalar of a training: nothing to analyse")
     run = Run(kind=KIND, facts=_facts(opened), notes=(*notes, *rows.notes), resumed_at=rows.resumed_at)
-    return [Log(run, tuple(rows.records))]
+    return Log(run, tuple(rows.records))
+
+
+def _seen(points: Iterable[Point], see: Callable[[Point], None]) -> Iterator[Point]:
+    for point in points:
+        see(point)
+        yield point
 
 
 def as_rows(points: Iterable[Point]) -> Iterator[dict[str, Any]]:

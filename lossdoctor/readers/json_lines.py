@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from lossdoctor.facts.canonical import translate
+from lossdoctor.language import say
 from lossdoctor.model import Log, LossDoctorError, NothingToAnalyse
 from lossdoctor.parsing import charts
 from lossdoctor.parsing.column_names import PREFIXES, column
@@ -153,9 +154,15 @@ class Lines:
         if not self.broken:
             return []
         if self.broken == [self.last]:
-            return ["the last line is cut off and was left out"]
+            return [say("the last line is cut off and was left out")]
         first = ", ".join(map(str, self.broken[:3])) + (" …" if len(self.broken) > 3 else "")
-        return [f"{len(self.broken)} line(s) are not JSON objects and were left out: {first}"]
+        return [
+            say(
+                "{number_of_broken} line(s) are not JSON objects and were left out: {first}",
+                number_of_broken=len(self.broken),
+                first=first,
+            )
+        ]
 
 
 def _named(row: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from lossdoctor.language import say
 from lossdoctor.model import Fact, Log, LossDoctorError, NothingToAnalyse
 from lossdoctor.parsing import stated
 from lossdoctor.parsing.printed_lines import lines
@@ -59,7 +60,11 @@ def read(source: Source) -> list[Log]:
         raise LossDoctorError(
             f"{source.name} is a notebook without a log in its outputs; the table of a training or printed rows were expected"
         )
-    fewer = [f"{cells:,} cells hold a log: only the last {MOST_CELLS:,} were read"] if cells > MOST_CELLS else []
+    fewer = (
+        [say("{cells:,} cells hold a log: only the last {most_cells:,} were read", cells=cells, most_cells=MOST_CELLS)]
+        if cells > MOST_CELLS
+        else []
+    )
     runs = [(place, log) for place, logs, before in made for log in _knowing(logs, stated.facts(before), fewer)]
     trained = [(place, log) for place, log in runs if len({record.step for record in log.records}) > 1]
     runs = trained or runs  # one step alone is the evaluation after a training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from lossdoctor.language import later, say
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing import charts, csv_lines, csv_roles, csv_runs, table_logs
 from lossdoctor.parsing.cells import blank, columns, decimal_commas, is_loss, number
@@ -16,7 +17,7 @@ from lossdoctor.readers import lightning_csv, notebook_table, wandb_csv
 KIND = "plain_csv"
 #: Rows from which it is told what the columns are, and whether commas stand before decimals; so many of them are whole.
 SAMPLE, FITTING = 1_000, 0.8
-CUT = "the last line is cut off and was left out"
+CUT = later("the last line is cut off and was left out")
 #: What TensorBoard gives to download, a file for each chart: only the file's name tells which one, by these words.
 DOWNLOADED = ["Wall time", "Step", "Value"]
 
@@ -61,19 +62,25 @@ def read(source: Source) -> list[Log]:
         if values := csv_runs.with_totals(csv_roles.values(names, cells, known, comma), parts):
             last = known.run(cells)
             rows.setdefault(last, []).append(values)
-    notes = [f"there is no total: {name} is the sum of {', '.join(of)}" for name, of in parts.items()]
+    notes = [say("there is no total: {name} is the sum of {parts}", name=name, parts=", ".join(of)) for name, of in parts.items()]
     if found.cells == DOWNLOADED:
-        notes.append(f"the column Value is taken for {names[-1]}")
+        notes.append(say("the column Value is taken for {names}", names=names[-1]))
     torn = _torn(text, names, found.delimiter)
     if torn and (len(rows) > 1 or len(rows.get(last, ())) > 1):
         rows[last].pop()
     made: list[Log] = []
     named = list(rows)[-MOST_RUNS:]
     if len(named) < len(rows):
-        notes.append(f"{len(rows):,} runs are in the file: only the last {MOST_RUNS:,} were read")
+        notes.append(
+            say(
+                "{number_of_rows:,} runs are in the file: only the last {most_runs:,} were read",
+                number_of_rows=len(rows),
+                most_runs=MOST_RUNS,
+            )
+        )
     for run, title in _titles([found.cells[place] for place in known.runs], named):
         of_run = csv_runs.joined(rows[run]) if known.split is not None or known.metric is not None else rows[run]
-        made += _logs(of_run, title, [*([CUT] if torn and run == last else ()), *notes])
+        made += _logs(of_run, title, [*([say(CUT)] if torn and run == last else ()), *notes])
     return with_numbers(made, source.name)
 
 
@@ -82,7 +89,11 @@ def _logs(rows: Sequence[csv_runs.Values], title: str, notes: Sequence[str]) -> 
     several, counted_on = csv_runs.several(rows)
     several, fewer = last_runs(several)
     for place, run in enumerate(several, 1):
-        told = [note for note in notes if note != CUT or place == len(several)] + [csv_runs.COUNTED_ON] * counted_on + fewer
+        told = (
+            [note for note in notes if note != say(CUT) or place == len(several)]
+            + [say(csv_runs.COUNTED_ON)] * counted_on
+            + fewer
+        )
         titles = filter(None, (title, which(place, len(several))))
         yield from table_logs.one(KIND, run, ", ".join(titles), notes=told)
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from lossdoctor.facts.canonical import translate
+from lossdoctor.language import later, say
 from lossdoctor.model import Log
 from lossdoctor.parsing import deepspeed_lines
 from lossdoctor.parsing.column_names import column
@@ -49,8 +50,8 @@ LOSSES = (
 )
 #: A loss of which the bar says that it is the mean of all steps so far.
 AVERAGED = re.compile(r"\b(?:avr|avg|average|running)_loss(?==)")
-AVERAGE = "the loss is a running average ({}): it hides spikes and noise, and one NaN in it stays for good"
-ANEW = "steps are those of the progress bar; it begins anew in each epoch, and they are counted on"
+AVERAGE = later("the loss is a running average ({name}): it hides spikes and noise, and one NaN in it stays for good")
+ANEW = later("steps are those of the progress bar; it begins anew in each epoch, and they are counted on")
 
 
 class Frame(NamedTuple):
@@ -85,7 +86,7 @@ def read(source: Source) -> list[Log]:
     drawn = changed(_last_of_each(counter.rows(_frames(text))))
     rows = list(merge(drawn, _evaluations(text), key=lambda row: row.start))
     averaged = AVERAGED.search(text)
-    notes = [ANEW] * counter.anew + ([AVERAGE.format(averaged[0])] if averaged else [])
+    notes = [say(ANEW)] * counter.anew + ([say(AVERAGE, name=averaged[0])] if averaged else [])
     known = translate({"max_steps": counter.total, "num_train_epochs": counter.epochs or None}, KIND)
     scaled, told = deepspeed_lines.scaled(text, rows)
     return logs(KIND, source.name, text, scaled, {**known, **told}, notes)

@@ -44,7 +44,7 @@ def read(source: Source) -> list[Log]:
     if not isinstance(history, list):
         raise LossDoctorError(f"{source.name} has a log_history that is not a list; a trainer_state.json was expected")
     logged = len(history)
-    found, notes, resumed_at, numbered = records(emptied(history))
+    found, notes, resumed_at, numbered = records(emptied(history), given_up=True)
     if not found:
         rows = f"{logged} rows without a number" if logged else "an empty log_history"
         raise NothingToAnalyse(f"{source.name} has {rows}: training stopped before the first logging step, nothing to analyse")

@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+from lossdoctor.language import plural, say
 from lossdoctor.model import Fact, Log
 from lossdoctor.parsing import deepspeed_lines, stated
 from lossdoctor.parsing.printed_lines import last_runs, log, which, with_numbers
@@ -65,7 +66,14 @@ def read(source: Source) -> list[Log]:
     several = len(runs)
     for place, (printed, (said, overflowed, notes)) in enumerate(zip(emptied(runs), beside, strict=True), 1):
         if torn > 0 and place == several:
-            notes.append(f"{torn} row{'s' * (torn > 1)} printed only in part {'were' if torn > 1 else 'was'} left out")
+            notes.append(
+                plural(
+                    "{torn} row printed only in part was left out",
+                    "{torn} rows printed only in part were left out",
+                    torn,
+                    torn=torn,
+                )
+            )
         notes += fewer
         found += _log(_scaled(printed, overflowed), _in_fp16(said, others) if overflowed else said, notes, which(place, several))
     return with_numbers(found, source.name)
@@ -81,7 +89,7 @@ def _beside(
     begin = 0
     for place, ((_, last), known) in enumerate(zip(places, stated.of_runs(text, places), strict=True), 1):
         end = last if place < len(runs) else len(text)
-        notes = [deepspeed_lines.EXHAUSTED_NOTE] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
+        notes = [say(deepspeed_lines.EXHAUSTED_NOTE)] if text.find(deepspeed_lines.EXHAUSTED, begin, end) >= 0 else []
         yield known, skipped[bisect_left(starts, begin) : bisect_left(starts, end)], notes
         begin = last
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from lossdoctor.language import say
 from lossdoctor.model import Log, NothingToAnalyse
 from lossdoctor.parsing import csv_lines, table_logs
 from lossdoctor.parsing.cells import number
@@ -103,9 +104,9 @@ def _log(name: str, rows: list[dict[str, float]], own: bool, ranged: bool) -> It
     uneven = usual is not None and sum(gap != usual for gap in gaps) > UNEVEN * len(gaps)
     notes = []
     if len(rows) >= LONG or uneven:
-        notes.append("W&B exports a sample of the rows: what is between them is not seen")
+        notes.append(say("W&B exports a sample of the rows: what is between them is not seen"))
     if ranged:
-        notes.append("a value in the export stands for several steps: its least and its most differ")
+        notes.append(say("a value in the export stands for several steps: its least and its most differ"))
     if own and steps and not any(place < step for place, step in enumerate(steps)):
-        notes.append("the steps are W&B's own count of log calls")
+        notes.append(say("the steps are W&B's own count of log calls"))
     yield from table_logs.one(KIND, rows, name, notes=notes)

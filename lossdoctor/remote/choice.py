@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lossdoctor import facts
 from lossdoctor.facts.files import LARGEST as LARGEST_FACTS
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError
 from lossdoctor.readers.folder import EVENTS, LATER, PUSHED, RUNS, STATE, checkpoint_step
 from lossdoctor.remote.place import Entry, Place, is_safe
@@ -131,7 +132,12 @@ def _newest_run(place: Place, inside: tuple[str, ...]) -> Candidate | None:
     if not inside:
         runs = sorted(place.folders(RUNS))
         if len(runs) > MOST_RUNS:
-            note = f"of {len(runs):,} folders below {RUNS} the last {MOST_RUNS} by name were looked at"
+            note = say(
+                "of {number_of_runs:,} folders below {runs} the last {most_runs} by name were looked at",
+                number_of_runs=len(runs),
+                runs=RUNS,
+                most_runs=MOST_RUNS,
+            )
         folders += [(RUNS,), *((RUNS, name) for name in runs[-MOST_RUNS:])]
     found = []
     for names in folders:
@@ -176,7 +182,9 @@ def _others(place: Place, inside: tuple[str, ...]) -> Iterator[Candidate]:
 
 
 def _guess(names: tuple[str, ...], entry: Entry) -> Candidate:
-    return Candidate(names, (entry,), guessed=True, single=True, note=f"read from {'/'.join((*names, entry.name))}")
+    return Candidate(
+        names, (entry,), guessed=True, single=True, note=say("read from {text}", text="/".join((*names, entry.name)))
+    )
 
 
 def _facts(place: Place, names: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
+from lossdoctor.language import later, say
 from lossdoctor.model import Report
 from lossdoctor.reports import words
 from lossdoctor.reports.axes import LEFT, RIGHT, WIDTH, Axes
@@ -21,6 +22,8 @@ DASHES = (None, "6 3", "2 3", "8 3 2 3")
 CLASSES = {"loss": "train", "grad_norm": "norm", "learning_rate": "rate"}
 #: Curves of at most so many points show each as a dot: evaluations are few.
 FEW = 40
+#: A bar over rows that were NaN is at least so many pixels wide, and one with the next that would touch it.
+NARROW = 3.0
 
 
 def render(report: Report, *, style: bool = True) -> str:
@@ -32,7 +35,13 @@ def render(report: Report, *, style: bool = True) -> str:
     def over(axes: Axes, place: int) -> Iterator[str]:
         return iter(marks(report, axes, place))
 
-    return draw(panels(report), f"Curves of {words.name(report)}. {words.verdict(report)}", under, over, style=style)
+    return draw(
+        panels(report),
+        say("Curves of {report}. {report2}", report=words.name(report), report2=words.verdict(report)),
+        under,
+        over,
+        style=style,
+    )
 
 
 Layer = Callable[[Axes, int], Iterator[str]]
@@ -43,7 +52,13 @@ def _nothing(axes: Axes, place: int) -> Iterator[str]:
 
 
 def draw(
-    shown: Sequence[Panel], label: str, under: Layer = _nothing, over: Layer = _nothing, *, axis: str = "step", style: bool = True
+    shown: Sequence[Panel],
+    label: str,
+    under: Layer = _nothing,
+    over: Layer = _nothing,
+    *,
+    axis: str = later("step"),
+    style: bool = True,
 ) -> str:
     """Panels over one axis, with what lies under and over the curves of each; nothing where there are fewer than two points."""
     span = steps(shown)
@@ -77,7 +92,7 @@ def _steps(axes: Axes, axis: str) -> Iterator[str]:
     wanted = [int(step) for step in round_values(axes.first, axes.last, 7) if step == int(step)]
     foot = axes.height - 12
     labels = [element("text", f"{step:,}", x=axes.x(step), y=foot) for step in wanted]
-    labels.append(element("text", text(axis), x=LEFT - 8, y=foot, text_anchor="end"))
+    labels.append(element("text", text(say(axis)), x=LEFT - 8, y=foot, text_anchor="end"))
     yield element("g", *labels, **fill("ink"), text_anchor="middle")
     lines = "".join(
         f"M{axes.x(step):.0f} {top}v{tall}" for step in wanted for top, tall in zip(axes.tops, axes.heights, strict=True)
@@ -91,7 +106,7 @@ def _panel(axes: Axes, place: int) -> str:
     ticks = [(axes.y(place, value), value) for value in scale.ticks()]
     lines = "".join(f"M{LEFT} {y:.1f}h{axes.width}" for y, _ in ticks)
     labels = [element("text", _tick(value), x=LEFT - 8, y=y + 4) for y, value in ticks]
-    title = panel.title + (" (logarithmic)" if scale.log else "")
+    title = say(panel.title) + (say(" (logarithmic)") if scale.log else "")
     labels.append(element("text", text(title), x=LEFT, y=top - 8, text_anchor="start", font_weight=600))
     parts = [element("g", element("path", d=lines), **stroke("grid")), element("g", *labels, **fill("ink"), text_anchor="end")]
     for number, line in enumerate(panel.lines):
@@ -103,21 +118,34 @@ def _panel(axes: Axes, place: int) -> str:
 
 def _line(axes: Axes, place: int, line: Line, number: int) -> Iterator[str]:
     colour = _colour(line, number)
-    drawn, lost = [], []
-    for finite, stretch in line.stretches():
-        if not finite:
-            lost.append(_lost(axes, place, line, stretch))
-            continue
-        columns = max(8, axes.width * len(stretch) // len(line.points))
+    whole = list(line.stretches())
+    path, dots = "", []
+    for stretch in _near(axes, [stretch for finite, stretch in whole if finite], 1.0):
+        columns = max(1, round(axes.x(stretch[-1][0]) - axes.x(stretch[0][0])))
         spots = [(axes.x(step), axes.y(place, value)) for step, value in thinned(stretch, columns)]
-        dash = DASHES[number % len(DASHES)]
-        drawn.append(element("path", d=_path(spots), stroke_width=1.5, stroke_dasharray=dash, **stroke(colour)))
+        path += _path(spots)
         if number and len(line.points) <= FEW:
-            dots = [element("circle", cx=x, cy=y, r=2.6) for x, y in spots]
-            drawn.append(element("g", *dots, **fill(colour)))
+            dots += [element("circle", cx=x, cy=y, r=2.6) for x, y in spots]
+    dash = DASHES[number % len(DASHES)]
+    drawn = [element("path", d=path, stroke_width=1.5, stroke_dasharray=dash, **stroke(colour))] if path else []
+    if dots:
+        drawn.append(element("g", *dots, **fill(colour)))
     yield element("g", *drawn, data_line=line.name)
+    lost = [_lost(axes, place, line, stretch) for stretch in _near(axes, [each for finite, each in whole if not finite], NARROW)]
     if lost:
         yield element("g", *lost, **fill("critical"))
+
+
+def _near(axes: Axes, stretches: Sequence[list[Point]], pixels: float) -> Iterator[list[Point]]:
+    """Stretches as one where no more than so many pixels lie between: nobody can tell them apart, and there may be thousands."""
+    joined: list[Point] = []
+    for stretch in stretches:
+        if joined and axes.x(stretch[0][0]) - axes.x(joined[-1][0]) > pixels:
+            yield joined
+            joined = []  # what was given away stays as it is
+        joined += stretch
+    if joined:
+        yield joined
 
 
 def _colour(line: Line, number: int) -> str:
@@ -127,11 +155,13 @@ def _colour(line: Line, number: int) -> str:
 def _lost(axes: Axes, place: int, line: Line, stretch: Sequence[Point]) -> str:
     """A bar at the top of the panel over rows that were NaN or infinite."""
     (begin, value), (end, _) = stretch[0], stretch[-1]
-    rows = "1 row" if len(stretch) == 1 else f"{len(stretch):,} rows"
-    where = f"step {begin:,}" if begin == end else f"steps {begin:,} to {end:,}"
+    rows = say("1 row") if len(stretch) == 1 else say("{number_of_stretch:,} rows", number_of_stretch=len(stretch))
+    where = say("step {begin:,}", begin=begin) if begin == end else say("steps {begin:,} to {end:,}", begin=begin, end=end)
     left = axes.x(begin)
-    title = element("title", text(f"{line.name} is {value} in {rows}, {where}"))
-    return element("rect", title, x=left, y=axes.tops[place], width=max(3.0, axes.x(end) - left), height=4)
+    title = element(
+        "title", text(say("{line} is {value} in {rows}, {where}", line=say(line.name), value=value, rows=rows, where=where))
+    )
+    return element("rect", title, x=left, y=axes.tops[place], width=max(NARROW, axes.x(end) - left), height=4)
 
 
 def _legend(axes: Axes, place: int, line: Line, number: int) -> str:
@@ -139,7 +169,7 @@ def _legend(axes: Axes, place: int, line: Line, number: int) -> str:
     colour = _colour(line, number)
     dash = DASHES[number % len(DASHES)]
     sample = element("path", d=f"M{x} {y}h22", stroke_width=2, stroke_dasharray=dash, **stroke(colour))
-    return sample + element("text", text(line.name), x=x + 28, y=y + 4, **fill("ink"))
+    return sample + element("text", text(say(line.name)), x=x + 28, y=y + 4, **fill("ink"))
 
 
 def _path(spots: Sequence[tuple[float, float]]) -> str:

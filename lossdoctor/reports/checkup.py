@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lossdoctor.language import counted, say
 from lossdoctor.learning_rates import short
 from lossdoctor.model import Finding, LossDoctorError, Remedy
 from lossdoctor.plan import Plan, Quantity
@@ -32,19 +33,21 @@ class Shown:
 
 def name(report: CheckReport) -> str:
     """What the configuration is called."""
-    return report.run.title or "this configuration"
+    return report.run.title or say("this configuration")
 
 
 def verdict(report: CheckReport) -> str:
     """The outcome in one sentence."""
     alarming = [finding for finding in report.findings if finding.severity != "info"]
     if alarming:
-        more = f" {len(alarming) - 1} more below." if len(alarming) > 1 else ""
+        more = say(" {number_of_alarming} more below.", number_of_alarming=len(alarming) - 1) if len(alarming) > 1 else ""
         return _sentence(alarming[0].message) + more
     if report.verdict == "insufficient":
-        return "Too little is stated to judge anything."
+        return say("Too little is stated to judge anything.")
     notes = len(report.findings)
-    return "Nothing wrong found in this configuration" + (f"; {notes} note{'s' * (notes > 1)}." if notes else ".")
+    if notes:
+        return say("Nothing wrong found in this configuration; {notes}.", notes=counted(notes, "note"))
+    return say("Nothing wrong found in this configuration.")
 
 
 def _sentence(said: str) -> str:
@@ -70,20 +73,20 @@ def left_out(report: CheckReport) -> str:
     """What there is besides, by name; nothing where everything is shown."""
     there = {one.finding.slug for one in shown(report)}
     rest = [finding.slug for finding in report.findings if finding.slug not in there]
-    return f"and {len(rest)} more: {', '.join(rest)}" if rest else ""
+    return say("and {number_of_rest} more: {rest}", number_of_rest=len(rest), rest=", ".join(rest)) if rest else ""
 
 
 def plan_lines(report: CheckReport) -> list[tuple[str, str]]:
     """The plan in a few lines: what the run comes to, what that was worked out from, and which examples were looked at."""
     plan = report.plan
     lines = [
-        ("batch", _quantity(plan.effective_batch, "examples in one step")),
-        ("steps", _steps(plan)),
-        ("warm-up", _warmup(plan)),
-        ("rate", _rate(plan)),
-        ("precision", _precision(plan)),
-        ("adapter", _adapter(plan)),
-        ("data", report.looked_at),
+        (say("batch"), _quantity(plan.effective_batch, "examples in one step")),
+        (say("steps"), _steps(plan)),
+        (say("warm-up"), _warmup(plan)),
+        (say("rate"), _rate(plan)),
+        (say("precision"), _precision(plan)),
+        (say("adapter"), _adapter(plan)),
+        (say("data"), report.looked_at),
     ]
     return [(what, said) for what, said in lines if said]
 
@@ -91,18 +94,18 @@ def plan_lines(report: CheckReport) -> list[tuple[str, str]]:
 def _quantity(quantity: Quantity | None, unit: str) -> str:
     if quantity is None:
         return ""
-    how = "" if "as stated" in quantity.how else f" ({quantity.how})"
+    how = "" if quantity.stated else f" ({quantity.how})"
     return f"{numbered(quantity.whole, unit)}{how}" + _assumed(quantity)
 
 
 def _assumed(quantity: Quantity) -> str:
-    return f"; taken as usual: {', '.join(quantity.assumed)}" if quantity.assumed else ""
+    return say("; taken as usual: {assumed}", assumed=", ".join(quantity.assumed)) if quantity.assumed else ""
 
 
 def _steps(plan: Plan) -> str:
     if plan.total_steps is None:
         return numbered(plan.epochs.value, "epochs") if plan.epochs else ""
-    if "as stated" not in plan.total_steps.how:
+    if not plan.total_steps.stated:
         return f"{plan.total_steps.whole:,} ({plan.total_steps.how})"
     return f"{plan.total_steps.how}" + (f" ({numbered(plan.epochs.value, 'epochs')})" if plan.epochs else "")
 
@@ -112,8 +115,16 @@ def _warmup(plan: Plan) -> str:
         return ""
     steps = numbered(plan.warmup.whole, "steps")
     if plan.total_steps is not None and plan.warmup.value >= plan.total_steps.value:
-        return f"{steps}, {'more than' if plan.warmup.value > plan.total_steps.value else 'as many as'} the run has"
-    share = f", {plan.warmup.value / plan.total_steps.value:.0%} of the run" if plan.total_steps else ""
+        return say(
+            "{steps}, {choice} the run has",
+            steps=steps,
+            choice=say("more than") if plan.warmup.value > plan.total_steps.value else say("as many as"),
+        )
+    share = (
+        say(", {warmup_value:.0%} of the run", warmup_value=plan.warmup.value / plan.total_steps.value)
+        if plan.total_steps
+        else ""
+    )
     return f"{steps}{share}"
 
 
@@ -123,13 +134,13 @@ def _rate(plan: Plan) -> str:
         return ""
     parts = [short(rate) if rate > 0 else "0", *([str(schedule)] if schedule else [])]
     if plan.rates is not None and plan.rates.last < 0.99 * plan.rates.peak:
-        parts.append(f"to {short(plan.rates.last)} in the last step")
+        parts.append(say("to {last} in the last step", last=short(plan.rates.last)))
     return ", ".join(parts)
 
 
 def _precision(plan: Plan) -> str:
     more = [str(plan.get(name)) for name in ("quantization",) if plan.get(name)]
-    return " on weights in ".join([plan.precision or "not stated", *more]) if plan.precision or more else ""
+    return say(" on weights in ").join([plan.precision or say("not stated"), *more]) if plan.precision or more else ""
 
 
 def _adapter(plan: Plan) -> str:
@@ -137,7 +148,11 @@ def _adapter(plan: Plan) -> str:
     if not isinstance(rank, int):
         return ""
     scale = plan.adapter_scale
-    return f"rank {rank}" + (f", scale {short(float(f'{scale.value:.3g}'))} ({scale.how})" if scale and scale.value else "")
+    return say("rank {rank}", rank=rank) + (
+        say(", scale {scale_value} ({scale_how})", scale_value=short(float(f"{scale.value:.3g}")), scale_how=scale.how)
+        if scale and scale.value
+        else ""
+    )
 
 
 def _text(report: CheckReport, look: Look) -> str:

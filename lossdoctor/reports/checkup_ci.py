@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from lossdoctor.language import say
 from lossdoctor.model import fails
 from lossdoctor.registry import all_checks
 from lossdoctor.reports import checkup, words
@@ -31,7 +32,12 @@ def github(report: CheckReport) -> str:
         lines.append(f"::{command} {place}::{as_data(chr(10).join(said))}")
     if not lines:
         lines.append(
-            f"lossdoctor: {on_one_line(checkup.name(report))} is {report.verdict}. {on_one_line(checkup.verdict(report))}"
+            say(
+                "lossdoctor: {report} is {verdict}. {report2}",
+                report=on_one_line(checkup.name(report)),
+                verdict=say(report.verdict),
+                report2=on_one_line(checkup.verdict(report)),
+            )
         )
     return "".join(f"{line}\n" for line in lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lossdoctor.language import say
 from lossdoctor.reports import checkup, words
 from lossdoctor.reports.markdown import code, plain, told_remedy
 
@@ -18,10 +19,10 @@ def render(report: CheckReport) -> str:
 
 
 def _lines(report: CheckReport) -> Iterator[str]:
-    yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {code(checkup.name(report))}"
+    yield f"## {words.MARKS[report.verdict]} {say(report.verdict).capitalize()}: {code(checkup.name(report))}"
     yield from ("", f"**{plain(checkup.verdict(report))}**", "")
     if lines := checkup.plan_lines(report):
-        yield from ("| plan | |", "|---|---|", *(f"| {what} | {plain(said)} |" for what, said in lines), "")
+        yield from (f"| {say('plan')} | |", "|---|---|", *(f"| {what} | {plain(said)} |" for what, said in lines), "")
     for one in checkup.shown(report):
         finding = one.finding
         yield f"- {words.MARKS[finding.severity]} **{finding.slug}**: {plain(finding.message)}"
@@ -33,4 +34,4 @@ def _lines(report: CheckReport) -> Iterator[str]:
     if rest := checkup.left_out(report):
         yield f"- {plain(rest)}"
     if report.not_judged:
-        yield from ("", "### Not judged", "", *(f"- {plain(f'{item.what}: {item.why}')}" for item in report.not_judged))
+        yield from ("", f"### {say('Not judged')}", "", *(f"- {plain(f'{item.what}: {item.why}')}" for item in report.not_judged))

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from lossdoctor.language import say
 from lossdoctor.model import Run
 from lossdoctor.reports import checkup
 from lossdoctor.reports.terminal import STYLES, bullet, console_of, heading
@@ -27,7 +28,7 @@ def render(report: CheckReport, *, color: bool | None = None, width: int | None 
         console.print(_verdict(report))
         _plan(console, report)
         if report.findings:
-            heading(console, "Found")
+            heading(console, say("Found"))
         told = checkup.shown(report)
         for one in told:
             _finding(console, one, report.run)
@@ -36,12 +37,12 @@ def render(report: CheckReport, *, color: bool | None = None, width: int | None 
                 console,
                 "·",
                 "dim",
-                Text("begin with the first; --suggest FILE.yaml writes what to change for all of them", "dim"),
+                Text(say("begin with the first; --suggest FILE.yaml writes what to change for all of them"), "dim"),
             )
         if rest := checkup.left_out(report):
-            bullet(console, "·", "dim", Text(f"{rest}; --output-format json tells all of them", "dim"))
+            bullet(console, "·", "dim", Text(say("{rest}; --output-format json tells all of them", rest=rest), "dim"))
         if report.not_judged or report.run.notes:
-            heading(console, "Not judged")
+            heading(console, say("Not judged"))
         for item in report.not_judged:
             bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
         for note in report.run.notes:
@@ -65,7 +66,7 @@ def brief(report: CheckReport, *, color: bool = False, width: int | None = None)
 
 
 def _verdict(report: CheckReport) -> Text:
-    mark = (f"{MARKS[report.verdict]} {report.verdict.upper()}  ", STYLES[report.verdict])
+    mark = (f"{MARKS[report.verdict]} {say(report.verdict).upper()}  ", STYLES[report.verdict])
     return Text.assemble(mark, checkup.verdict(report))
 
 
@@ -73,7 +74,7 @@ def _plan(console: Console, report: CheckReport) -> None:
     lines = checkup.plan_lines(report)
     if not lines:
         return
-    heading(console, "Plan")
+    heading(console, say("Plan"))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -92,4 +93,4 @@ def _finding(console: Console, one: checkup.Shown, run: Run) -> None:
     for evidence in one.evidence:
         bullet(console, "+", "dim", Text(evidence, "dim"), indent=5)
     for remedy in one.remedies:
-        bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)
+        bullet(console, say("or") if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)

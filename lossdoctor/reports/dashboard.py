@@ -9,21 +9,22 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from rich.text import Text
 
+from lossdoctor.language import later, say
 from lossdoctor.model import RANK, Report, Symptom
 from lossdoctor.pace import Progress, clock
 from lossdoctor.reports import panels
 from lossdoctor.reports.spark import sparkline
-from lossdoctor.reports.terminal import STYLES
+from lossdoctor.reports.terminal import STYLES, padded
 from lossdoctor.reports.terminal_chart import Series, chart, short
 from lossdoctor.reports.text import brief
-from lossdoctor.reports.words import MARKS
+from lossdoctor.reports.words import MARKS, alarming
 
 #: Column, whose series it is, its name here, and whether its scale may be logarithmic.
 SERIES = (
     ("loss", "train", "loss", True),
-    ("eval_loss", "eval", "eval loss", True),
-    ("grad_norm", "train", "gradient norm", True),
-    ("learning_rate", "train", "learning rate", False),
+    ("eval_loss", "eval", later("eval loss"), True),
+    ("grad_norm", "train", later("gradient norm"), True),
+    ("learning_rate", "train", later("learning rate"), False),
 )
 #: From this width on two charts stand beside each other.
 TWO_ABREAST = 76
@@ -51,38 +52,42 @@ def progress_line(report: Report, progress: Progress, now: float | None = None) 
     """Where a run is: its step, epoch, last losses and when it will be over."""
     parts = [_steps(report, progress)]
     if progress.epoch:
-        parts.append(f"epoch {progress.epoch:.3g}")
+        parts.append(say("epoch {epoch:.3g}", epoch=progress.epoch))
     parts += [
-        f"{name} {short(points[-1][1])}" for name, points in _points(report).items() if name in ("loss", "eval loss") and points
+        f"{say(name)} {short(points[-1][1])}"
+        for name, points in _points(report).items()
+        if name in ("loss", "eval loss") and points
     ]
     return ", ".join([*parts, *_pace(progress), _eta(progress, now)])
 
 
 def _steps(report: Report, progress: Progress) -> str:
-    what = "row" if report.run.numbered else "step"
+    of_rows = report.run.numbered
     if progress.step is None:
-        return f"no {what} yet"
-    share = f" of {progress.total:,} ({100 * (progress.share or 0):.0f} %)" if progress.total else ""
-    return f"{what} {progress.step:,}{share}"
+        return say("no row yet") if of_rows else say("no step yet")
+    share = (
+        say(" of {total:,} ({share:.0f} %)", total=progress.total, share=100 * (progress.share or 0)) if progress.total else ""
+    )
+    return say("row {step:,}{share}" if of_rows else "step {step:,}{share}", step=progress.step, share=share)
 
 
 def _pace(progress: Progress) -> list[str]:
     pace = progress.seconds_per_step
     if pace is None or progress.ended:
         return []
-    return [f"{pace:.3g} s a step" if pace >= 1 else f"{1 / pace:.3g} steps a second"]
+    return [say("{pace:.3g} s a step", pace=pace) if pace >= 1 else say("{pace:.3g} steps a second", pace=1 / pace)]
 
 
 def _eta(progress: Progress, now: float | None) -> str:
     if progress.ended:
-        return "ended"
+        return say("ended")
     if progress.quiet:
-        return f"no new row for {clock(progress.quiet)}"
+        return say("no new row for {quiet}", quiet=clock(progress.quiet))
     if progress.left is None:
-        return "ETA unknown"
+        return say("ETA unknown")
     now = time.time() if now is None else now
     day = "%H:%M" if progress.left < 12 * 3600 else "%a %H:%M"
-    return f"ETA {clock(progress.left)}" + (
+    return say("ETA {left}", left=clock(progress.left)) + (
         f" ({time.strftime(day, time.localtime(now + progress.left))})" if progress.left > 90 else ""
     )
 
@@ -91,7 +96,7 @@ def _head(report: Report, progress: Progress, width: int) -> list[Text]:
     """Two lines: the path with the steps, or what fits of them; and a bar with the time that is left."""
     path, steps = report.run.title, _steps(report, progress)
     if progress.epoch:
-        steps += f", epoch {progress.epoch:.3g}"
+        steps += say(", epoch {epoch:.3g}", epoch=progress.epoch)
     room = width - len(steps) - 2
     if cell_len(path) > room:
         path = "…" + path[-(room - 1) :] if room > 8 else ""
@@ -119,8 +124,8 @@ def _fitting(lines: list[Text], room: int, path: str, width: int) -> list[Text]:
         return lines
     verdict = next((place for place, line in enumerate(lines) if line.plain.startswith("  ")), len(lines))
     remedy = next((place for place, line in enumerate(lines) if line.plain.lstrip().startswith("→")), len(lines))
-    words = f"  … lossdoctor analyze {path} tells all"
-    more = Text(words if cell_len(words) <= width else "  … lossdoctor analyze tells all", "dim")
+    words = say("  … lossdoctor analyze {path} tells all", path=path)
+    more = Text(words if cell_len(words) <= width else say("  … lossdoctor analyze tells all"), "dim")
     return [*[*lines[:verdict], *lines[remedy:]][: room - 1], more]
 
 
@@ -129,7 +134,7 @@ def _named(report: Report, width: int) -> list[Text]:
     worst = sorted(_told(report), key=lambda s: (-RANK[s.severity], s.onset))[:NAMED]
     line = Text(no_wrap=True)
     for symptom in worst:
-        words = f"{MARKS[symptom.severity]} step {symptom.onset:,} {symptom.slug}"
+        words = say("{marks} step {onset:,} {slug}", marks=MARKS[symptom.severity], onset=symptom.onset, slug=symptom.slug)
         if line.cell_len + len(words) + 3 <= width or not line:
             line.append(("   " if line else "") + words, STYLES[symptom.severity])
     line.truncate(width)
@@ -137,7 +142,7 @@ def _named(report: Report, width: int) -> list[Text]:
 
 
 def _told(report: Report) -> list[Symptom]:
-    return [symptom for symptom in report.symptoms if symptom.severity != "info" and symptom.open]
+    return [symptom for symptom in alarming(report) if symptom.open]
 
 
 def _points(report: Report) -> dict[str, Sequence[tuple[int, float]]]:
@@ -200,6 +205,6 @@ def _abreast(series: Sequence[Series], width: int, room: int, steps: tuple[int, 
 def _spark(series: Series, width: int) -> Text:
     """A series in one line, where there is no room for more."""
     first, last = (short(series.points[place][1]) for place in (0, -1))
-    head, tail = f"{series.name:13} {first:>7} ", f" {last}"
-    line, _ = sparkline(series.points, max(1, width - len(head) - len(tail)))
-    return Text.assemble((head[:14], "bold"), head[14:], (line, series.style), tail, no_wrap=True)
+    name, head, tail = padded(say(series.name), 13), f" {first:>7} ", f" {last}"
+    line, _ = sparkline(series.points, max(1, width - cell_len(name) - len(head) - len(tail)))
+    return Text.assemble((name, "bold"), head, (line, series.style), tail, no_wrap=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lossdoctor.language import say
 from lossdoctor.model import Remedy, Report
 from lossdoctor.reports import words
 from lossdoctor.reports.overview import tally, worst_first
@@ -18,14 +19,23 @@ def render(reports: Sequence[Report]) -> str:
     """One line a run, the worst first, with what to change in it. Of many runs, those that are well are counted."""
     ordered = worst_first(reports)
     told = ordered if len(ordered) <= MOST_LINES else [report for report in ordered if report.verdict in COMMANDS]
-    rest = [] if len(told) == len(ordered) else [f"lossdoctor: {len(ordered):,} runs: {tally(ordered)}"]
+    rest = (
+        []
+        if len(told) == len(ordered)
+        else [say("lossdoctor: {number_of_ordered:,} runs: {ordered}", number_of_ordered=len(ordered), ordered=tally(ordered))]
+    )
     return "".join(f"{line}\n" for line in (*map(_line, told), *rest))
 
 
 def _line(report: Report) -> str:
     command = COMMANDS.get(report.verdict)
     if command is None:
-        return f"lossdoctor: {on_one_line(words.name(report))} is {report.verdict}. {on_one_line(words.verdict(report))}"
+        return say(
+            "lossdoctor: {report} is {verdict}. {report2}",
+            report=on_one_line(words.name(report)),
+            verdict=say(report.verdict),
+            report2=on_one_line(words.verdict(report)),
+        )
     cause = words.likeliest(report)
     remedies = cause.remedies if cause else ()
     said = [words.verdict(report), *(_remedy(remedy, report) for remedy in remedies if not remedy.alternative)]

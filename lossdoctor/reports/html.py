@@ -6,6 +6,7 @@ lets nothing else run or load, whatever a run is called.
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -13,6 +14,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 from lossdoctor import __version__, disagreements
+from lossdoctor.language import later, say, spoken
 from lossdoctor.model import Diagnosis, Fact, Remedy, Report, Run
 from lossdoctor.reports import chart, words
 from lossdoctor.reports.colours import of_page
@@ -24,6 +26,12 @@ MOST_FINDINGS = 60
 #: More of a fact than this is cut; a configuration in a fact would be the larger part of the page.
 LONGEST_FACT = 300
 
+#: Fonts with Korean letters, and lines that are broken between words and not within them.
+KOREAN = (
+    ":lang(ko){word-break:keep-all}"
+    'body:lang(ko){font-family:system-ui,"Apple SD Gothic Neo","Malgun Gothic","Noto Sans KR",sans-serif}'
+)
+
 
 def render(reports: Sequence[Report]) -> str:
     """All reports on one page; several get a table of contents first."""
@@ -31,7 +39,9 @@ def render(reports: Sequence[Report]) -> str:
     body = [_contents(reports, seen)] if len(reports) > 1 else []
     for place, report in enumerate(seen.full):
         body += sections(report, place)
-    return page(words.name(reports[0]) if len(reports) == 1 else f"{len(reports)} runs", body)
+    return page(
+        words.name(reports[0]) if len(reports) == 1 else say("{number_of_reports} runs", number_of_reports=len(reports)), body
+    )
 
 
 def page(title: str, body: Sequence[str]) -> str:
@@ -43,20 +53,31 @@ def page(title: str, body: Sequence[str]) -> str:
         element("style", styles()),
     ]
     main = element("main", *body, element("footer", f"lossdoctor {__version__}"))
-    whole = element("html", element("head", *head), element("body", main, element("script", script())), lang="en")
+    whole = element("html", element("head", *head), element("body", main, element("script", script())), lang=spoken())
     return f"<!doctype html>\n{whole}\n"
 
 
-@lru_cache(maxsize=1)
 def styles() -> str:
     """All styles of a page."""
-    return of_page() + _compact("page.css")
+    return _styles(spoken())
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
+def _styles(language: str) -> str:
+    return of_page() + _compact("page.css") + (KOREAN if language == "ko" else "")
+
+
 def script() -> str:
     """The script of a page."""
-    return files("lossdoctor.reports").joinpath("page.js").read_text(encoding="utf-8")
+    return _script(spoken())
+
+
+@lru_cache(maxsize=2)
+def _script(language: str) -> str:
+    code = files("lossdoctor.reports").joinpath("page.js").read_text(encoding="utf-8")
+    for label in (later("Copy"), later("Copied"), later("Not allowed")):
+        code = code.replace(f'"{label}"', json.dumps(say(label)))
+    return code.replace("[`step ${", f"[`{say('step')} ${{")
 
 
 def policy() -> str:
@@ -79,21 +100,21 @@ def sections(report: Report, place: int = 0) -> Iterator[str]:
     if curves := chart.render(report, style=False):
         yield element("section", curves, element("p", "", kind="readout"))
     if lines := [words.change(name, suggestion) for name, suggestion in report.suggestions.items()]:
-        yield section("What to change first", code(lines))
+        yield section(say("What to change first"), code(lines))
     if report.symptoms:
-        yield section("Seen", _findings(report))
+        yield section(say("Seen"), _findings(report))
     causes = [_cause(candidate, report.run) for candidate in words.candidates(report)]
     causes += [_note(diagnosis) for diagnosis in words.mechanisms(report)]
     if causes:
         yield section(words.why(report), *causes)
     if normal := words.expected(report):
-        yield section("Looks alarming, is expected", *(_note(diagnosis) for diagnosis in normal))
+        yield section(say("Looks alarming, is expected"), *(_note(diagnosis) for diagnosis in normal))
     if told := disagreements.told(report.run):
-        yield section("Sources that disagree", listed(told))
+        yield section(say("Sources that disagree"), listed(told))
     if report.not_judged:
-        yield section("Not judged", listed(f"{item.what}: {item.why}" for item in report.not_judged))
+        yield section(say("Not judged"), listed(f"{item.what}: {item.why}" for item in report.not_judged))
     if report.run.facts:
-        yield section("What is known of the run", facts(report.run))
+        yield section(say("What is known of the run"), facts(report.run))
 
 
 def _header(report: Report, place: int) -> str:
@@ -106,8 +127,8 @@ def _header(report: Report, place: int) -> str:
 
 def header(name: str, verdict: str, sentence: str, *more: str, place: int = 0) -> str:
     """The head of one report: what it is on, and the outcome."""
-    chip = element("span", f"{words.MARKS[verdict]} {verdict.upper()}", kind=f"chip {_colour(verdict)}")
-    button = element("button", "Light or dark", type="button", data_ground="", hidden="") if place == 0 else ""
+    chip = element("span", f"{words.MARKS[verdict]} {say(verdict).upper()}", kind=f"chip {_colour(verdict)}")
+    button = element("button", text(say("Light or dark")), type="button", data_ground="", hidden="") if place == 0 else ""
     top = element("div", element("h1", text(name)), button, kind="top")
     return element("header", top, element("p", chip, " ", text(sentence), kind="sentence"), *more, id=f"run-{place + 1}")
 
@@ -121,15 +142,20 @@ def _contents(reports: Sequence[Report], seen: Overview) -> str:
     places = {id(report): place for place, report in enumerate(seen.full, 1)}
     rows = []
     for report in seen.table:
-        chip = element("span", text(report.verdict), kind=f"chip {_colour(report.verdict)}")
+        chip = element("span", text(say(report.verdict)), kind=f"chip {_colour(report.verdict)}")
         name, place = text(words.below(report, folder)), places.get(id(report))
         link = element("a", name, href=f"#run-{place}") if place else name
         cells = (chip, link, element("span", f"{report.rows:,}", kind="count"), text(words.finding(report)))
         rows.append(element("tr", *(element("td", cell) for cell in cells)))
-    where = element("p", "in ", text(folder), kind="soft") if folder else ""
+    where = element("p", text(say("in {folder}", folder=folder)), kind="soft") if folder else ""
     counts = seen.counts or (tally(reports) if len(seen.full) < len(reports) else "")
     said = element("p", text(counts), kind="soft") if counts else ""
-    return section(f"{len(reports):,} runs", where, said, table(("verdict", "run", "rows", "finding"), rows))
+    return section(
+        say("{number_of_reports:,} runs", number_of_reports=len(reports)),
+        where,
+        said,
+        table((say("verdict"), say("run"), say("rows"), say("finding")), rows),
+    )
 
 
 def _findings(report: Report) -> str:
@@ -143,13 +169,18 @@ def _findings(report: Report) -> str:
         items.append(element("li", badge, said))
     if (more := len(shown) - MOST_FINDINGS) > 0:
         kinds = ", ".join(sorted({symptom.slug for symptom in shown[MOST_FINDINGS:]}))
-        items.append(element("li", element("span", "…"), text(f"and {more} more: {kinds}")))
+        items.append(element("li", element("span", "…"), text(say("and {more} more: {kinds}", more=more, kinds=kinds))))
     return element("ul", *items, kind="findings")
 
 
 def _cause(candidate: words.Candidate, run: Run) -> str:
     diagnosis = candidate.diagnosis
-    parts = [_title(f"{candidate.place}. {words.title(diagnosis)}", f"{diagnosis.slug}, {diagnosis.confidence} confidence")]
+    parts = [
+        _title(
+            f"{candidate.place}. {words.title(diagnosis)}",
+            say("{slug}, {confidence} confidence", slug=diagnosis.slug, confidence=say(diagnosis.confidence)),
+        )
+    ]
     evidence = [element("li", text(said), kind="for") for said in diagnosis.supports]
     evidence += [element("li", text(said), kind="against") for said in diagnosis.contradicts]
     if evidence:
@@ -157,16 +188,18 @@ def _cause(candidate: words.Candidate, run: Run) -> str:
     if candidate.likely:
         parts.append(element("p", text(words.explanation(diagnosis))))
     if diagnosis.decide_by:
-        parts.append(element("p", element("strong", "To decide: "), text(diagnosis.decide_by)))
+        parts.append(element("p", element("strong", text(say("To decide:")) + " "), text(diagnosis.decide_by)))
     parts += [told_remedy(remedy, run) for remedy in candidate.remedies]
     return element("div", *parts, kind="cause")
 
 
 def told_remedy(remedy: Remedy, run: Run) -> str:
     """What to do and why, with the settings and where that is from."""
-    lead = "or: " if remedy.alternative else ""
+    lead = say("or: ") if remedy.alternative else ""
     said = element("p", element("strong", text(lead + remedy.do)), text(f": {remedy.why}" if remedy.why else ""))
-    sources = element("p", "Sources: ", ", ".join(map(address, remedy.sources)), kind="soft") if remedy.sources else ""
+    sources = (
+        element("p", text(say("Sources:")) + " ", ", ".join(map(address, remedy.sources)), kind="soft") if remedy.sources else ""
+    )
     lines = words.to_paste(remedy, run)
     return element("div", said, code(lines) if lines else "", sources, kind="remedy")
 
@@ -191,13 +224,13 @@ def _title(title: str, aside: str) -> str:
 
 def facts(run: Run) -> str:
     """All facts, with their sources."""
-    return table(("fact", "value", "known from"), [_fact(name, fact) for name, fact in sorted(run.facts.items())])
+    return table((say("fact"), say("value"), say("known from")), [_fact(name, fact) for name, fact in sorted(run.facts.items())])
 
 
 def _fact(name: str, fact: Fact) -> str:
     value = words.value(fact.value)
     value = value if len(value) <= LONGEST_FACT else f"{value[:LONGEST_FACT]} …"
-    cells = (element("code", text(name)), text(value), element("span", text(fact.source), kind="soft"))
+    cells = (element("code", text(name)), text(value), element("span", text(say(fact.source)), kind="soft"))
     return element("tr", *(element("td", cell) for cell in cells))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from lossdoctor import disagreements
+from lossdoctor.language import say
 from lossdoctor.model import Remedy, Report, Run
 from lossdoctor.reports import words
 from lossdoctor.reports.overview import overview
@@ -21,10 +22,10 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
     lines: list[str] = []
     seen = overview(reports, "markdown")
     if len(reports) > 1:
-        lines += ["| verdict | run | rows | finding |", "|---|---|---:|---|"]
+        lines += [f"| {say('verdict')} | {say('run')} | {say('rows')} | {say('finding')} |", "|---|---|---:|---|"]
         folder = words.shared(reports)
         for report in seen.table:
-            verdict, run = f"{words.MARKS[report.verdict]} {report.verdict}", code(words.below(report, folder))
+            verdict, run = f"{words.MARKS[report.verdict]} {say(report.verdict)}", code(words.below(report, folder))
             lines.append(f"| {verdict} | {run} | {report.rows:,} | {plain(words.finding(report))} |")
         lines.append("")
     if seen.counts:
@@ -37,26 +38,31 @@ def render(reports: Sequence[Report], *, figures: Sequence[str | None] = ()) -> 
 
 def one(report: Report, figure: str | None = None) -> Iterator[str]:
     """The lines of one report."""
-    yield f"## {words.MARKS[report.verdict]} {report.verdict.capitalize()}: {code(words.name(report))}"
+    yield f"## {words.MARKS[report.verdict]} {say(report.verdict).capitalize()}: {code(words.name(report))}"
     yield from ("", f"**{plain(words.verdict(report))}**", "", f"{words.extent(report)}.", "")
     if same := words.same(report):
         yield from (plain(same), "")
     if report.verdict == "critical":
         yield from (plain(words.good(report)), "")
     if figure:
-        yield from (f"![Curves of the run]({figure})", "")
+        yield from (f"![{say('Curves of the run')}]({figure})", "")
     if seen := words.seen(report):
-        yield from ("### Seen", "", "| | symptom | from step | what was seen |", "|---|---|---:|---|")
+        yield from (
+            f"### {say('Seen')}",
+            "",
+            f"| | {say('symptom')} | {say('from step')} | {say('what was seen')} |",
+            "|---|---|---:|---|",
+        )
         for s in seen[:MOST_FINDINGS]:
             yield f"| {words.MARKS[s.severity]} | {code(s.slug)} | {s.onset:,} | {plain(words.what_was_seen(s))} |"
         if len(seen) > MOST_FINDINGS:
-            yield f"| | … | | and {len(seen) - MOST_FINDINGS} more |"
+            yield f"| | … | | {say('and {number} more', number=len(seen) - MOST_FINDINGS)} |"
         yield ""
     yield from _why(report)
     for heading, lines in (
-        ("Looks alarming, is expected", [f"{words.title(d)}. {d.explanation}" for d in words.expected(report)]),
-        ("Sources that disagree", disagreements.told(report.run)),
-        ("Not judged", [f"{item.what}: {item.why}" for item in report.not_judged]),
+        (say("Looks alarming, is expected"), [f"{words.title(d)}. {d.explanation}" for d in words.expected(report)]),
+        (say("Sources that disagree"), disagreements.told(report.run)),
+        (say("Not judged"), [f"{item.what}: {item.why}" for item in report.not_judged]),
     ):
         if lines:
             yield from (f"### {heading}", "", *(f"- {plain(line)}" for line in lines), "")
@@ -68,16 +74,17 @@ def _why(report: Report) -> Iterator[str]:
         yield from (f"### {words.why(report)}", "")
     for candidate in candidates:
         diagnosis = candidate.diagnosis
-        title = f"**{plain(words.title(diagnosis))}** ({code(diagnosis.slug)}, {diagnosis.confidence} confidence)"
+        aside = say("{slug}, {confidence} confidence", slug=code(diagnosis.slug), confidence=say(diagnosis.confidence))
+        title = f"**{plain(words.title(diagnosis))}** ({aside})"
         yield f"{candidate.place}. {title}"
         if not candidate.in_full:
             continue
-        yield from (f"   - for: {plain(line)}" for line in diagnosis.supports)
-        yield from (f"   - against: {plain(line)}" for line in diagnosis.contradicts)
+        yield from (f"   - {say('for: {evidence}', evidence=plain(line))}" for line in diagnosis.supports)
+        yield from (f"   - {say('against: {evidence}', evidence=plain(line))}" for line in diagnosis.contradicts)
         if candidate.likely:
             yield from ("", f"   {plain(words.explanation(diagnosis))}")
         if diagnosis.decide_by:
-            yield from ("", f"   **To decide:** {plain(diagnosis.decide_by)}")
+            yield from ("", f"   **{say('To decide:')}** {plain(diagnosis.decide_by)}")
         for remedy in candidate.remedies:
             yield from ("", *(f"   {line}" for line in told_remedy(remedy, report.run)))
         yield ""
@@ -88,7 +95,7 @@ def _why(report: Report) -> Iterator[str]:
 
 def told_remedy(remedy: Remedy, run: Run) -> Iterator[str]:
     """What to do and why, and the settings as YAML."""
-    lead = "or" if remedy.alternative else "→"
+    lead = say("or") if remedy.alternative else "→"
     yield f"{lead} **{plain(remedy.do)}**" + (f": {plain(remedy.why)}" if remedy.why else "")
     if remedy.settings:
         yield from ("", "```yaml", *(line.replace("`", "'") for line in words.to_paste(remedy, run)), "```")

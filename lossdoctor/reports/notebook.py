@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossdoctor.language import say
 from lossdoctor.model import Remedy, Report
 from lossdoctor.reports import chart, text, words
 from lossdoctor.reports.colours import COLOURS
@@ -25,7 +26,7 @@ def bundle(report: Report) -> dict[str, str]:
 def html(report: Report) -> str:
     """What matters at once; the rest folds out."""
     colour = COLOURS["ink" if report.verdict == "insufficient" else report.verdict][0]
-    chip = element("b", f"{words.MARKS[report.verdict]} {report.verdict.upper()}", style=f"color:{colour}")
+    chip = element("b", f"{words.MARKS[report.verdict]} {say(report.verdict).upper()}", style=f"color:{colour}")
     parts = [element("p", chip, " ", escaped(words.verdict(report)), style="font-size:1.15em;margin:0.3em 0")]
     if report.verdict == "critical":
         parts.append(element("p", escaped(words.good(report)), style="margin:0.3em 0"))
@@ -34,12 +35,14 @@ def html(report: Report) -> str:
     for remedy in cause.remedies if cause and report.verdict in ("critical", "warning") else ():
         parts += _remedy(remedy, report)
     whole = element("pre", escaped(text.render([report], color=False, width=COLUMNS)), style="white-space:pre-wrap")
-    parts.append(element("details", element("summary", "The whole report"), whole))
+    parts.append(element("details", element("summary", escaped(say("The whole report"))), whole))
     return element("div", *parts, style="max-width:900px")
 
 
 def _remedy(remedy: Remedy, report: Report) -> Iterator[str]:
     why = escaped(f": {remedy.why}" if remedy.why else "")
-    yield element("p", "or " if remedy.alternative else "→ ", element("b", escaped(remedy.do)), why, style="margin:0.3em 0")
+    yield element(
+        "p", say("or") + " " if remedy.alternative else "→ ", element("b", escaped(remedy.do)), why, style="margin:0.3em 0"
+    )
     if remedy.settings:
         yield element("pre", escaped("\n".join(words.to_paste(remedy, report.run))), style="margin:0 0 0 1.2em")

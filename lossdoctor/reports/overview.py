@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from lossdoctor.language import say
 from lossdoctor.model import Report
 from lossdoctor.reports import words
 
@@ -36,7 +37,16 @@ def overview(reports: Sequence[Report], kind: str) -> Overview:
     if len(ordered) <= IN_TABLE[kind]:
         return Overview(ordered, full, "")
     table = (ill or ordered)[: IN_TABLE[kind]]
-    return Overview(table, full, f"{len(ordered):,} runs: {tally(ordered)}. The table has the worst {len(table):,}.")
+    return Overview(
+        table,
+        full,
+        say(
+            "{number_of_ordered:,} runs: {ordered}. The table has the worst {number_of_table:,}.",
+            number_of_ordered=len(ordered),
+            ordered=tally(ordered),
+            number_of_table=len(table),
+        ),
+    )
 
 
 def worst_first(reports: Sequence[Report]) -> list[Report]:
@@ -47,4 +57,4 @@ def worst_first(reports: Sequence[Report]) -> list[Report]:
 def tally(reports: Sequence[Report]) -> str:
     """How many there are of each verdict: `2 critical, 1 warning, 40 healthy`."""
     counts = Counter[str](report.verdict for report in reports)
-    return ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in ORDER if counts[verdict])
+    return ", ".join(say("{count:,} {level}", count=counts[verdict], level=say(verdict)) for verdict in ORDER if counts[verdict])

@@ -32,9 +32,13 @@ if (ground) {
   });
 }
 
-// The points of a path that begins with M and goes on in relative lines, as charts are written.
+// The points of a path: each part begins with M and goes on in relative lines, as charts are written.
 function points(path) {
-  const numbers = (path.getAttribute("d").match(/-?(?:\d+\.?\d*|\.\d+)/g) || []).map(Number);
+  return path.getAttribute("d").split("M").slice(1).flatMap(part);
+}
+
+function part(text) {
+  const numbers = (text.match(/-?(?:\d+\.?\d*|\.\d+)/g) || []).map(Number);
   const found = [];
   let x = 0, y = 0;
   for (let i = 0; i + 1 < numbers.length; i += 2) {

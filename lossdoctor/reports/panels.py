@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from math import ceil, floor, isfinite, log10
 
+from lossdoctor.language import later
 from lossdoctor.model import Report
 from lossdoctor.probe_columns import LOSS_SCALE
 from lossdoctor.stats import usual_range
@@ -74,11 +75,11 @@ class Panel:
 def panels(report: Report) -> list[Panel]:
     """Loss and evaluation loss, gradient norm, learning rate, loss scale, reward: as far as they were logged."""
     found = [
-        _panel("loss", [("train", "loss"), *((_short(name), name) for name in evaluations(report))], report),
-        _panel("gradient norm", [("gradient norm", "grad_norm")], report),
-        _panel("learning rate", [("learning rate", "learning_rate")], report),
-        _panel("loss scale", [("loss scale", "loss_scale"), ("loss scale", LOSS_SCALE)], report),
-        _panel("reward", [("reward", "reward")], report),
+        _panel(later("loss"), [(later("train"), "loss"), *((_short(name), name) for name in evaluations(report))], report),
+        _panel(later("gradient norm"), [("gradient norm", "grad_norm")], report),
+        _panel(later("learning rate"), [("learning rate", "learning_rate")], report),
+        _panel(later("loss scale"), [("loss scale", "loss_scale"), ("loss scale", LOSS_SCALE)], report),
+        _panel(later("reward"), [("reward", "reward")], report),
     ]
     return [panel for panel in found if panel is not None]
 
@@ -122,7 +123,7 @@ def evaluations(report: Report) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return "evaluation" if name == "eval_loss" else name
+    return later("evaluation") if name == "eval_loss" else name
 
 
 def _panel(title: str, wanted: Sequence[tuple[str, str]], report: Report) -> Panel | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from lossdoctor.language import say
+
 if TYPE_CHECKING:
     from lossdoctor.many import Outcome
 
@@ -34,8 +36,9 @@ def followed(outcomes: Iterator[Outcome], total: int, console: Console | None = 
                 moments = [one for one in moments if now - one[0] <= RATE_OVER] or moments[-1:]
                 rate = (count - moments[0][1]) / max(1e-9, now - moments[0][0])
                 moments.append((now, count))
-                found = f"[bold red]{critical:,} critical[/]" if critical else "0 critical"
-                found += f", {unusable:,} unreadable" if unusable else ""
-                bar.update(task, rate=f"{rate:,.0f} a second", found=found)
+                found = say("{critical:,} critical", critical=critical)
+                found = f"[bold red]{found}[/]" if critical else found
+                found += say(", {unusable:,} unreadable", unusable=unusable) if unusable else ""
+                bar.update(task, rate=say("{rate:,.0f} a second", rate=rate), found=found)
                 bar.refresh()
                 drawn += 1

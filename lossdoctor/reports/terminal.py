@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -28,6 +29,11 @@ def console_of(color: bool | None, width: int | None) -> Console:
         soft_wrap=False,
         emoji=False,
     )
+
+
+def padded(words: str, width: int) -> str:
+    """Filled up with spaces to so many columns, of which a Korean letter takes two."""
+    return words + " " * (width - cell_len(words))
 
 
 def heading(console: Console, words: str) -> None:

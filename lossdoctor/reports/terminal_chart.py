@@ -9,6 +9,7 @@ from math import inf, isfinite, log10
 from rich.text import Text
 
 from lossdoctor import slips
+from lossdoctor.language import say
 
 #: The bit of each dot of a Braille character, by column and row from the top.
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -72,7 +73,7 @@ def short(value: float) -> str:
 def _title(series: Series, scaled: bool, width: int) -> Text:
     ends = f"{short(series.points[0][1])} → {short(series.points[-1][1])}" if len(series.points) > 1 else ""
     ends = ends or (short(series.points[0][1]) if series.points else "")
-    title = Text.assemble((series.name, "bold"), f"  {ends}", (" (log scale)" if scaled else "", "dim"), no_wrap=True)
+    title = Text.assemble((say(series.name), "bold"), f"  {ends}", (say(" (log scale)") if scaled else "", "dim"), no_wrap=True)
     title.truncate(width)
     return title
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossdoctor import disagreements
+from lossdoctor.language import say
 from lossdoctor.model import Diagnosis, Remedy, Report, Run
 from lossdoctor.reports import panels, words
 from lossdoctor.reports.overview import Overview, overview
@@ -37,14 +38,14 @@ def render(reports: Sequence[Report], *, color: bool | None = None, width: int |
 def _summary(console: Console, reports: Sequence[Report], seen: Overview) -> None:
     """One line a run: its verdict, its path without what all paths share, and what was found; and what is not in the table."""
     shared = words.shared(reports)
-    title = Text(f"in {shared}", "dim") if shared else None
+    title = Text(say("in {shared}", shared=shared), "dim") if shared else None
     table = Table(box=None, pad_edge=False, show_edge=False, title=title, title_justify="left")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("run", overflow="fold")
-    table.add_column("rows", justify="right")
-    table.add_column("finding")
+    table.add_column(say("verdict"), no_wrap=True)
+    table.add_column(say("run"), overflow="fold")
+    table.add_column(say("rows"), justify="right")
+    table.add_column(say("finding"))
     for report in seen.table:
-        verdict = Text(f"{MARKS[report.verdict]} {report.verdict}", STYLES[report.verdict])
+        verdict = Text(f"{MARKS[report.verdict]} {say(report.verdict)}", STYLES[report.verdict])
         table.add_row(verdict, Text(words.below(report, shared)), f"{report.rows:,}", Text(words.finding(report)))
     console.print(table)
     if seen.counts:
@@ -52,7 +53,9 @@ def _summary(console: Console, reports: Sequence[Report], seen: Overview) -> Non
         console.print(Text(seen.counts, "bold"))
     if not seen.full and any(report.verdict in ("critical", "warning") for report in reports):
         console.print()
-        console.print(Text(f"In full: lossdoctor analyze {words.quoted(seen.table[0].run.path)}", "dim"), soft_wrap=True)
+        console.print(
+            Text(say("In full: lossdoctor analyze {path}", path=words.quoted(seen.table[0].run.path)), "dim"), soft_wrap=True
+        )
 
 
 def _print(console: Console, report: Report) -> None:
@@ -63,7 +66,7 @@ def _print(console: Console, report: Report) -> None:
     for line in _curve(report, console.width):
         console.print(line, no_wrap=True, overflow="crop")
     if shown := words.seen(report):
-        heading(console, "Seen")
+        heading(console, say("Seen"))
         for symptom in shown:
             line = Text.assemble((symptom.slug, "bold"), f": {words.what_was_seen(symptom)}")
             bullet(console, MARKS[symptom.severity], STYLES[symptom.severity], line)
@@ -75,17 +78,17 @@ def _print(console: Console, report: Report) -> None:
     for diagnosis in mechanisms:
         _mechanism(console, diagnosis, alone=not causes)
     if normal := words.expected(report):
-        heading(console, "Looks alarming, is expected")
+        heading(console, say("Looks alarming, is expected"))
         for diagnosis in normal:
             bullet(console, "·", "cyan", Text(f"{words.title(diagnosis)}. {diagnosis.explanation}"))
     if report.verdict == "critical":
         bullet(console, "↺", "bold", Text(words.good(report)), before=1)
     if told_apart := disagreements.told(report.run):
-        heading(console, "Sources that disagree")
+        heading(console, say("Sources that disagree"))
         for told in told_apart:
             bullet(console, "≠", "yellow", Text(told))
     if report.not_judged:
-        heading(console, "Not judged")
+        heading(console, say("Not judged"))
         for item in report.not_judged:
             bullet(console, "-", "dim", Text(f"{item.what}: {item.why}", "dim"))
 
@@ -108,20 +111,22 @@ def _folded(path: str, width: int) -> str:
 
 
 def _verdict(report: Report) -> Text:
-    return Text.assemble((f"{MARKS[report.verdict]} {report.verdict.upper()}  ", STYLES[report.verdict]), words.verdict(report))
+    return Text.assemble(
+        (f"{MARKS[report.verdict]} {say(report.verdict).upper()}  ", STYLES[report.verdict]), words.verdict(report)
+    )
 
 
 def _curve(report: Report, width: int) -> Iterator[Text]:
     points = panels.points(report, "loss")
     if len(points) < 3:
         return
-    first, last = f"  loss {points[0][1]:.4g} ", f" {points[-1][1]:.4g}"
+    first, last = say("  loss {second_first_points:.4g} ", second_first_points=points[0][1]), f" {points[-1][1]:.4g}"
     line, ends = sparkline(points, width - len(first) - len(last) - 1)
     yield Text("")
     yield Text(first + line + last)
     if (worst := words.worst(report)) is not None and worst.severity != "info":
         place = next((i for i, end in enumerate(ends) if end >= worst.onset), len(ends) - 1)
-        label = f"step {worst.onset:,}"
+        label = say("step {onset:,}", onset=worst.onset)
         column = len(first) + place
         fits = column + len(label) + 2 < width
         start = column if fits else max(0, column - len(label) - 1)
@@ -132,12 +137,15 @@ def _mechanism(console: Console, diagnosis: Diagnosis, alone: bool) -> None:
     """Why the log looks as it does; in full only where no cause tells it already."""
     bullet(console, "·", "cyan", Text.assemble((words.title(diagnosis), "bold"), f" ({diagnosis.slug}): {diagnosis.explanation}"))
     if alone and diagnosis.decide_by:
-        bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+        bullet(console, say("To decide:"), "bold", Text(diagnosis.decide_by), indent=5)
 
 
 def _candidate(console: Console, candidate: words.Candidate, run: Run) -> None:
     diagnosis = candidate.diagnosis
-    title = Text.assemble((words.title(diagnosis), "bold"), f" ({diagnosis.slug}, {diagnosis.confidence} confidence)")
+    title = Text.assemble(
+        (words.title(diagnosis), "bold"),
+        say(" ({slug}, {confidence} confidence)", slug=diagnosis.slug, confidence=say(diagnosis.confidence)),
+    )
     bullet(console, f"{candidate.place}.", "bold", title)
     if not candidate.in_full:
         return
@@ -148,11 +156,11 @@ def _candidate(console: Console, candidate: words.Candidate, run: Run) -> None:
     if candidate.likely:
         console.print(Padding(Text(words.explanation(diagnosis)), (0, 0, 0, 5)))
     if diagnosis.decide_by:
-        bullet(console, "To decide:", "bold", Text(diagnosis.decide_by), indent=5)
+        bullet(console, say("To decide:"), "bold", Text(diagnosis.decide_by), indent=5)
     if candidate.remedies:
-        console.print(Padding(Text("What to change:", "bold"), (0, 0, 0, 5)))
+        console.print(Padding(Text(say("What to change:"), "bold"), (0, 0, 0, 5)))
         for remedy in candidate.remedies:
-            bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)
+            bullet(console, say("or") if remedy.alternative else "→", "green", told_remedy(remedy, run), indent=5)
 
 
 def told_remedy(remedy: Remedy, run: Run) -> Text:
@@ -173,7 +181,7 @@ def brief(report: Report, *, color: bool = False, width: int | None = None) -> s
         if cause is not None:
             console.print(Padding(Text(words.explanation(cause)), (0, 0, 0, 2)))
             for remedy in cause.remedies:
-                bullet(console, "or" if remedy.alternative else "→", "green", told_remedy(remedy, report.run))
+                bullet(console, say("or") if remedy.alternative else "→", "green", told_remedy(remedy, report.run))
         for symptom in report.symptoms:
             if symptom.slug == "tensor-not-finite":
                 bullet(console, "·", "cyan", Text(words.sentence(symptom.message)))
@@ -186,7 +194,7 @@ def one_line(report: Report, *, color: bool = False) -> str:
     """The verdict in one line, for the end of a run."""
     console = console_of(color, 10_000)
     with console.capture() as captured:
-        line = Text.assemble(("lossdoctor ", "bold"), _verdict(report), f" {report.rows:,} rows judged.")
+        line = Text.assemble(("lossdoctor ", "bold"), _verdict(report), say(" {rows:,} rows judged.", rows=report.rows))
         if report.verdict == "critical":
             line.append(" " + words.good(report))
         console.print(line, soft_wrap=True)

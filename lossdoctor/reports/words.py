@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossdoctor import slips
+from lossdoctor.language import capital, counted, later, say
 from lossdoctor.model import RANK, Diagnosis, Remedy, Report, Run, Suggestion, Symptom, surely_expected
 
+#: The words of verdicts, severities and confidences: keys in JSON, said where people read them.
+SPOKEN = (
+    *(later("critical"), later("warning"), later("info"), later("healthy"), later("insufficient")),
+    *(later("high"), later("medium"), later("low"), later("none")),
+)
 MARKS = {"critical": "✖", "warning": "▲", "info": "·", "healthy": "✔", "insufficient": "?"}
 #: Candidates shown with all they have, where a page is short; the others get one line.
 IN_FULL = 2
@@ -69,8 +75,8 @@ def expected(report: Report) -> list[Diagnosis]:
 def why(report: Report) -> str:
     """The heading above the causes."""
     if report.verdict in ("healthy", "insufficient"):
-        return "Worth knowing"
-    return "Why" if len(sick(report)) < 2 else "Why: candidates, the likeliest first"
+        return say("Worth knowing")
+    return say("Why") if len(sick(report)) < 2 else say("Why: candidates, the likeliest first")
 
 
 def seen(report: Report) -> list[Symptom]:
@@ -87,22 +93,22 @@ def alarming(report: Report) -> list[Symptom]:
 
 def what_was_seen(symptom: Symptom) -> str:
     """The message of a symptom, and whether it has healed."""
-    return symptom.message + ("" if symptom.open else " (healed)")
+    return symptom.message + ("" if symptom.open else say(" (healed)"))
 
 
 def extent(report: Report) -> str:
     """Rows, steps and epochs of the log: `500 rows, steps 1 to 500, epoch 2.0`."""
-    parts = [f"{report.rows:,} row" + "s" * (report.rows != 1)]
+    parts = [counted(report.rows, "row")]
     if report.first_step is not None and report.last_step is not None:
-        parts.append(f"steps {report.first_step:,} to {report.last_step:,}")
+        parts.append(say("steps {first_step:,} to {last_step:,}", first_step=report.first_step, last_step=report.last_step))
     if report.epochs:
-        parts.append(f"epoch {slips.in_epochs(report.epochs)}")
+        parts.append(say("epoch {epochs}", epochs=slips.in_epochs(report.epochs)))
     return ", ".join(parts)
 
 
 def name(report: Report) -> str:
     """What the run is called."""
-    return report.run.title or "this run"
+    return report.run.title or say("this run")
 
 
 def same(report: Report) -> str:
@@ -110,8 +116,8 @@ def same(report: Report) -> str:
     others = report.run.same
     if not others:
         return ""
-    more = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
-    return f"The same run as in {', '.join(others[:NAMED])}{more}."
+    more = say(" and {number_of_others:,} more", number_of_others=len(others) - NAMED) if len(others) > NAMED else ""
+    return say("The same run as in {others}{more}.", others=", ".join(others[:NAMED]), more=more)
 
 
 def shared(reports: Sequence[Report]) -> str:
@@ -138,18 +144,18 @@ def verdict(report: Report) -> str:
     if cause and report.verdict == "warning" and not told:
         return sentence(cause.title)
     if first is not None and report.verdict in ("critical", "warning"):
-        return sentence(first.message) + (f" Most likely: {cause.title}." if cause and sure else "")
+        return sentence(first.message) + (say(" Most likely: {cause_title}.", cause_title=cause.title) if cause and sure else "")
     if report.verdict == "healthy":
         if cause and sure:
-            return f"Nothing broken in this log. Worth knowing: {cause.title}."
+            return say("Nothing broken in this log. Worth knowing: {cause_title}.", cause_title=cause.title)
         if any(s.severity != "info" and not s.open for s in report.symptoms):
-            return "Nothing wrong at the end of this log; what was seen on the way has healed."
-        return "Nothing wrong found in this log."
+            return say("Nothing wrong at the end of this log; what was seen on the way has healed.")
+        return say("Nothing wrong found in this log.")
     if any(symptom.open for symptom in report.symptoms):
-        return "Too few rows to judge; see what was seen in them."
+        return say("Too few rows to judge; see what was seen in them.")
     if cause and sure:
-        return f"Too few rows to judge. Worth knowing: {cause.title}."
-    return "Too few rows to judge; nothing broken in them."
+        return say("Too few rows to judge. Worth knowing: {cause_title}.", cause_title=cause.title)
+    return say("Too few rows to judge; nothing broken in them.")
 
 
 def finding(report: Report) -> str:
@@ -157,17 +163,17 @@ def finding(report: Report) -> str:
     first, cause = worst(report), likeliest(report)
     if first is None or report.verdict not in ("critical", "warning"):
         return ""
-    words = f"{first.slug} from step {first.onset:,}"
+    words = say("{slug} from step {onset:,}", slug=first.slug, onset=first.onset)
     return f"{words}: {cause.title}" if cause and cause.confidence != "low" else words
 
 
 def good(report: Report) -> str:
     """Up to where the run can be trusted."""
     if report.last_good_step is None:
-        return "There is no good step: the run was broken from its first row."
-    words = f"Last good step: {report.last_good_step:,}."
+        return say("There is no good step: the run was broken from its first row.")
+    words = say("Last good step: {last_good_step:,}.", last_good_step=report.last_good_step)
     if report.last_good_checkpoint:
-        words += f" Last good checkpoint: {report.last_good_checkpoint}"
+        words += say(" Last good checkpoint: {last_good_checkpoint}", last_good_checkpoint=report.last_good_checkpoint)
     return words
 
 
@@ -186,18 +192,20 @@ def likeliest(report: Report) -> Diagnosis | None:
 def title(diagnosis: Diagnosis) -> str:
     """With a capital, unless it begins with a name such as fp16."""
     first = diagnosis.title.partition(" ")[0]
-    return diagnosis.title if any(map(str.isdigit, first)) else diagnosis.title[:1].upper() + diagnosis.title[1:]
+    return diagnosis.title if any(map(str.isdigit, first)) else capital(diagnosis.title)
 
 
 def explanation(diagnosis: Diagnosis) -> str:
     """Why it comes to this, said as a guess where it is one."""
-    return f"If so: {diagnosis.explanation}" if diagnosis.confidence == "low" else diagnosis.explanation
+    return (
+        say("If so: {explanation}", explanation=diagnosis.explanation) if diagnosis.confidence == "low" else diagnosis.explanation
+    )
 
 
 def sentence(words: str) -> str:
     """With a capital and a full stop; the name of a column or of a model is written as it is."""
     name = any(sign in words.partition(" ")[0] for sign in "_/")
-    return (words if name else words[:1].upper() + words[1:]) + "."
+    return (words if name else capital(words)) + "."
 
 
 def settings(remedy: Remedy, run: Run) -> list[str]:
@@ -216,7 +224,7 @@ def change(setting: str, suggestion: Suggestion) -> str:
 
 
 def _line(setting: str, was: Any, new: Any) -> str:
-    return f"{setting}: {value(new)}" + ("" if was is None else f"  # so far {value(was)}")
+    return f"{setting}: {value(new)}" + ("" if was is None else say("  # so far {was}", was=value(was)))
 
 
 def _changes(remedy: Remedy, run: Run) -> Iterator[tuple[str, Any, Any]]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lossdoctor.engine import Event
-from lossdoctor.model import RANK, Report
+from lossdoctor.language import say
+from lossdoctor.model import Report
 from lossdoctor.reports import words
 from lossdoctor.reports.text import brief, one_line
 
@@ -32,8 +33,8 @@ class Alert:
 class Summary:
     """The outcome so far: its `values` by short names, and the verdict in one line (`words`).
 
-    `symptoms` are those of at least a warning, `cause` is the first that is not of low confidence, `last_good_step` is 0 where
-    no step was good.
+    `symptoms` are those of at least a warning that are not expected, `cause` is the first that is not of low confidence,
+    `last_good_step` is 0 where no step was good.
     """
 
     verdict: str
@@ -47,7 +48,9 @@ def alert(event: Event) -> Alert:
     symptom = words.worst(report) or event.symptom
     assert symptom is not None
     step = max(symptom.last, report.last_step or 0)
-    title = f"lossdoctor: {report.verdict} from step {symptom.onset:,}: {symptom.slug}"
+    title = say(
+        "lossdoctor: {verdict} from step {onset:,}: {slug}", verdict=say(report.verdict), onset=symptom.onset, slug=symptom.slug
+    )
     if len(title) >= TITLE:
         title = title[: TITLE - 2] + "…"
     return Alert(report.verdict, step, title, brief(report, color=False, width=WIDTH).strip())
@@ -55,7 +58,7 @@ def alert(event: Event) -> Alert:
 
 def summary(report: Report) -> Summary:
     """The same names every time, so that none keeps an old value; only the first critical step is missing until there is one."""
-    seen = sorted((s for s in report.symptoms if RANK[s.severity] > RANK["info"]), key=lambda s: s.onset)
+    seen = sorted(words.alarming(report), key=lambda s: s.onset)
     causes = (d.slug for d in words.sick(report) if d.confidence != "low")
     values: dict[str, str | int] = {
         "verdict": report.verdict,

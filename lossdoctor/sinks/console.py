@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lossdoctor.engine import Event
+from lossdoctor.language import say
 from lossdoctor.model import Report
 from lossdoctor.reports.notebook import html
 from lossdoctor.reports.text import brief, one_line
@@ -29,8 +30,13 @@ class Console:
             return
         word = self._news.of(event)
         if word == "over":
-            more = " (further ones of this kind are only counted)" if self._news.last else ""
-            said = f"lossdoctor: {event.symptom.slug} healed by step {event.symptom.last:,}; training goes on{more}"
+            more = say(" (further ones of this kind are only counted)") if self._news.last else ""
+            said = say(
+                "lossdoctor: {slug} healed by step {last:,}; training goes on{more}",
+                slug=event.symptom.slug,
+                last=event.symptom.last,
+                more=more,
+            )
             self._write(said, event.report)
         elif word is not None:
             self._write(brief(event.report(), color=self._color), event.report)

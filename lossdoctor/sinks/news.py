@@ -6,6 +6,7 @@ from typing import Literal
 
 from lossdoctor.engine import Event
 from lossdoctor.model import RANK
+from lossdoctor.reports import words
 
 Word = Literal["begun", "critical", "over"]
 
@@ -43,7 +44,7 @@ class News:
         return "begun" if begun else "critical"
 
     def _closed(self, event: Event) -> Word | None:
-        if self._told == RANK["info"] or any(s.open and s.severity != "info" for s in event.report().symptoms):
+        if self._told == RANK["info"] or any(s.open for s in words.alarming(event.report())):
             return None
         self._told = RANK["info"]
         return "over" if self._count <= self.incidents else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.model import Run
 from lossdoctor.sinks.console import write
 
 
-def say(
+def tell(
     run: Run, settings: dict[str, dict[str, Any]] | None = None, to: Callable[[str], None] = write, *, before: str = ""
 ) -> str:
     """Looks at the configuration of a run; an error of our own is said in one line, and is nobody else's.
@@ -25,7 +26,11 @@ def say(
         if report.verdict in ("critical", "warning"):
             said = brief(report)
     except Exception as error:
-        said = f"lossdoctor: the configuration could not be checked ({type(error).__name__}: {error}); training goes on"
+        said = say(
+            "lossdoctor: the configuration could not be checked ({name}: {error}); training goes on",
+            name=type(error).__name__,
+            error=error,
+        )
     if said and said != before:
         to(said)
     return said

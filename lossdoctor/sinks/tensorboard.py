@@ -7,14 +7,16 @@ would freeze its curve (tensorflow/tensorboard#1011). Deleting that folder undoe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lossdoctor.dots import MAIN, Dot, Growing, apart, dots
 from lossdoctor.engine import Event
-from lossdoctor.mark_events import LIVE, append, described, new_file, restart, scalars, summary
+from lossdoctor.language import say
+from lossdoctor.mark_events import FOLDER, LIVE, append, described, new_file, restart, scalars, summary
 from lossdoctor.model import RANK, Report
 from lossdoctor.readers.event_files import EventFile, Point
 from lossdoctor.readers.folder import RUNS, event_files, newest_run
@@ -35,7 +37,7 @@ class TensorBoard:
         self._curves: dict[str, Growing] = {}
         self._files: dict[str, Path] = {}
         self._placed: dict[tuple[str, str], list[Dot]] = {}
-        self._identities: set[tuple[str, str, int]] = set()
+        self._known: set[tuple[str, str, int]] = set()
         self._told = False
 
     def __call__(self, event: Event) -> None:
@@ -43,19 +45,46 @@ class TensorBoard:
             return
         report = event.report()
         if words.alarming(report):
-            self._mark(report)
+            self._mark(report, final=event.symptom is None)
+        elif event.symptom is None:
+            for kind in list(self._files):
+                self._remove(kind)
 
-    def _mark(self, report: Report) -> None:
+    def _mark(self, report: Report, *, final: bool) -> None:
         drawn = self._drawn()
-        for kind, found in dots(report, drawn).items():
-            fresh = [dot for dot in found if dot.symptom.identity not in self._identities]
+        every = dots(report, drawn)
+        if final:
+            self._take_back(every)
+        for kind, found in every.items():
+            fresh = [dot for dot in found if (kind, dot.symptom.series, dot.onset) not in self._known]
             for tag in dict.fromkeys(dot.tag for dot in fresh):
                 self._add(kind, tag, [dot for dot in fresh if dot.tag == tag], report)
-            self._identities |= {dot.symptom.identity for dot in fresh}
+            self._known |= {(kind, dot.symptom.series, dot.onset) for dot in fresh}
         self._write("", [summary(report, drawn)])
         if not self._told:
             self._told = True
-            write(f"lossdoctor: marked in TensorBoard: {address()}")
+            write(say("lossdoctor: marked in TensorBoard: {address}", address=address()))
+
+    def _take_back(self, every: Mapping[str, Sequence[Dot]]) -> None:
+        """Marks that are no finding of their own in the end: they turned out as part of another one, or as expected."""
+        for kind, tag in list(self._placed):
+            wanted = {(dot.symptom.series, dot.onset) for dot in every.get(kind, ())}
+            placed = self._placed[kind, tag]
+            kept = [dot for dot in placed if (dot.symptom.series, dot.onset) in wanted]
+            if not wanted:
+                self._remove(kind)
+            elif len(kept) < len(placed):
+                self._placed[kind, tag] = kept
+                self._write(kind, [restart(placed[0].point.step), *scalars(apart([dot.point for dot in kept]), "")])
+
+    def _remove(self, kind: str) -> None:
+        """Takes a sub-run of this training away; another file in it stays, and with it the folder."""
+        path = self._files.pop(kind, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
+            for folder in dict.fromkeys((path.parent, self.folder / FOLDER)):
+                if not any(folder.iterdir()):
+                    folder.rmdir()
 
     def _drawn(self) -> dict[str, list[Point]]:
         """The run's curves up to now, of which only what is new is read."""
@@ -100,4 +129,4 @@ def folder_of(args: Any, trainer: Any) -> Path | None:
 
 def address(tag: str = MAIN) -> str:
     """What opens that chart in a TensorBoard that runs on this machine, without the smoothing that hides spikes."""
-    return f"http://localhost:6006/?tagFilter={quote(tag, safe='')}&smoothing=0#timeseries"
+    return f"http://localhost:6006/?tagFilter={quote(re.escape(tag), safe='')}&smoothing=0#timeseries"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lossdoctor.engine import Event, Sink
+from lossdoctor.language import say
 from lossdoctor.sinks import alerts, clearml, comet, dvclive, mlflow, trackio, wandb
 from lossdoctor.sinks.console import write
 from lossdoctor.sinks.news import News
@@ -97,7 +98,13 @@ class Isolated:
         except Exception as error:
             self.failure = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST]
             with suppress(Exception):  # not even a closed stderr may stop a training
-                write(f"lossdoctor: switched off for {self.name} ({self.failure}); {self.name} itself and training go on")
+                write(
+                    say(
+                        "lossdoctor: switched off for {name} ({failure}); {name} itself and training go on",
+                        name=self.name,
+                        failure=self.failure,
+                    )
+                )
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from lossdoctor.language import later, say
 from lossdoctor.sinks.alerts import Alert, Summary
 
 LEVELS = {"warning": "warn", "critical": "error"}
@@ -24,5 +25,6 @@ def alert(trackio: Any, alert: Alert) -> None:
 def summary(trackio: Any, summary: Summary, final: bool) -> None:
     """A note at the end; nothing for a run without a fault, which shall have no alert of any kind."""
     if final and summary.verdict in LEVELS:
-        title = "lossdoctor: the run ended " + {"warning": "with a warning", "critical": "critical"}[summary.verdict]
+        warned, critical = later("lossdoctor: the run ended with a warning"), later("lossdoctor: the run ended critical")
+        title = say(warned if summary.verdict == "warning" else critical)
         trackio.alert(title=title, text=summary.words, level=trackio.AlertLevel("info"))

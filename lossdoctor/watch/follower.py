@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lossdoctor.language import say
 from lossdoctor.model import LossDoctorError, NotALog, Report
 from lossdoctor.pace import Pace, Progress
 
@@ -50,7 +51,7 @@ class Follower:
             self._idle += 1
             return self._may_be_over()
         if signature is None:
-            self.reason, self._signature = f"{self.path} is not there yet", None
+            self.reason, self._signature = say("{path} is not there yet", path=self.path), None
             return False
         self._idle = 0
         try:
@@ -58,7 +59,7 @@ class Follower:
         except NotALog:
             raise
         except LossDoctorError as error:  # half-written, or without a row so far: another look will tell
-            self.reason, self._signature = "no row yet: " + str(error).partition("; expected ")[0], signature
+            self.reason, self._signature = say("no row yet: ") + str(error).partition("; expected ")[0], signature
             return False
         self.reason, self._signature = "", signature
         self._take(report, max(time for _, _, _, time in signature) / 1e9)

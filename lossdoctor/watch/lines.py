@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from lossdoctor.language import say
 from lossdoctor.model import RANK, Report, Symptom
 from lossdoctor.pace import clock
 from lossdoctor.reports.dashboard import progress_line
 from lossdoctor.reports.text import brief, one_line
-from lossdoctor.reports.words import MARKS
+from lossdoctor.reports.words import MARKS, alarming
 from lossdoctor.watch.follower import Sight
 
 #: Progress is told after this share of all steps, or when there are new rows after so many seconds.
@@ -39,13 +40,15 @@ class Lines:
         """Nothing to see so far, and why."""
         if words != self._waited:
             self._waited = words
-            self._write(f"waiting: {words}\n")
+            self._write(say("waiting: {words}\n", words=words))
 
     def seen(self, sight: Sight) -> None:
         """Symptoms that opened, grew or healed; advice when the verdict got worse; progress now and then."""
         if sight.anew:
             self._forget()
-            self._write(f"the log begins anew, or went back to an earlier step: now at step {sight.progress.step or 0:,}\n")
+            self._write(
+                say("the log begins anew, or went back to an earlier step: now at step {step:,}\n", step=sight.progress.step or 0)
+            )
         self._quiet = 0.0
         if self._told_step is None or self._due(sight) or sight.progress.ended:
             self._progress(sight)
@@ -62,7 +65,7 @@ class Lines:
         quiet = sight.progress.quiet
         if quiet and quiet >= 2 * self._quiet:
             self._quiet = quiet
-            self._write(f"no new row for {clock(quiet)}\n")
+            self._write(say("no new row for {quiet}\n", quiet=clock(quiet)))
 
     def close(self, report: Report | None) -> None:
         """The verdict in one line."""
@@ -79,15 +82,21 @@ class Lines:
 
     def _symptoms(self, report: Report) -> bool:
         """Whether a symptom changed that is worth telling."""
-        now = {(s.slug, s.series): s for s in report.symptoms if s.open and s.severity != "info"}
+        now = {(s.slug, s.series): s for s in alarming(report) if s.open}
         changed = False
         for key, symptom in now.items():
             before = self._open.get(key)
             if before is None or RANK[symptom.severity] > RANK[before.severity]:
                 changed |= self._tell(key, f"{MARKS[symptom.severity]} {symptom.slug}: {symptom.message}")
+        still = {(s.slug, s.series) for s in report.symptoms if s.open}
         for key, symptom in self._open.items():
             if key not in now:
-                changed |= self._tell(key, f"{MARKS['healthy']} {symptom.slug} of step {symptom.onset:,} has healed")
+                values = {"slug": symptom.slug, "onset": symptom.onset}
+                if key in still:
+                    told = say("{slug} of step {onset:,} is expected here", **values)
+                else:
+                    told = say("{slug} of step {onset:,} has healed", **values)
+                changed |= self._tell(key, f"{MARKS['healthy']} {told}")
         self._open = now
         return changed
 
@@ -95,5 +104,5 @@ class Lines:
         count = self._changes[key] = self._changes.get(key, 0) + 1
         if count > CHANGES:
             return False
-        self._write(words + (" (further changes of it are not told)" if count == CHANGES else "") + "\n")
+        self._write(words + (say(" (further changes of it are not told)") if count == CHANGES else "") + "\n")
         return True

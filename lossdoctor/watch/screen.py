@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from lossdoctor.language import say
 from lossdoctor.model import Report
 from lossdoctor.reports.dashboard import screen
 from lossdoctor.reports.text import one_line
@@ -24,11 +25,13 @@ class Screen:
 
     def waiting(self, words: str) -> None:
         """Nothing to see so far, and why."""
-        self._live.update(Text.assemble((f"waiting: {words}\n", ""), ("Ctrl-C leaves", "dim")), refresh=True)
+        self._live.update(
+            Text.assemble((say("waiting: {words}\n", words=words), ""), (say("Ctrl-C leaves"), "dim")), refresh=True
+        )
 
     def seen(self, sight: Sight) -> None:
         """The new picture."""
-        self._draw(sight, "" if sight.progress.ended else "Ctrl-C leaves; the run goes on")
+        self._draw(sight, "" if sight.progress.ended else say("Ctrl-C leaves; the run goes on"))
         self._last = sight
 
     def _draw(self, sight: Sight, foot: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lossdoctor.comparison.impacts import sources
 from lossdoctor.comparison.impacts.rating import Rater, Rating, both, factor, graded, numbers, shown
+from lossdoctor.language import say
 from lossdoctor.learning_rates import OTHER_SCALE
 from lossdoctor.plan import Plan
 
@@ -15,13 +16,23 @@ def family(name: str, one: Plan, other: Plan) -> Rating:
     """AdamW in whatever form takes the same rates; others do not."""
     kinds = [_family(str(plan.get(name) or "adamw")) for plan in (one, other)]
     if all(str(plan.get(name)) in THE_SAME for plan in (one, other)):
-        return Rating("none", f"{shown(name, one, other)}: the same AdamW, computed by other kernels")
+        return Rating("none", say("{name}: the same AdamW, computed by other kernels", name=shown(name, one, other)))
     if kinds[0] == kinds[1]:
         return Rating(
-            "low", f"{shown(name, one, other)}: both are {kinds[0]}, stored or computed in another way; the same rates hold"
+            "low",
+            say(
+                "{name}: both are {first_kinds}, stored or computed in another way; the same rates hold",
+                name=shown(name, one, other),
+                first_kinds=kinds[0],
+            ),
         )
-    words = f"{shown(name, one, other)}: {kinds[0]} and {kinds[1]} take learning rates on different scales"
-    return Rating("high", f"{words}, so the same number is not the same rate")
+    words = say(
+        "{name}: {first_kinds} and {second_kinds} take learning rates on different scales",
+        name=shown(name, one, other),
+        first_kinds=kinds[0],
+        second_kinds=kinds[1],
+    )
+    return Rating("high", say("{words}, so the same number is not the same rate", words=words))
 
 
 def _family(optimizer: str) -> str:
@@ -31,30 +42,32 @@ def _family(optimizer: str) -> str:
 
 def momentum(name: str, one: Plan, other: Plan) -> Rating:
     """How far back the mean of the gradients reaches."""
-    return Rating("low", f"{shown(name, one, other)}: how many steps the mean gradient reaches back")
+    return Rating("low", say("{name}: how many steps the mean gradient reaches back", name=shown(name, one, other)))
 
 
 def second_moment(name: str, one: Plan, other: Plan) -> Rating:
     """Spikes come shortly after squared gradients were under-estimated; a lower one follows them faster."""
     values = numbers(name, one, other)
-    words = "the squared gradients are a mean over "
     if values is None or not all(0 <= value < 1 for value in values):
-        return Rating("high", f"{shown(name, one, other)}: it has to be below 1")
+        return Rating("high", say("{name}: it has to be below 1", name=shown(name, one, other)))
     reach = [1 / (1 - value) for value in values]
-    words += (
-        f"about {reach[0]:,.0f} and {reach[1]:,.0f} steps: spikes come 1 to 8 steps after they were under-estimated, and a short "
+    words = say(
+        "the squared gradients are a mean over about {first_reach:,.0f} and {second_reach:,.0f} steps: spikes come 1 to 8 "
+        "steps after they were under-estimated, and a short mean follows faster; small batches want a longer one",
+        first_reach=reach[0],
+        second_reach=reach[1],
     )
-    words += "mean follows faster; small batches want a longer one"
     return Rating(graded(factor(*reach), 1.01, 5, 200), words, (sources.SECOND_MOMENT, sources.SMALL_BATCHES))
 
 
 def epsilon(name: str, one: Plan, other: Plan) -> Rating:
     """It keeps weights with tiny gradients from moving; 1e-8 is usual."""
     values = numbers(name, one, other)
-    words = (
-        f"{both(one.get(name), other.get(name))}: what is added below the division; a large one holds back weights with small "
+    words = say(
+        "{name}: what is added below the division; a large one holds back weights with small gradients, "
+        "and 1e-5 → 1e-8 was one of the changes that reduced spikes in OLMo 2",
+        name=both(one.get(name), other.get(name)),
     )
-    words += "gradients, and 1e-5 → 1e-8 was one of the changes that reduced spikes in OLMo 2"
     return Rating(graded(factor(*values) if values else 2, 1.01, 99, 1e5), words, (sources.EPSILON, sources.WARM_UP))
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lossdoctor import slips
 from lossdoctor.agreement import number
 from lossdoctor.comparison.nouns import WEIGHT, Impact
+from lossdoctor.language import say
 from lossdoctor.plan import Plan
 
 
@@ -44,18 +45,18 @@ def numbers(name: str, one: Plan, other: Plan) -> tuple[float, float] | None:
 
 def both(one: Any, other: Any) -> str:
     """Two values as they are written: `2e-5 and 1e-5`."""
-    return f"{slips.short(one)} and {slips.short(other)}"
+    return say("{one} and {other}", one=slips.short(one), other=slips.short(other))
 
 
 def shown(name: str, one: Plan, other: Plan) -> str:
     """The values of a setting on both sides, in words."""
-    return " and ".join(said(plan.get(name)) for plan in (one, other))
+    return say(" and ").join(said(plan.get(name)) for plan in (one, other))
 
 
 def said(value: Any) -> str:
     """A value in a sentence."""
     if value is None:
-        return "unstated"
+        return say("unstated")
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if isinstance(value, dict):
@@ -65,7 +66,7 @@ def said(value: Any) -> str:
 
 def percent(share: float) -> str:
     """A share of one in words: 0.3 %, 12 %."""
-    return f"{100 * share:.3g} %" if isfinite(share) else "all"
+    return f"{100 * share:.3g} %" if isfinite(share) else say("all")
 
 
 def least(impact: Impact, other: Impact) -> Impact:

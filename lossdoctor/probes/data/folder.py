@@ -16,6 +16,7 @@ from typing import Any
 
 from lossdoctor.confinement import is_file_of
 from lossdoctor.facts.files import mapping
+from lossdoctor.language import say
 from lossdoctor.measured import Vocabulary, Weights
 from lossdoctor.model import LossDoctorError, Run
 from lossdoctor.probes.data.recipe import tool_of
@@ -78,14 +79,14 @@ def opened(path: Path) -> Folder:
         LossDoctorError: it is no folder of a model, or transformers is missing.
     """
     if not path.is_dir():
-        what = "no such folder" if not path.exists() else "no folder"
+        what = say("no such folder") if not path.exists() else say("no folder")
         raise LossDoctorError(f"{path}: {what}; --model-path takes the folder of a model on this machine")
     config = mapping(path / "config.json") if is_file_of(path / "config.json", path) else {}
     named = ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "vocab.txt"]
     if not any(is_file_of(path / name, path) for name in named):
         if not config:
             raise LossDoctorError(f"{path} has neither a tokenizer nor a config.json; the folder of a model was expected")
-        return Folder(path, config, None, f"{path.name} has no tokenizer")
+        return Folder(path, config, None, say("{path_name} has no tokenizer", path_name=path.name))
     try:
         from transformers import AutoTokenizer
     except ImportError:
@@ -93,7 +94,12 @@ def opened(path: Path) -> Folder:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a broken or foreign tokenizer provokes
-        return Folder(path, config, None, f"the tokenizer in {path.name} does not load: {_line(error)}")
+        return Folder(
+            path,
+            config,
+            None,
+            say("the tokenizer in {path_name} does not load: {error}", path_name=path.name, error=_line(error)),
+        )
     return Folder(path, config, tokenizer)
 
 

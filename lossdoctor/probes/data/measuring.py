@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from lossdoctor.language import later, say
 from lossdoctor.measured import Example, Measured, Unlabelled, Vocabulary
 from lossdoctor.model import NotJudged, Run
 from lossdoctor.probes.data import folder as folders
@@ -23,8 +24,8 @@ MOST_RENDERED = 60_000_000
 #: Sequences that are kept for the loss of one batch.
 FOR_LOSS = 16
 
-LABELS = "labels and lengths of the examples"
-OPENING = "the loss of one batch"
+LABELS = later("labels and lengths of the examples")
+OPENING = later("the loss of one batch")
 
 
 def measure(model_path: Path | None, data: Path | None, run: Run) -> tuple[Measured, tuple[NotJudged, ...]]:
@@ -36,7 +37,7 @@ def measure(model_path: Path | None, data: Path | None, run: Run) -> tuple[Measu
     sample = drawn(data) if data is not None else None
     found = _counted(run, sample) if sample else Measured(run=run)
     if model_path is None:
-        return found, (NotJudged(LABELS, "no --model-path with a tokenizer was given"),) if sample else ()
+        return found, (NotJudged(say(LABELS), say("no --model-path with a tokenizer was given")),) if sample else ()
     with folders.offline():
         return _with_model(folders.opened(model_path), found, sample)
 
@@ -68,20 +69,20 @@ def _with_model(folder: folders.Folder, found: Measured, sample: Sample | None) 
     vocabulary = folders.vocabulary_of(folder, brought, weights.size)
     found = replace(found, weights=weights, vocabulary=vocabulary)
     if sample is None:
-        why = "no --data was given"
-        return found, (NotJudged(LABELS, why), NotJudged(OPENING, why))
+        why = say("no --data was given")
+        return found, (NotJudged(say(LABELS), why), NotJudged(say(OPENING), why))
     shape, why = sample.shape, _unmeasurable(folder, sample, vocabulary, run)
     if shape is None or why:
-        return replace(found, unmeasured=why), (NotJudged(LABELS, why), NotJudged(OPENING, why))
+        return replace(found, unmeasured=why), (NotJudged(say(LABELS), why), NotJudged(say(OPENING), why))
     recipe = recipe_of(run, shape, getattr(folder.tokenizer, "truncation_side", "right"))
     tokeniser = Tokeniser(folder.tokenizer, vocabulary or Vocabulary(0), recipe, brought)
     found, kept = _tokenised(found, sample, shape, tokeniser)
     weights, why = with_loss(folder, weights, kept)
-    notes = [NotJudged(OPENING, why)] if why else []
+    notes = [NotJudged(say(OPENING), why)] if why else []
     if found.pictures:
-        notes.append(NotJudged("truncation", "the examples come with pictures, whose tokens are not counted"))
+        notes.append(NotJudged("truncation", say("the examples come with pictures, whose tokens are not counted")))
     if recipe.too_long == "packed":
-        notes.append(NotJudged("truncation", "packing cuts examples at boundaries of its own"))
+        notes.append(NotJudged("truncation", say("packing cuts examples at boundaries of its own")))
     return replace(found, weights=weights), tuple(notes)
 
 
@@ -89,13 +90,13 @@ def _unmeasurable(folder: folders.Folder, sample: Sample, vocabulary: Vocabulary
     """Why nothing can be made into tokens; empty where it can."""
     names = str(folder.config.get("architectures"))
     if sample.shape is None:
-        return f"the columns {', '.join(sample.columns[:8])} are none of the usual ones"
+        return say("the columns {columns} are none of the usual ones", columns=", ".join(sample.columns[:8]))
     if task_of_run(run) == REINFORCEMENT and sample.shape.name != "tokens":
-        return "in reinforcement learning the model makes its answers itself"
+        return say("in reinforcement learning the model makes its answers itself")
     if sample.shape.name == "prompts":
-        return "the examples are prompts without answers"
+        return say("the examples are prompts without answers")
     if folder.config.get("is_encoder_decoder") or "Classification" in names or "ForMaskedLM" in names:
-        return f"the model is a {folder.config.get('model_type')} that does not predict the next token"
+        return say("the model is a {model_type} that does not predict the next token", model_type=folder.config.get("model_type"))
     return folder.no_tokenizer if vocabulary is None and sample.shape.name != "tokens" else ""
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lossdoctor.language import say
 from lossdoctor.measured import Weights
 from lossdoctor.probes.data.folder import Folder, files_with_weights, tensors
 from lossdoctor.probes.data.tokens import Tokens
@@ -32,17 +33,19 @@ def with_loss(folder: Folder, weights: Weights, sequences: Sequence[Tokens]) -> 
     batch = [cut for tokens in sequences if sum((cut := _window(tokens)).labelled[1:])][:EXAMPLES]
     why = _unsuitable(folder) or _too_large(folder)
     if not why and sum(sum(tokens.labelled[1:]) for tokens in batch) < FEWEST:
-        why = f"the examples have fewer than {FEWEST} labels together"
+        why = say("the examples have fewer than {fewest} labels together", fewest=FEWEST)
     if not why and weights.size and max(max(tokens.ids) for tokens in batch) >= weights.size:
-        why = "token ids lie beyond the embedding"
+        why = say("token ids lie beyond the embedding")
     if why:
         return weights, why
     try:
         return _computed(folder, weights, batch, sorted({token for tokens in sequences for token in tokens.ids}))
     except ImportError:
-        return weights, "it needs torch, which is not installed"
+        return weights, say("it needs torch, which is not installed")
     except Exception as error:  # whatever a broken or foreign model provokes
-        return weights, f"the model does not run here: {type(error).__name__}: {' '.join(str(error).split())[:80]}"
+        return weights, say(
+            "the model does not run here: {name}: {split}", name=type(error).__name__, split=" ".join(str(error).split())[:80]
+        )
 
 
 def _computed(folder: Folder, weights: Weights, batch: list[Tokens], used: list[int]) -> tuple[Weights, str]:
@@ -110,23 +113,30 @@ def _unsuitable(folder: Folder) -> str:
     """Why this is no language model that can be run as it lies there."""
     config, names = folder.config, str(folder.config.get("architectures"))
     if (folder.path / "adapter_config.json").is_file() and not files_with_weights(folder.path):
-        return "the folder has an adapter, and its base model is somewhere else"
+        return say("the folder has an adapter, and its base model is somewhere else")
     if not config or not files_with_weights(folder.path):
-        return "the folder has no weights" if config else "the folder has no config.json"
+        return say("the folder has no weights") if config else say("the folder has no config.json")
     if config.get("quantization_config"):
-        return "the weights are quantised"
+        return say("the weights are quantised")
     if config.get("is_encoder_decoder") or not any(word in names for word in ("CausalLM", "LMHead")):
-        return "the model is none that predicts the next token"
+        return say("the model is none that predicts the next token")
     return ""
 
 
 def _too_large(folder: Folder) -> str:
     parameters = _parameters(folder)
     if parameters > MOST_PARAMETERS:
-        return f"the model has {parameters / 1e9:.1f} billion parameters, too many for one batch on a CPU"
+        return say(
+            "the model has {parameters:.1f} billion parameters, too many for one batch on a CPU",
+            parameters=parameters / 1000000000.0,
+        )
     memory = _free_memory()
     if memory is not None and 4 * parameters > SHARE_OF_MEMORY * memory:
-        return f"the weights would take {4 * parameters / 2**30:.1f} GB, and {memory / 2**30:.1f} GB of memory are free"
+        return say(
+            "the weights would take {parameters:.1f} GB, and {memory:.1f} GB of memory are free",
+            parameters=4 * parameters / 2**30,
+            memory=memory / 2**30,
+        )
     return ""
 
 

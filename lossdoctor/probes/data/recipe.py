@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lossdoctor.language import say
 from lossdoctor.measured import Labels, Recipe, TooLong
 from lossdoctor.model import Run
 from lossdoctor.probes.data.shapes import Shape
@@ -59,39 +60,41 @@ def translates_roles(run: Run) -> bool:
 
 def _labels(run: Run, shape: Shape, tool: str) -> tuple[Labels, str]:
     if shape.name == "preference pairs" or task_of_run(run) == PREFERENCE:
-        return "answers", "preference tuning scores the answers alone"
+        return "answers", say("preference tuning scores the answers alone")
     if shape.name == "text":
-        return "all", "text has no prompt to be masked"
+        return "all", say("text has no prompt to be masked")
     if tool == "LLaMA-Factory" or tool == "axolotl":
         name = "train_on_prompt" if tool == "LLaMA-Factory" else "train_on_inputs"
         if run.get("train_on_prompt") is True:
-            return "all", f"{name} is true"
+            return "all", say("{name} is true", name=name)
         if "pretrain" in run.words("trainer"):
-            return "all", "the stage is pretraining"
-        return "answers", f"{tool} masks the prompt unless {name} is true"
+            return "all", say("the stage is pretraining")
+        return "answers", say("{tool} masks the prompt unless {name} is true", tool=tool, name=name)
     if run.get("assistant_only_loss") is True:
-        return "marked", "assistant_only_loss is true"
+        return "marked", say("assistant_only_loss is true")
     return _of_trl(run.get("completion_only_loss"), shape)
 
 
 def _of_trl(stated: bool | None, shape: Shape) -> tuple[Labels, str]:
     if shape.name == "prompts with answers":
         if stated is True:
-            return "answers", "completion_only_loss is true"
+            return "answers", say("completion_only_loss is true")
         if stated is None and (shape.prompt, shape.answer) == ("prompt", "completion"):
-            return "answers", "TRL masks the prompt where there are columns prompt and completion"
+            return "answers", say("TRL masks the prompt where there are columns prompt and completion")
     if stated is True:
-        return "all", f"completion_only_loss needs columns prompt and completion, and the data has {shape.name}"
-    return "all", "completion_only_loss is false" if stated is False else "no setting masks the prompt"
+        return "all", say(
+            "completion_only_loss needs columns prompt and completion, and the data has {shape_name}", shape_name=shape.name
+        )
+    return "all", say("completion_only_loss is false") if stated is False else say("no setting masks the prompt")
 
 
 def _length(run: Run, tool: str) -> tuple[int | None, str]:
     stated = run.get("max_length")
     if isinstance(stated, int) and not isinstance(stated, bool) and stated > 0:
         name = {"LLaMA-Factory": "cutoff_len", "axolotl": "sequence_len"}.get(tool, "max_length")
-        return stated, f"{name} is {stated:,}"
+        return stated, say("{name} is {stated:,}", name=name, stated=stated)
     if stated is None and tool in LENGTHS:
-        return LENGTHS[tool], f"{tool} uses {LENGTHS[tool]:,} where no length is stated"
+        return LENGTHS[tool], say("{tool} uses {lengths:,} where no length is stated", tool=tool, lengths=LENGTHS[tool])
     return None, ""
 
 
@@ -109,10 +112,12 @@ def _padding(tool: str, version: tuple[int, ...] | None) -> tuple[bool | None, s
     if tool in ("LLaMA-Factory", "axolotl"):
         return False, ""
     if version is not None and version < MASKED_BEFORE:
-        return True, f"SFTTrainer of TRL {'.'.join(map(str, version))} masks every label with the id of the padding token"
+        return True, say(
+            "SFTTrainer of TRL {version} masks every label with the id of the padding token", version=".".join(map(str, version))
+        )
     if version is not None and version >= OWN_COLLATOR:
         return False, ""
-    return None, "TRL masked these labels before 0.17, and no version of it is stated" if tool == "TRL" else ""
+    return None, say("TRL masked these labels before 0.17, and no version of it is stated") if tool == "TRL" else ""
 
 
 def _version(run: Run) -> tuple[int, ...] | None:

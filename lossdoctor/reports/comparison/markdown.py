@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lossdoctor.comparison.nouns import Comparison, Difference, Pair
+from lossdoctor.language import say
 from lossdoctor.reports import words as of_runs
 from lossdoctor.reports.comparison import words
 from lossdoctor.reports.markdown import code, plain
@@ -16,7 +17,7 @@ def render(comparison: Comparison, *, figure: str | None = None) -> str:
 
 
 def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
-    yield "## " + " and ".join(code(side.name) for side in comparison.sides)
+    yield "## " + say(" and ").join(code(side.name) for side in comparison.sides)
     for verdict in words.verdicts(comparison):
         yield from ("", f"**{plain(verdict)}**")
     yield ""
@@ -24,38 +25,43 @@ def _lines(comparison: Comparison, figure: str | None) -> Iterator[str]:
         yield f"- {letter}: {code(name)}, {plain(kind)}"
     yield ""
     if figure:
-        yield from (f"![Curves laid over each other]({figure})", "")
+        yield from (f"![{say('Curves laid over each other')}]({figure})", "")
     if rows := words.table(comparison):
         letters = [letter for letter, _, _ in words.sides(comparison)]
         yield from (f"| | {' | '.join(letters)} |", "|---" * (len(letters) + 1) + "|")
         for row in rows:
-            yield f"| {plain(row.name)}{' (equal)' if row.equal else ''} | {' | '.join(map(plain, row.values))} |"
+            yield f"| {plain(row.name)}{say(' (equal)') if row.equal else ''} | {' | '.join(map(plain, row.values))} |"
         yield ""
     if assumed := words.assumed(comparison):
-        yield from (f"Not stated, taken as usual: {plain('; '.join(assumed))}.", "")
-    yield from _section("Several tries", comparison.tries)
+        yield from (say("Not stated, taken as usual: {assumed}.", assumed=plain("; ".join(assumed))), "")
+    yield from _section(say("Several tries"), comparison.tries)
     for pair in comparison.pairs:
         yield from _pair(comparison, pair)
-    yield from _section("Not judged", [f"{what}: {why}" for what, why in comparison.not_judged])
+    yield from _section(say("Not judged"), [f"{what}: {why}" for what, why in comparison.not_judged])
 
 
 def _pair(comparison: Comparison, pair: Pair) -> Iterator[str]:
     which = words.which(comparison, pair)
-    yield from _section(f"Curves{which}", [told for curve in pair.curves for told in curve.told])
-    yield from _section(f"What explains it best{which}", pair.explained, numbered=True)
+    yield from _section(say("Curves{which}", which=which), [told for curve in pair.curves for told in curve.told])
+    yield from _section(say("What explains it best{which}", which=which), pair.explained, numbered=True)
     if different := [*words.told_in_full(pair), *words.equal(pair), *words.unjudged(pair)]:
-        yield from (f"### Differences{which}", "", "| impact | what | change | reason |", "|---|---|---|---|")
+        yield from (
+            f"### {say('Differences{which}', which=which)}",
+            "",
+            f"| {say('impact')} | {say('what')} | {say('change')} | {say('reason')} |",
+            "|---|---|---|---|",
+        )
         yield from map(_difference, different)
         yield ""
-    yield from _section(f"Besides{which}", [of_runs.sentence(line) for _, line in words.together(pair)])
+    yield from _section(say("Besides{which}", which=which), [of_runs.sentence(line) for _, line in words.together(pair)])
 
 
 def _difference(difference: Difference) -> str:
-    impact: str = difference.impact if difference.judged else "not judged"
-    impact = f"**{impact}**" if impact in ("high", "medium") else impact
+    impact = say(difference.impact) if difference.judged else say("not judged")
+    impact = f"**{impact}**" if difference.judged and difference.impact in ("high", "medium") else impact
     sources = "".join(f" [{place}]({source})" for place, source in enumerate(difference.sources, 1) if _address(source))
     told = plain(" ".join(words.said(difference)))
-    return f"| {impact} | {code(difference.name)} | {plain(words.values(difference))} | {told}{sources} |"
+    return f"| {impact} | {code(say(difference.name))} | {plain(words.values(difference))} | {told}{sources} |"
 
 
 def _address(source: str) -> bool:

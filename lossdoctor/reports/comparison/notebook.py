@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossdoctor.comparison.nouns import Comparison
+from lossdoctor.language import say
 from lossdoctor.reports.comparison import overlay, text, words
 from lossdoctor.reports.markup import element
 from lossdoctor.reports.markup import text as escaped
@@ -19,5 +20,10 @@ def bundle(comparison: Comparison) -> dict[str, str]:
         element("p", escaped(f"{letter}: {name}, {kind}"), style="margin:0") for letter, name, kind in words.sides(comparison)
     ]
     folded = element("pre", escaped(whole), style="white-space:pre-wrap")
-    parts = (*said, *named, overlay.render(comparison), element("details", element("summary", "The whole comparison"), folded))
+    parts = (
+        *said,
+        *named,
+        overlay.render(comparison),
+        element("details", element("summary", escaped(say("The whole comparison"))), folded),
+    )
     return {"text/html": element("div", *parts, style="max-width:900px"), "text/plain": whole}

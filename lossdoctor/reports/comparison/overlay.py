@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lossdoctor.comparison.nouns import Comparison, Side
+from lossdoctor.language import later, say
 from lossdoctor.reports.chart import draw
 from lossdoctor.reports.comparison.words import LETTERS
 from lossdoctor.reports.panels import Line, Panel, Point, joined, points
@@ -19,13 +20,16 @@ def render(comparison: Comparison, *, style: bool = True) -> str:
     """The chart; nothing where there is nothing to draw. `style` False leaves its colours to the page around."""
     wanted: list[tuple[str, Callable[[Side], tuple[Point, ...]]]] = [
         ("loss", lambda side: points(side.report, "loss") if side.report else ()),
-        ("evaluation loss", lambda side: points(side.report, "eval_loss") if side.report else ()),
-        ("learning rate", rates),
-        ("gradient norm", lambda side: points(side.report, "grad_norm") if side.report else ()),
+        (later("evaluation loss"), lambda side: points(side.report, "eval_loss") if side.report else ()),
+        (later("learning rate"), rates),
+        (later("gradient norm"), lambda side: points(side.report, "grad_norm") if side.report else ()),
     ]
     shown = [panel for title, of_side in wanted if (panel := _panel(title, comparison.sides, of_side)) is not None]
-    names = ", ".join(f"{LETTERS[place]} is {side.name}" for place, side in enumerate(comparison.sides))
-    return draw(shown, f"Curves laid over each other: {names}", style=style)
+    names = ", ".join(
+        say("{letters} is {side_name}", letters=LETTERS[place], side_name=side.name)
+        for place, side in enumerate(comparison.sides)
+    )
+    return draw(shown, say("Curves laid over each other: {names}", names=names), style=style)
 
 
 def rates(side: Side) -> tuple[Point, ...]:

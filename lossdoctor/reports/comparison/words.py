@@ -11,6 +11,7 @@ from lossdoctor.comparison.impacts.rating import said as spoken
 from lossdoctor.comparison.nouns import WEIGHT, Comparison, CurveDifference, Difference, EndDifference, Pair, Side
 from lossdoctor.comparison.pairing import taken
 from lossdoctor.comparison.telling import likeness, percent
+from lossdoctor.language import later, plural, say
 from lossdoctor.reports import plans
 from lossdoctor.reports import words as of_runs
 
@@ -19,8 +20,6 @@ NOTHING = "-"
 LETTERS = string.ascii_uppercase
 #: With more differences than this those of low impact share a line.
 MOST = 14
-#: What the values beside the name of a difference say already.
-REPEATED = ("changed from ", "unchanged at ")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def letter(comparison: Comparison, side: Side) -> str:
 
 def title(side: Side) -> str:
     """What a side is: "500 rows, steps 1 to 500" of a run, or that it is a configuration."""
-    return of_runs.extent(side.report) if side.report else "a configuration"
+    return of_runs.extent(side.report) if side.report else say("a configuration")
 
 
 def table(comparison: Comparison) -> list[Row]:
@@ -91,11 +90,11 @@ def together(pair: Pair) -> list[tuple[str, str]]:
     low = several[len(told_in_full(pair)) :]
     alone = [d for d in pair.differences if not d.judged and None in d.values]
     found = [
-        ("low", "of low impact as well", low),
-        ("=", "no settings of the training", _kept_books(pair)),
-        ("?", "stated by one side only, so not judged", alone),
+        ("low", say("of low impact as well"), low),
+        ("=", say("no settings of the training"), _kept_books(pair)),
+        ("?", say("stated by one side only, so not judged"), alone),
     ]
-    return [(mark, f"{what}: {'; '.join(f'{d.name} {values(d)}' for d in each)}") for mark, what, each in found if each]
+    return [(mark, f"{what}: {'; '.join(f'{say(d.name)} {values(d)}' for d in each)}") for mark, what, each in found if each]
 
 
 def _kept_books(pair: Pair) -> list[Difference]:
@@ -120,13 +119,13 @@ def verdict(pair: Pair) -> str:
     if deciding is not None:
         told += _ending(deciding, one, other, broken=bool(told))
     elif pair.one.log and pair.other.log and not told:
-        told.append(f"Whether {other} ends lower than {one} cannot be told from these logs")
+        told.append(say("Whether {other} ends lower than {one} cannot be told from these logs", other=other, one=one))
     return " ".join(f"{words}." for words in told or [counted(pair)])
 
 
 def _broken(side: Side, name: str) -> str:
     worst = of_runs.worst(side.report) if side.report and side.report.verdict == "critical" else None
-    return f"{name} broke: {worst.message}" if worst else ""
+    return say("{name} broke: {message}", name=name, message=worst.message) if worst else ""
 
 
 def end(pair: Pair) -> CurveDifference | None:
@@ -140,32 +139,55 @@ def _identical(pair: Pair) -> str:
     curves = [curve for curve in pair.curves if curve.rows]
     if not curves or not all(curve.identical for curve in curves):
         return ""
-    rows = " and ".join(f"{curve.rows:,} of {curve.series}" for curve in curves)
-    told = f"{pair.other.name} is the same as {pair.one.name} in all rows that both have: {rows}."
+    rows = say(" and ").join(say("{rows:,} of {series}", rows=curve.rows, series=curve.series) for curve in curves)
+    told = say(
+        "{other_name} is the same as {one_name} in all rows that both have: {rows}.",
+        other_name=pair.other.name,
+        one_name=pair.one.name,
+        rows=rows,
+    )
     ends = [curve.own_ends for curve in curves if curve.own_ends and curve.own_ends.ending in ("better", "worse")]
-    return f"{told} One goes on, and they end {percent(ends[0].share)} apart." if ends else told
+    return say("{told} One goes on, and they end {share} apart.", told=told, share=percent(ends[0].share)) if ends else told
 
 
 def _ending(curve: CurveDifference, one: str, other: str, broken: bool) -> list[str]:
     """How a curve ends: at the end of each where those are at other places, and over what both have."""
     own, common = curve.own_ends, curve.end
     if own is not None and own.ending in ("better", "worse"):
-        told = ending(own, curve.series, one, other, ", each at its own end")
-        return [f"{told}; over what both have: {percent(common.share, True)}" if common and common.ending != "unknown" else told]
+        told = ending(own, curve.series, one, other, say(", each at its own end"))
+        return [
+            say("{told}; over what both have: {share}", told=told, share=percent(common.share, True))
+            if common and common.ending != "unknown"
+            else told
+        ]
     found = common if common is not None and common.ending != "unknown" else own
     if found is None or (broken and found.ending == "same"):
         return []
-    return [ending(found, curve.series, one, other, ", over what both have" if own is not None and found is common else "")]
+    return [ending(found, curve.series, one, other, say(", over what both have") if own is not None and found is common else "")]
 
 
 def ending(found: EndDifference, series: str, one: str, other: str, where: str = "") -> str:
     """One sentence on how two curves end, with its figures."""
-    levels = f"{series} {found.other:.4g} against {found.one:.4g}"
-    interval = f"95 %: {percent(found.low, True)} to {percent(found.high, True)}"
+    levels = say("{series} {other:.4g} against {one:.4g}", series=series, other=found.other, one=found.one)
+    interval = say("95 %: {low} to {high}", low=percent(found.low, True), high=percent(found.high, True))
     if found.ending == "same":
-        like = f"{other} ends like {one}" if found.alike else f"{other} beside {one}"
+        like = (
+            say("{other} ends like {one}", other=other, one=one)
+            if found.alike
+            else say("{other} beside {one}", other=other, one=one)
+        )
         return f"{likeness(found)}: {like}{where}, {levels}, {percent(found.share, True)} ({interval})"
-    return f"{other} ends {found.ending} than {one}{where}: {levels}, {percent(found.share, True)} ({interval})"
+    better = later("{other} ends better than {one}{where}: {levels}, {share} ({interval})")
+    worse = later("{other} ends worse than {one}{where}: {levels}, {share} ({interval})")
+    return say(
+        better if found.ending == "better" else worse,
+        other=other,
+        one=one,
+        where=where,
+        levels=levels,
+        share=percent(found.share, True),
+        interval=interval,
+    )
 
 
 def counted(pair: Pair) -> str:
@@ -173,19 +195,39 @@ def counted(pair: Pair) -> str:
     several = matters(pair)
     same = sum(not WEIGHT[d.impact] for d in pair.differences)
     open_ = sum(not d.judged for d in pair.differences)
-    rest = f"; {same} come{'s' * (same == 1)} to the same or change{'s' * (same == 1)} nothing" if same else ""
-    rest += f"; {open_} cannot be judged" if open_ else ""
+    rest = ""
+    if same:
+        rest = plural(
+            "; {same} comes to the same or changes nothing", "; {same} come to the same or change nothing", same, same=same
+        )
+    rest += say("; {open} cannot be judged", open=open_) if open_ else ""
     if not several:
-        known = "is known to differ" if open_ else "differs"
-        return f"Nothing {known} that changes the training{rest}"
-    levels = [f"{count} {level}" for level in ("high", "medium", "low") if (count := sum(d.impact == level for d in several))]
-    told = f"{len(several)} difference{'s' * (len(several) > 1)} that matter{'s' * (len(several) == 1)}: {', '.join(levels)}"
-    return told + rest
+        known = later("Nothing is known to differ that changes the training{rest}")
+        return say(known if open_ else later("Nothing differs that changes the training{rest}"), rest=rest)
+    levels = [
+        say("{count} {level}", count=count, level=say(level))
+        for level in ("high", "medium", "low")
+        if (count := sum(d.impact == level for d in several))
+    ]
+    return (
+        plural(
+            "{number} difference that matters: {levels}",
+            "{number} differences that matter: {levels}",
+            len(several),
+            number=len(several),
+            levels=", ".join(levels),
+        )
+        + rest
+    )
 
 
 def which(comparison: Comparison, pair: Pair) -> str:
     """What is said of which two, behind a heading; nothing where there are only two."""
-    return f": {pair.one.name} and {pair.other.name}" if len(comparison.pairs) > 1 else ""
+    return (
+        say(": {one_name} and {other_name}", one_name=pair.one.name, other_name=pair.other.name)
+        if len(comparison.pairs) > 1
+        else ""
+    )
 
 
 def values(difference: Difference) -> str:
@@ -196,8 +238,8 @@ def values(difference: Difference) -> str:
 
 def said(difference: Difference) -> Iterator[str]:
     """The sentences of a difference: direction and factor, why it matters, what is easily read the wrong way round."""
-    for words in (difference.change, difference.reason, difference.slip):
-        if words and not words.startswith(REPEATED):
+    for words in (difference.change if difference.moved else "", difference.reason, difference.slip):
+        if words:
             yield of_runs.sentence(words.rstrip("."))
 
 

@@ -67,16 +67,13 @@ class Pages:
         return found if sum(size for _, size, _ in found) <= LARGEST else []
 
     def _from_files(self, run: str) -> Report:
-        from lossdoctor.analysis import analyze
-        from lossdoctor.readers.folder import STATE, event_files
+        from lossdoctor.analysis import analyze_events
 
-        folder = self._folder(run)
-        # A state file in the same folder is as old as the last checkpoint, so the event file is named.
-        (report,) = analyze(event_files(folder)[-1] if (folder / STATE).is_file() else folder)
-        return report
+        return analyze_events(self._folder(run))  # a state file in the same folder is as old as the last checkpoint
 
     def _from_points(self, run: str, context: Any, experiment: str) -> Report:
         from tensorboard.data.provider import RunTagFilter
+        from tensorboard.errors import NotFoundError
 
         from lossdoctor.engine import examine
         from lossdoctor.model import Run
@@ -88,6 +85,8 @@ class Pages:
             context, experiment_id=experiment, plugin_name="scalars", downsample=ALL, run_tag_filter=wanted
         )
         curves = read.get(run, {})
+        if not curves:  # it has just gone
+            raise NotFoundError(f"the run {run!r} is no longer here")
         points = [Point(tag, item.step, item.value, item.wall_time) for tag, found in curves.items() for item in found]
         rows = records(as_rows(sorted(points, key=lambda point: (point.wall_time, point.step))))
         most = max(map(len, curves.values()), default=0)

@@ -19,8 +19,8 @@ from werkzeug.wrappers import Request
 
 from lossdoctor_tensorboard.pages import Pages, newest_first
 
-#: Tags that lossdoctor reads as the loss of a training.
-LOSSES = frozenset({"train/loss", "loss", "train_loss", "Loss/train", "loss/train", "training_loss"})
+#: What lossdoctor calls the loss of a training, however its tag is written.
+LOSSES = ("loss", "train_loss")
 #: Errors that say all by themselves.
 PLAIN = ("LossDoctorError", "NothingToAnalyse", "NotFoundError")
 logger = logging.getLogger("lossdoctor")
@@ -37,6 +37,7 @@ class Tab(TBPlugin):  # type: ignore[misc]
         self._metadata = FrontendMetadata(es_module_path="/index.js", tab_name="LossDoctor")
         self._script = Path(__file__).with_name("index.js").read_text(encoding="utf-8")
         self._said: set[str] = set()
+        self._column: Callable[[str], str] | None = None
         routes = {"/index.js": self._index, "/runs": self._runs, "/state": self._state, "/report": self._report}
         self._apps = {path: Request.application(self._guarded(route)) for path, route in routes.items()}
 
@@ -63,8 +64,20 @@ class Tab(TBPlugin):  # type: ignore[misc]
     def _listed(self, context: Any, experiment: str) -> list[str]:
         """The runs with a training loss, the newest first; what lossdoctor writes for TensorBoard is no run of its own."""
         tags = self._provider.list_scalars(context, experiment_id=experiment, plugin_name="scalars")
-        runs = [run for run, found in tags.items() if LOSSES & found.keys() and not _ours(run)]
+        runs = [run for run, found in tags.items() if any(map(self._is_loss, found)) and not _ours(run)]
         return newest_first(self._provider.list_runs(context, experiment_id=experiment), runs)
+
+    def _is_loss(self, tag: str) -> bool:
+        """As lossdoctor reads it; where that cannot be asked any will do, and the tab says what is wrong."""
+        if self._column is None:
+            try:
+                from lossdoctor.parsing.column_names import column as known
+
+                self._column = known
+            except BaseException as error:
+                self._log(error)
+                self._column = lambda tag: LOSSES[0]
+        return self._column(tag) in LOSSES
 
     def _guarded(self, route: Callable[[Request], Any]) -> Callable[[Request], Any]:
         """A route whose failure is a message."""

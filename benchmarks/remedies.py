@@ -1,0 +1,136 @@
+"""Remedy trials: `python benchmarks/remedies.py [--jobs 2] [--only PATTERN] [--markdown FILE] [--json FILE]`. CPU; no download.
+
+Breaks fine-tunes of tiny models on real text, lets lossdoctor's callback watch, puts the settings of the first remedy that it
+names into the script, and trains again with the same budget. A trial is cured only if lossdoctor then finds the run healthy and
+the loss on held-out text is within 5 % of that of a control that was tuned by hand. `--tune` repeats the grid of the controls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import math
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from trials import controls, models, pool, table, text
+from trials.faults import Trial, trials
+from trials.recipe import Recipe
+
+
+def once(recipe: Recipe) -> dict[str, Any]:
+    """One run."""
+    from trials.training import plain, run
+
+    with tempfile.TemporaryDirectory() as folder:
+        return plain(run(recipe, Path(folder)))
+
+
+def prepare(jobs: int, only: str, tuning: bool) -> None:
+    """Text, tokenizer and the pre-trained models that are asked for, where they are not there yet."""
+    text.tokenizer()
+    names = controls.grid() if tuning else [trial.name for trial in trials()]
+    needed = {name.split()[0] for name in names if fnmatch.fnmatch(name, only)}
+    for _ in pool.each(models.base_folder, {family: family for family in models.FAMILIES if family in needed}, jobs):
+        pass
+
+
+def tune(jobs: int, only: str) -> None:
+    """Prints the grid."""
+    tried = {name: recipe for name, recipe in controls.grid().items() if fnmatch.fnmatch(name, only)}
+    for name, found in pool.each(once, tried, jobs):
+        evals = found.get("evals") or [math.nan]
+        print(f"{name:24} validation {evals[0]:.4f} … {evals[-1]:.4f}, best {min(evals):.4f}; {summary(found)}", flush=True)
+
+
+def summary(found: dict[str, Any]) -> str:
+    """A run in a few words."""
+    words = f"held out {found.get('heldout', math.nan):.4f}, {found.get('verdict')} {found.get('symptoms')}"
+    return f"{words}, {found.get('seconds', 0):.0f} s {found.get('error')}"
+
+
+def held_against(chosen: dict[str, Trial], jobs: int) -> dict[str, dict[str, Any]]:
+    """The run of each control that the trials need, by its words."""
+    wanted = {repr(trial.control): trial.control for trial in chosen.values()}
+    found = {}
+    for words, outcome in pool.each(once, wanted, jobs):
+        found[words] = outcome
+        recipe = wanted[words]
+        words = f"{recipe.family} {recipe.method} {recipe.settings['learning_rate']:g} {' '.join(recipe.data)}"
+        print(f"control {words}: {summary(outcome)}", flush=True)
+    return found
+
+
+#: What stands above the table on its page.
+PAGE = """\
+# Remedy trials: is a broken fine-tune healthy again after the first remedy?
+
+Tiny models are pre-trained here, fine-tuned on real text, and broken on purpose; lossdoctor's own callback diagnoses the run.
+The settings of its first remedy, and nothing else, are put into the recipe, which is trained again with the same budget.
+It counts as cured if lossdoctor finds that run healthy and its held-out loss is within 5 % of a control, whose settings \
+come from a small grid.
+Faults that cost less than 5 % of held-out loss are shown, and do not count.
+`python benchmarks/remedies.py --markdown docs/evidence/remedies.md` makes this page.
+The loss columns are held-out losses; ✗ stands behind a diagnosis that is not the fault that was put in.
+"""
+
+#: What stands below it, until it is mended.
+CAVEATS = """\
+## What this figure cannot bear yet
+
+- The controls come from partial grids: those for 48 examples and for noisy labels were not searched at all, and three \
+controls with 48 examples (BERT, T5, GPT-2) are themselves not healthy to lossdoctor. SGD at 0.01 was not tried for LLaMA \
+and T5.
+- How usual rates rise in narrow models was set from grids over models of width 64, which is the width of the trials. It has\
+ to be measured at another width before it says anything about other models.
+- The held-out loss of BERT moves by about 10 % with the order of the data alone, so 5 % lies within its noise.
+- Some faults were made more severe after a first look, since they did no harm.
+"""
+
+
+def attempt(work: tuple[Trial, float]) -> dict[str, Any]:
+    """As trials.trying has it; loaded in the process that trains."""
+    from trials.trying import attempt
+
+    return attempt(work)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Runs the trials that are asked for, and prints and writes what came of them."""
+    everything = {trial.name: trial for trial in trials()}
+    chosen = {name: trial for name, trial in everything.items() if fnmatch.fnmatch(name, options.only)}
+    control = held_against(chosen, options.jobs)
+    works = {name: (trial, control[repr(trial.control)].get("heldout", math.nan)) for name, trial in chosen.items()}
+    results: dict[str, dict[str, Any]] = {}
+    for name, found in pool.each(attempt, works, options.jobs):
+        results[name] = found
+        print(" | ".join(table.row(chosen[name], found)), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps({"controls": control, "trials": results}, indent=1, allow_nan=True))
+    words = table.totals(everything, results)
+    print(words)
+    if options.markdown:
+        ordered = [table.row(trial, results[name]) for name, trial in chosen.items()]
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(f"{PAGE}\n{words}\n{table.markdown(ordered)}\n{CAVEATS}", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="*", metavar="PATTERN")
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    prepare(options.jobs, options.only, options.tune)
+    if options.tune:
+        tune(options.jobs, options.only)
+    else:
+        sys.exit(main(options))
