@@ -11,6 +11,7 @@ import argparse
 import fnmatch
 import json
 import math
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -122,6 +123,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # of all processes that train; whoever imports this keeps its own
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="*", metavar="PATTERN")

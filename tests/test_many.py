@@ -406,6 +406,14 @@ class Deadly(Detector):
         return None
 
 
+def left_running() -> list[Any]:
+    """Workers that are still there: they are told to leave at once, and do when the machine has a moment for them."""
+    until = time.monotonic() + 10
+    while multiprocessing.active_children() and time.monotonic() < until:
+        time.sleep(0.01)
+    return multiprocessing.active_children()
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_a_worker_that_dies_costs_the_source_that_killed_it(tmp_path: Path, own: bool) -> None:
     """Also where the pool is broken for good: the others are judged, each once, and the error says what happened."""
@@ -418,7 +426,7 @@ def test_a_worker_that_dies_costs_the_source_that_killed_it(tmp_path: Path, own:
     lost = {outcome.path: str(outcome.error) for outcome in outcomes if outcome.error}
     assert {Path(path).name for path in lost} == {"run-0007", "run-0033"}
     assert all("was killed, or ran out of memory" in error for error in lost.values())
-    assert not multiprocessing.active_children()
+    assert not left_running()
 
 
 def test_whoever_has_seen_enough_leaves_no_process_behind(tmp_path: Path) -> None:
@@ -427,10 +435,7 @@ def test_whoever_has_seen_enough_leaves_no_process_behind(tmp_path: Path) -> Non
     next(outcomes)
     assert multiprocessing.active_children()
     outcomes.close()
-    until = time.monotonic() + 10  # they are told to leave at once, and do when the machine has a moment for them
-    while multiprocessing.active_children() and time.monotonic() < until:
-        time.sleep(0.01)
-    assert not multiprocessing.active_children()
+    assert not left_running()
 
 
 def test_threads_leave_the_collector_as_it_was(tmp_path: Path) -> None:

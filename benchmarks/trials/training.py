@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 import transformers
