@@ -227,11 +227,18 @@ def notes_sentence(note: str) -> str:
     return f"{note[0].upper()}{note[1:]}."
 
 
+def a_folder(name: str) -> Path:
+    """A folder of logs by its whole name, since the tools work elsewhere."""
+    if not (path := Path(name).resolve()).is_dir():
+        raise argparse.ArgumentTypeError(f"{name} is no folder; expected one with logs of a Trainer")
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="*", type=Path, help="logs of a Trainer, with labels in truth.jsonl or without")
+    parser.add_argument("folders", nargs="*", type=a_folder, help="logs of a Trainer, with labels in truth.jsonl or without")
     parser.add_argument(
-        "--seen", action="append", default=[], type=Path, metavar="FOLDER", help="the same, on which thresholds were set"
+        "--seen", action="append", default=[], type=a_folder, metavar="FOLDER", help="the same, on which thresholds were set"
     )
     parser.add_argument("--tools", type=lambda text: text.split(","), help=f"by comma, of {', '.join(NAMES)}")
     parser.add_argument("--quick", action="store_true", help="few runs and rounds: to see that it works")
