@@ -220,5 +220,5 @@ def adapter_scale() -> Iterator[Trial]:
 def shifted() -> Iterator[Trial]:
     """Labels that the script shifts, and the model once more."""
     for family, method in (("llama", "full"), ("gpt2", "lora")):
-        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, data="shifted")
+        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, labels="input_ids[1:] + [-100]")
     yield _trial("padding scored as text", "wrong-mask-or-template", "gpt2", "full", label_pad_token_id=0)

@@ -17,6 +17,11 @@ CUT = later(
     "nothing."
 )
 
+CUT_OFF = later(
+    "Only the head that is trained beside the adapter learns. Reentrant gradient checkpointing passes no gradient on unless its "
+    "inputs ask for one, and frozen embeddings do not; the gradient norm that is logged is that of the head."
+)
+
 
 @dataclass(eq=False, repr=False)
 class NoGradientToAdapter(Cause):
@@ -24,6 +29,7 @@ class NoGradientToAdapter(Cause):
 
     ## How we tell
     The gradient norm is exactly 0 while the loss is normal and stays where it is. A trainable-parameter count of 0 proves it.
+    Inside a Trainer: no parameter of the adapter has a gradient in the first steps, while a head that is trained with it has.
 
     ## What else it could be
     Masked labels: there the loss is 0 as well. Half-precision weights: there the gradient is sound and the update is lost.
@@ -40,6 +46,21 @@ class NoGradientToAdapter(Cause):
     decide_by = "model.print_trainable_parameters(), then look for p.grad is not None after one backward pass"
 
     def weigh(self, chart: Chart) -> Opinion | None:
+        return self._cut_off(chart) or self._none_at_all(chart)
+
+    @staticmethod
+    def _cut_off(chart: Chart) -> Opinion | None:
+        """An adapter that was seen to get no gradient while something else, such as a head, gets one."""
+        if chart.run.get("adapter_gradient") is not False:
+            return None
+        opinion = Opinion(())
+        opinion.add(7, say("no parameter of the adapter gets a gradient, while others that are trained with it do"))
+        if chart.run.get("gradient_checkpointing") is True:
+            opinion.add(1, say("gradient checkpointing can cut the gradient of an adapter"))
+        opinion.explanation = say(CUT_OFF)
+        return opinion
+
+    def _none_at_all(self, chart: Chart) -> Opinion | None:
         zero = chart.seen("gradient-zero")
         none_trainable = chart.run.get("trainable_parameters") == 0
         if not (zero and zero.open) and not none_trainable:
@@ -88,13 +109,16 @@ class NoGradientToAdapter(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (
-            Remedy(
-                say("Load the adapter for training"),
-                say("PeftModel.from_pretrained freezes it unless told otherwise"),
-                {"is_trainable": True},
-                "none",
-                ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
-            ),
-            non_reentrant(),
+        more = chart.run.get("gradient_checkpointing_kwargs")
+        reentrant = isinstance(more, dict) and more.get("use_reentrant") is True and not chart.run.get("inputs_require_grads")
+        load = Remedy(
+            say("Load the adapter for training"),
+            say("PeftModel.from_pretrained freezes it unless told otherwise"),
+            {"is_trainable": True},
+            "none",
+            ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
         )
+        checkpointing = chart.run.get("gradient_checkpointing") is True
+        trainable = bool(chart.run.get("trainable_parameters"))  # frozen parameters are none that checkpointing cuts off
+        cut = checkpointing and trainable and (reentrant or chart.run.get("adapter_gradient") is False)
+        return (non_reentrant(), load) if cut else (load, non_reentrant())

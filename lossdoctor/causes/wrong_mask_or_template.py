@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.chance import language_model
 from lossdoctor.language import say
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
 
 
@@ -15,7 +15,8 @@ class WrongMaskOrTemplate(Cause):
 
     ## How we tell
     The first loss is above that of guessing, and the evaluation loss as well: the model is sure of what comes next, and the
-    labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that.
+    labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that. Inside a
+    Trainer the labels of the first examples are held against their tokens, so that a shift is seen.
 
     ## What else it could be
     Most wrong masks and templates give a loss that looks fine: that is not visible in a log at all. New embedding rows start
@@ -41,6 +42,8 @@ class WrongMaskOrTemplate(Cause):
         opening = chart.seen("opening-loss-above-chance")
         if Signs(chart).broken:
             return None
+        if chart.run.get("labels_shifted") is True:
+            return self._shifted(opening)
         if opening is None:
             return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))
@@ -56,6 +59,17 @@ class WrongMaskOrTemplate(Cause):
         opinion.explanation = say(
             "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The "
             "run then learns these, and the loss falls as if all were well."
+        )
+        return opinion
+
+    @staticmethod
+    def _shifted(opening: Symptom | None) -> Opinion:
+        """Labels that were seen to be those of the next token already, given to a model that shifts them."""
+        opinion = Opinion((opening,) if opening else ())
+        opinion.add(9, say("the label of each token is the next token already, and the model shifts labels once more"))
+        opinion.explanation = say(
+            "A language model of transformers holds the output at each token against the label of the next one. Labels that are "
+            "shifted before teach it the token after the next, which no generation asks for."
         )
         return opinion
 
@@ -107,6 +121,26 @@ class WrongMaskOrTemplate(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        if chart.run.get("labels_shifted") is True:
+            return (
+                Remedy(
+                    say("Make the labels a copy of the input ids, with -100 where nothing is to be learned"),
+                    say("the model shifts labels by itself, so they must not be shifted beforehand"),
+                    {"labels": "input_ids.copy()"},
+                    "none",
+                    ("https://huggingface.co/docs/transformers/tasks/language_modeling",),
+                ),
+            )
+        if chart.run.get("num_labels"):
+            return (
+                Remedy(
+                    say("Check that the labels count from 0 in the order of config.id2label"),
+                    say("a classifier has one label for each example; a class that is called by another number is another class"),
+                    {},
+                    "low",
+                    ("https://huggingface.co/docs/transformers/tasks/sequence_classification",),
+                ),
+            )
         return (
             Remedy(
                 say("Give padding the label -100"),
