@@ -16,6 +16,7 @@ SCRIPT = {
     "shuffle_dataset": True,
     "response_template": "\n### Answer:",
     "label_pad_token_id": -100,
+    "padding": "longest",
     "labels": "input_ids.copy()",
     "dataset.shuffle": None,
     "model_accepts_loss_kwargs": None,

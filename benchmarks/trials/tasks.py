@@ -93,27 +93,27 @@ def _noise(labels: Any, draw: random.Random) -> Any:
 
 
 class Collator:
-    """Pads a batch; the labels with what the recipe says."""
+    """Pads a batch to its longest row, or to `width`; the labels with what the recipe says."""
 
-    def __init__(self, label_pad_token_id: int = -100) -> None:
-        self.label_pad_token_id = label_pad_token_id
+    def __init__(self, label_pad_token_id: int = -100, width: int = 0) -> None:
+        self.label_pad_token_id, self.width = label_pad_token_id, width
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        ids = _padded([row["input_ids"] for row in rows], PAD)
+        ids = _padded([row["input_ids"] for row in rows], PAD, self.width)
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
         if isinstance(rows[0]["labels"], int):
             labels = torch.tensor([row["labels"] for row in rows])
         else:
-            labels = _padded([row["labels"] for row in rows], self.label_pad_token_id)
+            labels = _padded([row["labels"] for row in rows], self.label_pad_token_id, self.width)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 class DataCollatorForCompletionOnlyLM(Collator):
     """As TRL had it: no labels up to the end of the template's last place, and none at all where it is not found."""
 
-    def __init__(self, response_template: Any, label_pad_token_id: int = -100) -> None:
-        super().__init__(label_pad_token_id)
+    def __init__(self, response_template: Any, label_pad_token_id: int = -100, width: int = 0) -> None:
+        super().__init__(label_pad_token_id, width)
         self.response_template = response_template
         self.response_token_ids = encode(response_template) if isinstance(response_template, str) else list(response_template)
 
@@ -130,12 +130,12 @@ class DataCollatorForCompletionOnlyLM(Collator):
 
 def collate(recipe: Recipe) -> Collator:
     """The collator of the script."""
-    filling = recipe.get("label_pad_token_id")
+    filling, width = recipe.get("label_pad_token_id"), recipe.get("max_length") if recipe.get("padding") == "max_length" else 0
     if recipe.task == "language modelling" and recipe.get("completion_only_loss"):
-        return DataCollatorForCompletionOnlyLM(recipe.get("response_template"), filling)
-    return Collator(filling)
+        return DataCollatorForCompletionOnlyLM(recipe.get("response_template"), filling, width)
+    return Collator(filling, width)
 
 
-def _padded(rows: list[list[int]], filling: int) -> torch.Tensor:
-    width = max(map(len, rows))
+def _padded(rows: list[list[int]], filling: int, width: int = 0) -> torch.Tensor:
+    width = max(width, *map(len, rows))
     return torch.tensor([[*row, *[filling] * (width - len(row))] for row in rows])

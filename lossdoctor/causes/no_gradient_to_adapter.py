@@ -17,9 +17,11 @@ CUT = later(
     "nothing."
 )
 
+#: Share of the adapter's parameters that a gradient must reach.
+SOME = 0.5
 CUT_OFF = later(
-    "Only the head that is trained beside the adapter learns. Reentrant gradient checkpointing passes no gradient on unless its "
-    "inputs ask for one, and frozen embeddings do not; the gradient norm that is logged is that of the head."
+    "Only what lies behind the cut learns, such as a head. Reentrant gradient checkpointing passes no gradient on unless its "
+    "inputs ask for one, and frozen embeddings do not; the gradient norm that is logged is that of the rest."
 )
 
 
@@ -29,7 +31,7 @@ class NoGradientToAdapter(Cause):
 
     ## How we tell
     The gradient norm is exactly 0 while the loss is normal and stays where it is. A trainable-parameter count of 0 proves it.
-    Inside a Trainer: no parameter of the adapter has a gradient in the first steps, while a head that is trained with it has.
+    Inside a Trainer: the parameters of the adapter have no gradient in the first steps, while a head that is trained with it has.
 
     ## What else it could be
     Masked labels: there the loss is 0 as well. Half-precision weights: there the gradient is sound and the update is lost.
@@ -50,13 +52,21 @@ class NoGradientToAdapter(Cause):
 
     @staticmethod
     def _cut_off(chart: Chart) -> Opinion | None:
-        """An adapter that was seen to get no gradient while something else, such as a head, gets one."""
-        if chart.run.get("adapter_gradient") is not False:
+        """An adapter of which little or nothing was seen to get a gradient, while something behind it gets one."""
+        reached, run = chart.run.get("adapter_gradient"), chart.run
+        if reached is None or reached >= SOME:
             return None
+        if reached and not (run.get("gradient_checkpointing") is True and not run.get("inputs_require_grads")):
+            return None  # experts, or a picture encoder, that the first batches did not use
         opinion = Opinion(())
-        opinion.add(7, say("no parameter of the adapter gets a gradient, while others that are trained with it do"))
-        if chart.run.get("gradient_checkpointing") is True:
-            opinion.add(1, say("gradient checkpointing can cut the gradient of an adapter"))
+        if reached:
+            opinion.add(
+                5, say("only {reached:.0%} of the adapter's parameters get a gradient in the first steps", reached=reached)
+            )
+        else:
+            opinion.add(7, say("no parameter of the adapter gets a gradient, while others that are trained with it do"))
+        if run.get("gradient_checkpointing") is True:
+            opinion.add(2, say("gradient checkpointing can cut the gradient of an adapter"))
         opinion.explanation = say(CUT_OFF)
         return opinion
 
@@ -118,7 +128,6 @@ class NoGradientToAdapter(Cause):
             "none",
             ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
         )
-        checkpointing = chart.run.get("gradient_checkpointing") is True
         trainable = bool(chart.run.get("trainable_parameters"))  # frozen parameters are none that checkpointing cuts off
-        cut = checkpointing and trainable and (reentrant or chart.run.get("adapter_gradient") is False)
+        cut = chart.run.get("gradient_checkpointing") is True and trainable and (reentrant or self._cut_off(chart) is not None)
         return (non_reentrant(), load) if cut else (load, non_reentrant())

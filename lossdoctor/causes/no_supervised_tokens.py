@@ -34,7 +34,7 @@ TEMPLATE_SOURCES = ("https://github.com/huggingface/trl/issues/588", "https://gi
 
 @dataclass(eq=False, repr=False)
 class NoSupervisedTokens(Cause):
-    """No token of a batch has a label: all are -100.
+    """No token of a batch has a label: all are -100; or next to none has one.
 
     ## How we tell
     Loss and gradient norm are both exactly 0 from the first row: a mean over no tokens is NaN with a gradient of exactly 0.
@@ -60,7 +60,7 @@ class NoSupervisedTokens(Cause):
     short: int = 1024
     #: Share of the examples that are cut off, and of their tokens that have a label, which leave next to nothing of the answers.
     cut: float = 0.8
-    left: float = 0.2
+    left: float = 0.25
 
     def weigh(self, chart: Chart) -> Opinion | None:
         return self._mostly_cut(chart) or self._masked_entirely(chart)
@@ -75,6 +75,9 @@ class NoSupervisedTokens(Cause):
         opinion.add(3, say("only {left:.0%} of their tokens have a label: the beginnings of answers", left=left))
         opinion.explanation = say(MOSTLY_CUT)
         return opinion
+
+    def named(self, chart: Chart) -> str:
+        return say("hardly any label is left of the answers") if self._mostly_cut(chart) else say(self.title)
 
     def _masked_entirely(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
@@ -137,12 +140,14 @@ class NoSupervisedTokens(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         longer, template = _longer(chart), _template(chart)
-        whole = (chart.run.get("rows_cut") or 0.0) < 0.5 and _missing(chart)
+        if self._mostly_cut(chart):
+            return (longer,)
+        whole = (chart.run.get("rows_cut") or 0.0) < 1 and _missing(chart)
         return (template, longer) if whole or chart.run.get("response_template_in_context") else (longer, template)
 
 
 def _missing(chart: Chart) -> bool:
-    """Whether most of the first examples were seen to be without the response template."""
+    """Whether the response template was seen to be missing in most of the first examples, of those that are whole if any is."""
     found = chart.run.get("response_template_found")
     return found is not None and found < 0.5
 

@@ -168,6 +168,7 @@ class TooFewEpochs(Cause):
         least = ceil(SMALL_BATCH * accumulation / batch)
         enough = accumulation * steps // FEW_STEPS  # makes that many steps of the same data
         fewer = max(1, least, min(accumulation // 4, enough))
+        fewer = least if fewer <= 2 * least else fewer  # accumulating two is not worth what it costs in steps
         do = say("Lower gradient_accumulation_steps from {accumulation} to {fewer}", accumulation=accumulation, fewer=fewer)
         why = say(
             "{accumulation} times as many optimizer steps from the same data; the effective batch of {batch} "

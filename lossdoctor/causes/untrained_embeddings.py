@@ -78,22 +78,23 @@ class UntrainedEmbeddings(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (
-            Remedy(
-                say("Start new rows at the mean of the old ones"),
-                say("resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size"),
-                {"mean_resizing": True},
-                "none",
-                ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
-            ),
-            Remedy(
-                say("Under LoRA, train them as well"),
-                say("an adapter alone cannot move embedding and output rows"),
-                {"modules_to_save": ["embed_tokens", "lm_head"]},
-                "low",
-                ("https://huggingface.co/docs/peft/developer_guides/lora",),
-            ),
+        mean = Remedy(
+            say("Start new rows at the mean of the old ones"),
+            say("resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size"),
+            {"mean_resizing": True},
+            "none",
+            ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
         )
+        trained = Remedy(
+            say("Under LoRA, train them as well"),
+            say("an adapter alone cannot move embedding and output rows"),
+            {"modules_to_save": ["embed_tokens", "lm_head"]},
+            "low",
+            ("https://huggingface.co/docs/peft/developer_guides/lora",),
+        )
+        opening, lora = chart.seen("opening-loss-above-chance"), adapter(chart.run)
+        learned = opening is not None and not opening.open
+        return (mean, trained) if lora or (lora is None and not learned) else (mean,)
 
 
 def _tokens_added(run: Run) -> str | None:

@@ -16,7 +16,8 @@ class WrongMaskOrTemplate(Cause):
     ## How we tell
     The first loss is above that of guessing, and the evaluation loss as well: the model is sure of what comes next, and the
     labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that. Inside a
-    Trainer the labels of the first examples are held against their tokens, so that a shift is seen.
+    Trainer the labels of the first examples are held against their tokens and their mask, so that a shift and labels on padding
+    are seen.
 
     ## What else it could be
     Most wrong masks and templates give a loss that looks fine: that is not visible in a log at all. New embedding rows start
@@ -37,6 +38,8 @@ class WrongMaskOrTemplate(Cause):
     #: No text is predicted that well before it comes again.
     easy: float = 0.15
     once: float = 1.0
+    #: Share of padding among the tokens with a label from which on it counts.
+    padding: float = 0.1
 
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
@@ -44,6 +47,8 @@ class WrongMaskOrTemplate(Cause):
             return None
         if chart.run.get("labels_shifted") is True:
             return self._shifted(opening)
+        if (chart.run.get("padding_scored") or 0.0) >= self.padding:
+            return self._padding(chart, opening)
         if opening is None:
             return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))
@@ -70,6 +75,18 @@ class WrongMaskOrTemplate(Cause):
         opinion.explanation = say(
             "A language model of transformers holds the output at each token against the label of the next one. Labels that are "
             "shifted before teach it the token after the next, which no generation asks for."
+        )
+        return opinion
+
+    @staticmethod
+    def _padding(chart: Chart, opening: Symptom | None) -> Opinion:
+        """Padding that was seen to have labels."""
+        opinion = Opinion((opening,) if opening else ())
+        share = chart.run.get("padding_scored")
+        opinion.add(7, say("{share:.0%} of the tokens that have a label are padding", share=share))
+        opinion.explanation = say(
+            "Padding is the same every time and soon learned. It makes the loss look better than the answers are, and takes as "
+            "large a share of the gradient as it has of the tokens."
         )
         return opinion
 

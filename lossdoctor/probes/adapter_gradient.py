@@ -1,4 +1,4 @@
-"""Whether the backward pass reaches an adapter at all, where a head that is trained beside it gets its gradient.
+"""How much of an adapter the backward pass reaches, where a head or a layer behind it gets its gradient.
 
 Asks only whether there are gradients, not what is in them, so nothing waits for a device.
 """
@@ -12,12 +12,14 @@ STEPS = 5
 
 
 class AdapterGradient:
-    """Looks at the first steps of a training. `facts` is silent unless something else than the adapter has a gradient."""
+    """Looks at the first steps of a training. `facts` is silent where nothing at all has a gradient."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._left = STEPS if getattr(model, "peft_config", None) else 0
-        self._adapter = self._others = False
+        self._reached: set[str] = set()  # parameters of the adapter that had a gradient
+        self._trained = 0  # all of them
+        self._others = self._looked = False
 
     def stepped(self) -> None:
         """After an optimizer step, while the gradients are there."""
@@ -25,13 +27,20 @@ class AdapterGradient:
             return
         self._left -= 1
         if any(type(module).__name__ == "FullyShardedDataParallel" for module in self._model.modules()):
-            self._left, self._others = 0, False  # this process may hold no part of the adapter
+            self._left = self._trained = 0  # this process may hold no part of the adapter
             return
         prefix = getattr(getattr(self._model, "base_model", None), "prefix", None) or "lora_"
-        trained = [(prefix in name, p.grad is not None) for name, p in self._model.named_parameters() if p.requires_grad]
-        self._adapter = self._adapter or (True, True) in trained or not any(part for part, _ in trained)
-        self._others = self._others or (False, True) in trained
+        for name, parameter in self._model.named_parameters():
+            if parameter.requires_grad and prefix in name:
+                self._trained += not self._looked
+                if parameter.grad is not None:
+                    self._reached.add(name)
+            elif parameter.grad is not None:
+                self._others = True
+        self._looked = True
 
-    def facts(self) -> dict[str, bool]:
-        """Whether the adapter got a gradient, where that is known."""
-        return {"adapter_gradient": self._adapter} if self._others and not self._left else {}
+    def facts(self) -> dict[str, float]:
+        """The share of its parameters that a gradient has reached, where something is known to have one."""
+        if self._left or not self._trained or not (self._others or self._reached):
+            return {}
+        return {"adapter_gradient": round(len(self._reached) / self._trained, 4)}

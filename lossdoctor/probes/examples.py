@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 
 from lossdoctor.probes.micro_batches import IGNORED
 
-#: Rows of tokens that are kept, and their size in bytes; and how many class labels.
-ROWS, BYTES, CLASSES = 64, 4 * 1024 * 1024, 65_536
+#: Rows that are looked at, and their tokens with the padding; and how many class labels.
+ROWS, TOKENS, CLASSES = 128, 262_144, 65_536
+#: Rows of which a share can be told.
+ENOUGH = 16
 #: Tokens that must have been compared before labels are called shifted, and the shares that say so.
 COMPARED, SAME, DIFFERENT = 64, 0.95, 0.5
 #: Changes of class that a shuffled order must lead one to expect, from one example and from one batch to the next.
@@ -25,10 +28,11 @@ EDGE, LEAST, FOUND = 2, 2, 0.9
 
 
 class Row(NamedTuple):
-    """One example without its padding."""
+    """One example without its padding, and how much of its padding has a label."""
 
     ids: list[int]
     labels: list[int]
+    padding: int
 
 
 class Examples:
@@ -43,9 +47,12 @@ class Examples:
         self._shifts = _shifts(model)
         self._ends = _ends(model)
         self._template = _template(collator)
+        self._pad = _target_padding(model)
+        self._targets: list[torch.Tensor] = []
+        self._target_tokens = self._target_padding = 0
         self._kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
         self._rows: list[Row] = []
-        self._number = self._size = self._classified = 0
+        self._number = self._tokens = self._classified = self._looked_at = 0
         self._known_to_model = True  # every kept batch was given to the model with its labels
         self._classes: list[torch.Tensor] = []
         self._firsts: list[int] = []  # the class of the first example of each batch
@@ -65,25 +72,39 @@ class Examples:
                 self._classes.append(labels)
             return
         ids = inputs.get("input_ids")
-        if not self._shifts or self._number >= ROWS or self._size >= BYTES:
+        if self._pad is not None and self._number < ROWS:
+            self._number += len(labels)
+            self._targets.append(labels)
+        if not self._shifts or self._number >= ROWS or self._tokens >= TOKENS:
             return
         if not isinstance(ids, torch.Tensor) or ids.shape != labels.shape:
             return
         self._known_to_model = self._known_to_model and call is not None and "labels" in call[1]
         self._number += len(ids)
-        self._size += 3 * ids.nbytes
+        self._tokens += ids.numel()
         self._kept.append((ids, labels, inputs.get("attention_mask")))
 
     def read(self) -> None:
         """Looks at what was kept since the last time; what waits for the device is the copying."""
-        for labels in self._classes:
-            self._count(labels.tolist())
-        self._classes = []
+        if self._classes:
+            classes = iter(torch.cat(self._classes).tolist())
+            for labels in self._classes:
+                self._count(list(islice(classes, len(labels))))
+            self._classes = []
+        for targets in self._targets:
+            told = [label for row in targets.tolist() for label in row if label != IGNORED]
+            self._target_tokens += len(told)
+            self._target_padding += told.count(self._pad)
+        self._targets = []
+        if self._target_tokens:
+            self._found["padding_scored"] = round(self._target_padding / self._target_tokens, 4)
         if self._kept:
             for ids, labels, mask in self._kept:
-                self._rows += _rows(ids, labels, mask)
+                self._rows += islice(_rows(ids, labels, mask), ROWS - len(self._rows))
             self._kept = []
-            self._found = dict(self._look())
+            if len(self._rows) >= min(2 * self._looked_at, ROWS):  # not after each row of a run that logs each of them
+                self._looked_at = len(self._rows)
+                self._found = dict(self._look())
 
     def facts(self) -> dict[str, Any]:
         """What was found, by the names of facts."""
@@ -121,13 +142,18 @@ class Examples:
         if not tokens:
             return
         yield "answer_share", round(labelled / tokens, 4)
-        if (cut := self._cut()) is not None:
+        padding = sum(row.padding for row in self._rows)
+        if padding + labelled:
+            yield "padding_scored", round(padding / (padding + labelled), 4)
+        if len(self._rows) >= ENOUGH and (cut := self._cut()) is not None:
             yield "rows_cut", round(cut, 4)
         if self._known_to_model and (shifted := self._shifted()) is not None:
             yield "labels_shifted", shifted
         masked = sum(all(label == IGNORED for label in row.labels) for row in self._rows)
         if self._template and 2 * masked > len(self._rows):
-            found = sum(_times(row.ids, self._template) > 0 for row in self._rows) / len(self._rows)
+            longest = max(len(row.ids) for row in self._rows)
+            whole = [row for row in self._rows if len(row.ids) < longest or row.ids[-1] in self._ends] or self._rows
+            found = sum(_times(row.ids, self._template) > 0 for row in whole) / len(whole)
             yield "response_template_found", round(found, 4)
             if found < 0.5 and (part := self._part_that_is_there()):
                 yield "response_template_in_context", part
@@ -144,7 +170,7 @@ class Examples:
     def _shifted(self) -> bool | None:
         """Whether the label of a token is the token after it, for a model that looks at the token after it by itself."""
         compared = same = shifted = 0
-        for ids, labels in self._rows:
+        for ids, labels, _ in self._rows:
             for place in range(len(ids) - 1):
                 if labels[place] != IGNORED:
                     compared += 1
@@ -170,7 +196,8 @@ def _rows(ids: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None) ->
     for tokens, targets, seen in zip(ids.tolist(), labels.tolist(), there, strict=True):
         kept = [place for place, one in enumerate(seen) if one]
         if kept:
-            yield Row([tokens[place] for place in kept], [targets[place] for place in kept])
+            padding = sum(not one and target != IGNORED for one, target in zip(seen, targets, strict=True))
+            yield Row([tokens[place] for place in kept], [targets[place] for place in kept], padding)
 
 
 def _times(ids: list[int], part: list[int]) -> int:
@@ -191,6 +218,13 @@ def _ends(model: Any) -> frozenset[int]:
         end = getattr(holder, "eos_token_id", None)
         found.update([end] if isinstance(end, int) else end if isinstance(end, (list, tuple)) else ())
     return frozenset(found)
+
+
+def _target_padding(model: Any) -> int | None:
+    """The token that the targets of an encoder-decoder are padded with; None where it is an end as well, or there is none."""
+    config = getattr(model, "config", None)
+    pad = getattr(config, "pad_token_id", None) if getattr(config, "is_encoder_decoder", False) else None
+    return pad if isinstance(pad, int) and pad not in _ends(model) else None
 
 
 def _template(collator: Any) -> list[int]:
