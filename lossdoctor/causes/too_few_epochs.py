@@ -177,4 +177,9 @@ class TooFewEpochs(Cause):
             batch=batch,
             batch2=batch * fewer // accumulation,
         )
-        return (Remedy(do, why, {"gradient_accumulation_steps": fewer}, "none", (SMALL_BATCHES, LORA[0])),)
+        change: dict[str, object] = {"gradient_accumulation_steps": fewer}
+        planned = steps * accumulation // fewer
+        if chart.run.get("warmup_steps") == 0 and not chart.run.get("warmup_ratio") and planned >= FEW_STEPS:
+            do = say("{do}, and warm up over a twentieth of the steps that this makes", do=do)
+            change["warmup_steps"] = max(1, round(0.05 * planned))
+        return (Remedy(do, why, change, "none", (SMALL_BATCHES, LORA[0])),)

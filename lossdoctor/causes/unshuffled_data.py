@@ -12,6 +12,7 @@ _UNEVEN = (
     "loss-near-zero",
     "loss-spike",
     "loss-oscillation",
+    "loss-divergence",
     "train-eval-scale-gap",
     "eval-loss-rising",
     "loss-intermittent-zero",
