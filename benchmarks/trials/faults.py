@@ -112,8 +112,8 @@ def frozen() -> Iterator[Trial]:
 
 
 def cut_off() -> Iterator[Trial]:
-    """Reentrant checkpointing with an adapter, in scripts where a head is trained as well, so that nothing fails aloud."""
-    for family, head in (("llama", "lm_head"), ("gpt2", "lm_head"), ("bert", "classifier")):
+    """Reentrant checkpointing with an adapter, in scripts that train the last norm or a head as well, so nothing fails aloud."""
+    for family, head in (("llama", "norm"), ("gpt2", "ln_f"), ("bert", "classifier")):
         good = replace(control(family, "lora", modules_to_save=[head]), data=frozenset({"inputs without gradient"}))
         yield _trial("reentrant checkpointing cuts the adapter off", "no-gradient-to-adapter", family, "lora", like=good,
                      gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": True})  # fmt: skip
@@ -191,9 +191,11 @@ def unshuffled() -> Iterator[Trial]:
 
 
 def resumed() -> Iterator[Trial]:
-    """Stopped after 85 % and resumed from a checkpoint without the optimizer."""
+    """Stopped after 85 % and resumed from a checkpoint without the optimizer, whose rate begins anew at its peak."""
     for family, method in (("llama", "full"), ("t5", "full"), ("gpt2", "lora")):
-        yield _trial("resumed without the optimizer", "resume-not-restored", family, method, stop_at=0.85, save_only_model=True)
+        good = control(family, method, warmup_steps=0)
+        yield _trial("resumed without the optimizer", "resume-not-restored", family, method, like=good, stop_at=0.85,
+                     save_only_model=True)  # fmt: skip
 
 
 def sgd() -> Iterator[Trial]:
@@ -220,5 +222,7 @@ def adapter_scale() -> Iterator[Trial]:
 def shifted() -> Iterator[Trial]:
     """Labels that the script shifts, and the model once more."""
     for family, method in (("llama", "full"), ("gpt2", "lora")):
-        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, data="shifted")
-    yield _trial("padding scored as text", "wrong-mask-or-template", "gpt2", "full", label_pad_token_id=0)
+        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, labels="input_ids[1:] + [-100]")
+    for family, length in (("gpt2", 128), ("t5", 64)):
+        good = control(family, "full", max_length=length, padding="max_length")
+        yield _trial("padding scored as text", "wrong-mask-or-template", family, "full", like=good, label_pad_token_id=0)

@@ -143,7 +143,7 @@ def trainer_of(recipe: Recipe, folder: Path, doctor: LossDoctorCallback | None =
         optimizer = torch.optim.AdamW(model.parameters(), args.learning_rate, weight_decay=args.weight_decay)
         steps = recipe.settings.get("num_training_steps"), recipe.settings.get("num_warmup_steps", 20)
         own = {"optimizers": (optimizer, transformers.get_scheduler(args.lr_scheduler_type, optimizer, steps[1], steps[0]))}
-    return kind(
+    trainer = kind(
         model,
         args,
         train_dataset=train,
@@ -152,6 +152,9 @@ def trainer_of(recipe: Recipe, folder: Path, doctor: LossDoctorCallback | None =
         callbacks=[doctor] if doctor else [],
         **own,
     )
+    if recipe.get("model_accepts_loss_kwargs") is not None:
+        trainer.model_accepts_loss_kwargs = recipe.get("model_accepts_loss_kwargs")
+    return trainer
 
 
 def held_out(model: Any, recipe: Recipe) -> float:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import examples, small_set
+from lossdoctor.budgets import EPOCHS, examples, small_set
 from lossdoctor.evaluations import LEARNING_JUMPS, hold_out
 from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy
@@ -72,4 +72,6 @@ class TooLittleData(Cause):
         )
         if chart.seen("eval-loss-rising"):
             return (more,)  # the minimum of the evaluation says how many epochs are right
-        return (*few, more) if few else (*(() if chart.outline.evals else (hold_out(),)), more)
+        often = (chart.run.get("num_train_epochs") or chart.outline.epochs or 0.0) > self.often
+        evaluate = () if chart.outline.evals else (hold_out(EPOCHS if often else None),)
+        return (*few, more) if few else (*evaluate, more)

@@ -15,6 +15,8 @@ from lossdoctor.facts.canonical import NAMES, translate
 from lossdoctor.model import Fact
 
 SOURCE = "live"
+#: How deep a sampler may lie within others.
+WRAPPED = 4
 
 
 def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: Any = None) -> dict[str, Fact]:
@@ -122,6 +124,7 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     yield "vocab_size", getattr(config, "vocab_size", None)
     yield "num_hidden_layers", getattr(config, "num_hidden_layers", None)
     yield "hidden_size", getattr(config, "hidden_size", None)
+    yield "positions", getattr(config, "max_position_embeddings", None)  # GPT-2 answers to this name as well
     yield "attn_implementation", getattr(config, "_attn_implementation", None)
     if any(getattr(module, "_require_grads_hook", None) is not None for module in model.modules()):
         yield "inputs_require_grads", True
@@ -133,6 +136,11 @@ def _data(loader: Any) -> Iterator[tuple[str, Any]]:
     data: Any = getattr(loader, "dataset", None)
     if hasattr(data, "__len__"):
         yield "dataset_size", len(data)
+    sampler: Any = getattr(loader, "batch_sampler", None)
+    for _ in range(WRAPPED):
+        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None) or sampler
+    if type(sampler).__name__ == "SequentialSampler":  # it may have been shuffled before
+        yield "data_shuffled", False
 
 
 def _machine(args: Any) -> Iterator[tuple[str, Any]]:

@@ -27,6 +27,8 @@ from lossdoctor.probe_columns import (
     WEIGHTS,
 )
 from lossdoctor.probes import layers, weights
+from lossdoctor.probes.adapter_gradient import AdapterGradient
+from lossdoctor.probes.examples import Examples
 from lossdoctor.probes.forensics import Forensics
 from lossdoctor.probes.loss_scale import LossScale
 from lossdoctor.probes.micro_batches import MicroBatches
@@ -37,6 +39,7 @@ Result = TypeVar("Result")
 #: A step is thrown away by all processes or by none: what the first one saw itself is enough.
 SEEN_BY_ALL = (SKIPPED, LOSS_SCALE)
 SOURCE = "seen live"
+EXAMPLES, ADAPTER = "order and labels of the examples", "gradient of the adapter"
 
 
 class Instruments:
@@ -57,6 +60,8 @@ class Instruments:
         self._at_once = at_once
         self._off: dict[str, str] = {}
         self._batches, self._scale = MicroBatches(), LossScale()
+        self._examples = self._try(EXAMPLES, Examples, model, getattr(trainer, "data_collator", None))
+        self._adapter = self._try(ADAPTER, AdapterGradient, model)
         self._forensics = Forensics(str(args.output_dir or "."), self.ranks.rank, keep_batch)
         self._found: list[Record] = []
         self._known = True  # the losses so far were known as soon as they were there
@@ -115,6 +120,8 @@ class Instruments:
             loss = torch.tensor(float(loss))
         step = self._state.global_step + 1
         finite = self._batches.see(step, inputs, loss)
+        if self._examples is not None:
+            self._try(EXAMPLES, self._examples.see, inputs, call)
         if finite is None and self._at_once:
             finite = isfinite(float(loss))
         self._known = self._known and finite is not None
@@ -159,6 +166,8 @@ class Instruments:
 
     def _read(self) -> list[Record]:
         found = self._try(LOSSES, self._batches.read) or {}
+        if self._examples is not None:
+            self._try(EXAMPLES, self._examples.read)
         for step, values in (self._try(SCALE, self._scale.read) or {}).items() if self._scaled else ():
             found[step] = {**found.get(step, {}), **values}
         bad = next((step for step in sorted(found) if found[step].get(NONFINITE_LOSSES)), None)
@@ -198,6 +207,8 @@ class Instruments:
 
     def optimizer_stepped(self) -> None:
         """While the gradients are still there: measures them, if asked to."""
+        if self._adapter is not None:
+            self._try(ADAPTER, self._adapter.stepped)
         if self._armed and self._will_be_logged():
             self._armed = False
             norms = self._try(say("gradient by layer"), layers.norms, self._model)
@@ -231,6 +242,9 @@ class Instruments:
         if self._batches.tokens and self._batches.supervised < self._batches.tokens:
             share = self._batches.supervised / self._batches.tokens
             facts["supervised_share"] = Fact(float(f"{share:.4g}"), SOURCE)
+        for what, part in ((EXAMPLES, self._examples), (ADAPTER, self._adapter)):
+            found: dict[str, Any] = (self._try(what, part.facts) if part is not None else None) or {}
+            facts |= {name: Fact(value, SOURCE) for name, value in found.items()}
         return facts
 
     def unseen(self) -> tuple[NotJudged, ...]:
