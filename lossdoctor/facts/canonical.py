@@ -103,6 +103,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "dataset_size": int,
     "supervised_share": float,
     "opening_loss": float,  # of the first step, before any update
+    "weight_change_per_rate": float,  # spectral norm of a first step of Adam, as a multiple of the weights', ÷ learning rate
     # machine and libraries
     "device": str,
     "gpu": str,

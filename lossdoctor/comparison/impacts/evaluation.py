@@ -88,4 +88,5 @@ RATERS: dict[str, Rater] = {
     "ignore_data_skip": skipped,
     "logging_nan_inf_filter": filtered,
     "opening_loss": measured,
+    "weight_change_per_rate": measured,
 }
