@@ -30,17 +30,24 @@ class Reach:
         with torch.no_grad():
             found = list(_adapters(model)) or list(_matrices(model))
             every = max(1, len(found) // LOOKED_AT)
-            self._pending = [(factor, *map(_rms, weights)) for factor, *weights in islice(found, 0, None, every)]
+            chosen = list(islice(found, 0, None, every))
+            self._factors = [(factor, len(weights)) for factor, *weights in chosen]
+            self._sizes = [_rms(weight) for _, *weights in chosen for weight in weights]
 
     def read(self) -> float | None:
         """None where no weight that is trained has a size: sharded or quantised ones are not looked at."""
-        if self._pending:
-            sizes = [(factor, [float(size) for size in parts]) for factor, *parts in self._pending]
-            self._pending = []
-            values = [factor * (parts[1] if len(parts) > 1 else 1.0) / parts[0] for factor, parts in sizes if parts[0] > 0]
+        if self._sizes:
+            home = self._sizes[0].device
+            sizes = iter(torch.stack([size.to(home) for size in self._sizes]).tolist())  # one wait for all of them
+            self._sizes = []
+            values = [factor * _quotient(*islice(sizes, parts)) for factor, parts in self._factors]
             values = [value for value in values if isfinite(value) and value > 0]
             self._known = median(values) if values else None
         return self._known
+
+
+def _quotient(beneath: float, inner: float = 1.0) -> float:
+    return inner / beneath if beneath else 0.0
 
 
 def _rms(weight: torch.Tensor) -> torch.Tensor:
