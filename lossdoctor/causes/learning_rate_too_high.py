@@ -27,6 +27,10 @@ class LearningRateTooHigh(Cause):
     norm grows before it. It ends on a plateau, or at the loss of guessing. The rate is held against those that are usual
     for the way of training: LoRA takes about ten times as much as fine-tuning all weights.
 
+    No climb is needed where the live callback has seen that one step can change the weights by as much as they are: such a run
+    may fall smoothly while its rate decays, and still end far above what a lower rate reaches. The scale of an adapter
+    (lora_alpha / r) counts as rate where it is unusual.
+
     ## What else it could be
     A loss that is NaN afterwards is another family (fp16 overflow, attention kernel). A jump at a restart is a resume that lost
     its state. A single spike that heals is a batch, and a constant period is the order of the data.
@@ -172,12 +176,17 @@ class LearningRateTooHigh(Cause):
             return
         opinion.because = (*opinion.because, reach)
         times = reach.evidence["times"]
-        words = say("a step can change the weights by {times:.3g} times their size: what was learned is overwritten", times=times)
-        opinion.add(6 if times >= self.surely_overwritten else 4, words)
+        points = 6 if times >= self.surely_overwritten else 4 if times >= 1 else 2
+        opinion.add(
+            points,
+            say("one step can change the weights by {times:.3g} times their size, and overwrite what was learned", times=times),
+        )
         losses = outline.there("loss")
         above = sum(loss > opening for loss in losses) / len(losses) if opening and losses else 0.0
         if above > self.above_opening:
-            words = say("{above:.0%} of the rows are above the loss before the first step, {opening:.4g}", above=above, opening=opening)
+            words = say(
+                "{above:.0%} of the rows are above the loss before the first step, {opening:.4g}", above=above, opening=opening
+            )
             opinion.add(1, words)
 
     def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:

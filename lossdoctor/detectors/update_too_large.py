@@ -15,15 +15,14 @@ class UpdateTooLarge(Detector):
 
     ## What it watches
     The highest `learning_rate` so far, times what one of Adam's first steps at a rate of 1 would change in the matrices that are
-    trained, as a multiple of their size (spectral norms; with LoRA of the weights beneath the adapter). The live callback
-    measures their size when training begins. It ends where the model was not loaded from a checkpoint: fresh weights have
-    nothing to lose.
+    trained, as a multiple of their size (spectral norms; with LoRA, of the weights beneath the adapter). The live callback
+    measures their size when training begins. Half as much is enough where the rate is also twice the highest usual one. Models
+    that were not loaded from a checkpoint are left alone: fresh weights have nothing to lose.
 
     ## Why it matters
     What the model knew is overwritten within a few steps. The loss may look healthy all the same: after a short rise, or none, it
-    falls smoothly while the rate decays, and ends far above what a lower rate would have reached. Fine-tunes at usual rates stay
-    below 0.1. In our grids over four families, both methods and three widths (docs/evidence/rates.md) the best rate lies at 0.05
-    to 0.6, and from 1 on the held-out loss is worse.
+    falls smoothly while the rate decays, and ends far above what a lower rate reaches. The rates in use for large models are far
+    from it, at less than 0.1. In our own grids (docs/evidence/rates.md) the best rates lie between 0.05 and 0.6.
 
     ## What it misses
     Logs without the live callback, sharded and 4-bit weights, and optimizers other than Adam's kin.
@@ -31,8 +30,11 @@ class UpdateTooLarge(Detector):
 
     series = "learning_rate"
     says = "at a rate of {rate}, one of the first steps can change the weights by {times:.3g} times their size"
-    #: Multiple of the size of the weights that one step may change.
+    #: Multiple of the size of the weights from which on a step overwrites them.
     times: float = 1.0
+    #: The same for a rate that is this many times the highest usual one, too.
+    times_above_usual: float = 0.5
+    above_usual: float = 2.0
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -45,10 +47,12 @@ class UpdateTooLarge(Detector):
     def update(self, record: Record, vitals: Vitals) -> Symptom | None:
         rate, run = vitals.rates.highest, vitals.run
         per_rate = run.get("weight_change_per_rate")
-        if rate <= self._highest or per_rate is None or not run.get("model_name_or_path") or band_of(run) is None:
+        band = band_of(run) if rate > self._highest and per_rate is not None and run.get("model_name_or_path") else None
+        if band is None:
             return None
         self._highest, times = rate, rate * per_rate
-        if times < self.times:
+        above = band.known and rate >= self.above_usual * band.high
+        if times < (self.times_above_usual if above else self.times):
             return None
         onset = self._symptom.onset if self._symptom else max(1, vitals.step - vitals.window + 1)
         self._symptom = self.symptom("warning", onset, vitals.step, words={"rate": short(rate)}, times=times, per_rate=per_rate)
