@@ -16,8 +16,8 @@ class UpdateTooLarge(Detector):
     ## What it watches
     The highest `learning_rate` so far, times what one of Adam's first steps at a rate of 1 would change in the matrices that are
     trained, as a multiple of their size (spectral norms; with LoRA, of the weights beneath the adapter). The live callback
-    measures their size when training begins. Half as much is enough where the rate is also twice the highest usual one. Models
-    that were not loaded from a checkpoint are left alone: fresh weights have nothing to lose.
+    measures their size when training begins. Half as much is enough where gradients are not clipped and the rate is twice the
+    highest usual one. Models that were not loaded from a checkpoint are left alone: fresh weights have nothing to lose.
 
     ## Why it matters
     What the model knew is overwritten within a few steps. The loss may look healthy all the same: after a short rise, or none, it
@@ -32,8 +32,9 @@ class UpdateTooLarge(Detector):
     says = "at a rate of {rate}, one of the first steps can change the weights by {times:.3g} times their size"
     #: Multiple of the size of the weights from which on a step overwrites them.
     times: float = 1.0
-    #: The same for a rate that is this many times the highest usual one, too.
-    times_above_usual: float = 0.5
+    #: The same without clipping, where one large gradient makes Adam's step up to (1 - beta1) / √(1 - beta2) = 3 times as long,
+    #: for a rate that is so many times the highest usual one, too.
+    times_unclipped: float = 0.5
     above_usual: float = 2.0
 
     def __post_init__(self) -> None:
@@ -51,8 +52,8 @@ class UpdateTooLarge(Detector):
         if band is None:
             return None
         self._highest, times = rate, rate * per_rate
-        above = band.known and rate >= self.above_usual * band.high
-        if times < (self.times_above_usual if above else self.times):
+        unclipped = run.get("max_grad_norm") == 0 and band.known and rate >= self.above_usual * band.high
+        if times < (self.times_unclipped if unclipped else self.times):
             return None
         onset = self._symptom.onset if self._symptom else max(1, vitals.step - vitals.window + 1)
         self._symptom = self.symptom("warning", onset, vitals.step, words={"rate": short(rate)}, times=times, per_rate=per_rate)
