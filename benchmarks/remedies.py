@@ -35,9 +35,10 @@ def once(recipe: Recipe) -> dict[str, Any]:
 def prepare(jobs: int, only: str, tuning: bool) -> None:
     """Text, tokenizer and the pre-trained models that are asked for, where they are not there yet."""
     text.tokenizer()
-    names = controls.grid() if tuning else [trial.name for trial in trials()]
-    needed = {name.split()[0] for name in names if fnmatch.fnmatch(name, only)}
-    for _ in pool.each(models.base_folder, {family: family for family in models.FAMILIES if family in needed}, jobs):
+    recipes = controls.grid() if tuning else {trial.name: trial.broken for trial in trials()}
+    chosen = [recipe for name, recipe in recipes.items() if fnmatch.fnmatch(name, only)]
+    needed = {f"{recipe.family} {recipe.width}": (recipe.family, recipe.width) for recipe in chosen}
+    for _ in pool.each(models.base_folder, needed, jobs):
         pass
 
 

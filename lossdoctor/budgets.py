@@ -9,7 +9,7 @@ from math import ceil
 
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.language import capital, say
-from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
+from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP, rate_of
 from lossdoctor.model import Chart, Outline, Remedy, Run
 from lossdoctor.plan import Plan, adapter_scale
 from lossdoctor.slips import numbered
@@ -135,6 +135,16 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
 
 #: The scale of an adapter from which on it is far above the usual 0.25 to 2, and works like so much higher a rate.
 LARGE_SCALE = 8.0
+
+
+#: The scale of most recipes.
+USUAL_SCALE = 2.0
+
+
+def counted_rate(chart: Chart) -> float | None:
+    """The peak learning rate, with as much of an adapter's scale as is unusual: B moves by the rate, and counts by the scale."""
+    rate, scale = rate_of(chart), adapter_scale(chart.run)
+    return rate * scale.value / USUAL_SCALE if rate and scale and scale.value > LARGE_SCALE else rate
 
 
 def usual_scale(chart: Chart) -> tuple[Remedy, ...]:

@@ -33,9 +33,10 @@ ROWS_TO_CONTRADICT = 10
 OTHER_SCALE = ("sgd", "adafactor", "prodigy", "dadapt", "adadelta", "adagrad", "lomo", "lion", "rmsprop", "schedule_free", "muon")
 
 
-#: Below this width of the residual stream the best rate of Adam rises, at least as fast as the width falls (WIDTH). Between the
-#: usual rates of models of this width and our own grids over models of width 64 (all weights 2e-3, LoRA 1e-2) it rises like this.
-NARROW, STEEPNESS = 1024, 1.5
+#: Below this width of the residual stream the best rate of Adam rises as the width falls (WIDTH): like its inverse, with LoRA.
+#: For all weights it is steeper between the usual rates of models of this width and our own small ones, which are also trained
+#: less and for fewer steps. docs/evidence/rates.md has what was measured at the widths 64 and 128, and what it cannot tell.
+NARROW, STEEPNESS, STEEPNESS_OF_ADAPTERS = 1024, 1.5, 1.0
 #: The usual rates of T5 are those of T5-small, too.
 NARROW_T5 = 512
 WIDTH = "https://arxiv.org/abs/2203.03466"
@@ -70,15 +71,18 @@ def adamw(run: Run) -> Band:
     band, times = _of_usual_width(run), for_width(run)
     if times == 1.0 or run.get("task") in (PREFERENCE, REINFORCEMENT):
         return band
-    low, usual, high = (rounded(rate * times) for rate in (band.low, band.usual, band.high))
+    low, usual, high = (float(f"{rate * times:.0e}") for rate in (band.low, band.usual, band.high))
     method = say("{method} in a model of width {hidden_size:,}", method=band.method, hidden_size=run.get("hidden_size"))
     return band._replace(method=method, low=low, usual=usual, high=high, sources=(*band.sources, WIDTH))
 
 
 def for_width(run: Run) -> float:
     """How many times the usual rates a narrow model bears; 1.0 from the width on for which they are known, or if it is not."""
-    width, known = run.get("hidden_size"), NARROW_T5 if "t5" in run.words("model_name_or_path", "model_type") else NARROW
-    return (known / width) ** STEEPNESS if isinstance(width, int) and 0 < width < known else 1.0
+    width, lora = run.get("hidden_size"), adapter(run)
+    known = NARROW_T5 if not lora and "t5" in run.words("model_name_or_path", "model_type") else NARROW
+    if not isinstance(width, int) or not 0 < width < known:
+        return 1.0
+    return float((known / width) ** (STEEPNESS_OF_ADAPTERS if lora else STEEPNESS))
 
 
 def _of_usual_width(run: Run) -> Band:

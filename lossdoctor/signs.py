@@ -137,6 +137,12 @@ class Signs:
         return bool(live and live.evidence.get("labels_seen") and not live.evidence.get("unlabelled"))
 
     @cached_property
+    def grown(self) -> float:
+        """How many times its first row the loss has reached, through finite numbers; 1.0 where it was never above it."""
+        first = self.chart.outline.first_loss or 0.0
+        return max(1.0, max(self.chart.outline.there("loss"), default=0.0) / first) if first > 0 else 1.0
+
+    @cached_property
     def unlabelled(self) -> bool:
         """Whether every micro-batch with a NaN loss was seen to have no labels, which explains it."""
         live = self.chart.seen("hidden-nan-steps")

@@ -25,6 +25,7 @@ from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
 from lossdoctor.probes import first_tensor, forensics, layers, trace  # noqa: E402
+from lossdoctor.probes.reach import Reach  # noqa: E402
 
 pytestmark = pytest.mark.slow
 OVERFLOWING = 850_000.0
@@ -470,3 +471,45 @@ def test_layers_are_grouped_by_their_blocks() -> None:
         "model.embed_tokens.weight": "model.embed_tokens",
     }
     assert {name: layers.group(name) for name in groups} == groups
+
+
+# --- how far a step reaches -------------------------------------------------------------------------------------------
+
+
+def test_a_step_counts_by_the_size_of_the_weights_it_changes() -> None:
+    """Four times as wide at the same rms: a step of all ones reaches twice as far; twice the rms: half as far."""
+
+    def reach(width: int, rms: float) -> float:
+        layer = torch.nn.Linear(width, width)
+        torch.nn.init.constant_(layer.weight, rms)
+        return Reach(torch.nn.Sequential(torch.nn.Embedding(9, width), layer)).read() or 0.0
+
+    assert reach(64, 0.1) == pytest.approx(64 / (2 * 8 * 0.1), rel=1e-4)
+    assert reach(256, 0.1) == pytest.approx(2 * reach(64, 0.1), rel=1e-4)
+    assert reach(64, 0.2) == pytest.approx(reach(64, 0.1) / 2, rel=1e-4)
+
+
+def test_the_scale_of_an_adapter_counts() -> None:
+    """16 times the alpha reaches 16 times as far; what is frozen, or not stored as numbers, does not count."""
+    peft = pytest.importorskip("peft")
+
+    def adapted(alpha: int, **more: Any) -> Any:
+        torch.manual_seed(0)
+        return peft.get_peft_model(tiny_model(), peft.LoraConfig(r=8, lora_alpha=alpha, target_modules="all-linear", **more))
+
+    usual = Reach(adapted(16)).read()
+    assert usual and Reach(adapted(256)).read() == pytest.approx(16 * usual, rel=1e-4)
+    assert Reach(adapted(16, use_rslora=True)).read() == pytest.approx(8**0.5 * usual, rel=1e-4)
+    assert Reach(adapted(16).requires_grad_(False)).read() is None
+    assert Reach(torch.nn.LayerNorm(8)).read() is None
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, False), (0.3, True)])
+def test_a_rate_that_overwrites_the_weights_is_told_from_the_first_row_on(train: Train, rate: float, told: bool) -> None:
+    """Of a model that was loaded: of one that is fresh nothing is lost."""
+    for name in ("", "somebody/a-tiny-model"):
+        model = tiny_model()
+        model.config._name_or_path = name
+        _, doctor = train(model=model, learning_rate=rate, max_steps=6, warmup_steps=0)
+        assert doctor is not None and doctor.failure is None
+        assert ("update-too-large" in slugs(doctor.report)) is (told and bool(name))

@@ -92,7 +92,7 @@ def build(recipe: Recipe) -> Any:
     more = {"num_labels": len(tasks.ORIGINS)} if recipe.family == "bert" else {}
     torch.manual_seed(3)
     model = kind.from_pretrained(
-        models.base(recipe.family), dtype=dtype, attn_implementation=recipe.get("attn_implementation"), **more
+        models.base(recipe.family, recipe.width), dtype=dtype, attn_implementation=recipe.get("attn_implementation"), **more
     )
     for fault in recipe.data:
         if fault.startswith("large activations"):

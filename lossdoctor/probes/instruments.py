@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lossdoctor.language import say
+from lossdoctor.language import later, say
 from lossdoctor.model import Fact, NotJudged, Record
 from lossdoctor.probe_columns import (
     BATCHES_SO_FAR,
@@ -33,6 +33,7 @@ from lossdoctor.probes.forensics import Forensics
 from lossdoctor.probes.loss_scale import LossScale
 from lossdoctor.probes.micro_batches import MicroBatches
 from lossdoctor.probes.ranks import Ranks
+from lossdoctor.probes.reach import Reach
 from lossdoctor.probes.trainer import Calls, TrainingStep
 
 Result = TypeVar("Result")
@@ -40,6 +41,7 @@ Result = TypeVar("Result")
 SEEN_BY_ALL = (SKIPPED, LOSS_SCALE)
 SOURCE = "seen live"
 EXAMPLES, ADAPTER = "order and labels of the examples", "gradient of the adapter"
+SIZE = later("the size of the weights")
 
 
 class Instruments:
@@ -70,6 +72,7 @@ class Instruments:
         self._step_of: TrainingStep | None = None
         self._calls: Calls | None = None
         self._scaled: bool | None = None
+        self._reach: Reach | None = None
         self._try("instruments", self._begin)
 
     def _begin(self) -> None:
@@ -82,6 +85,8 @@ class Instruments:
             return
         self._scale.begin(getattr(getattr(self._trainer, "accelerator", None), "scaler", None))
         self._step_of = TrainingStep(self._trainer, self._micro_batch)
+        if isinstance(self._model, torch.nn.Module):
+            self._reach = self._try(SIZE, Reach, self._model)
         self.watched |= {LOSSES: first, LABELS: first}
         compiled = getattr(self._args, "torch_compile", False) or hasattr(self._model, "_orig_mod")
         compiled = compiled or getattr(self._model, "_compiled_call_impl", None) is not None
@@ -239,6 +244,9 @@ class Instruments:
         facts = {}
         if self._batches.opening is not None and isfinite(self._batches.opening):
             facts["opening_loss"] = Fact(float(f"{self._batches.opening:.4g}"), SOURCE)
+        reach = self._try(SIZE, self._reach.read) if self._reach else None
+        if reach:
+            facts["weight_change_per_rate"] = Fact(float(f"{reach:.4g}"), SOURCE)
         if self._batches.tokens and self._batches.supervised < self._batches.tokens:
             share = self._batches.supervised / self._batches.tokens
             facts["supervised_share"] = Fact(float(f"{share:.4g}"), SOURCE)
@@ -250,6 +258,8 @@ class Instruments:
     def unseen(self) -> tuple[NotJudged, ...]:
         """What could not be seen, with the reasons."""
         missing = [NotJudged(what, why) for what, why in self._off.items()]
+        if self._reach and not self._try(SIZE, self._reach.read):
+            missing.append(NotJudged(say(SIZE), say("the weights that are trained are sharded, quantised or no matrices")))
         if self.watched.get(LOSSES) and not self._batches.batches and self._state.global_step >= self.watched[LOSSES]:
             why = say(
                 "this trainer makes its steps without Trainer.training_step, so losses and labels of micro-batches were not seen"
