@@ -103,7 +103,6 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "dataset_size": int,
     "supervised_share": float,
     "opening_loss": float,  # of the first step, before any update
-<<<<<<< HEAD
     "positions": int,  # tokens that the model has positions for
     "data_shuffled": bool,
     "class_changes": float,  # from one example to the next, as a share of those of a shuffled order
@@ -114,9 +113,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "response_template_found": float,  # share of the first examples
     "response_template_in_context": list,  # the tokens of it that are there
     "adapter_gradient": float,  # share of its parameters that a gradient has reached
-=======
     "weight_change_per_rate": float,  # spectral norm of a first step of Adam, as a multiple of the weights', ÷ learning rate
->>>>>>> rates
     # machine and libraries
     "device": str,
     "gpu": str,

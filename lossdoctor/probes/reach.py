@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from math import isfinite, sqrt
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 
@@ -54,7 +54,7 @@ def _rms(weight: torch.Tensor) -> torch.Tensor:
     return torch.linalg.vector_norm(weight.detach(), dtype=torch.float32) / sqrt(weight.numel())
 
 
-def _whole(weight: Any) -> bool:
+def _whole(weight: Any) -> TypeGuard[torch.Tensor]:
     """Whether it is a matrix of numbers that this process holds."""
     return (
         isinstance(weight, torch.Tensor)

@@ -88,11 +88,8 @@ RATERS: dict[str, Rater] = {
     "ignore_data_skip": skipped,
     "logging_nan_inf_filter": filtered,
     "opening_loss": measured,
-<<<<<<< HEAD
     "adapter_gradient": measured,
     **dict.fromkeys(("class_changes", "answer_share", "rows_cut", "padding_scored", "labels_shifted"), measured),
     **dict.fromkeys(("response_template_found", "response_template_in_context"), measured),
-=======
     "weight_change_per_rate": measured,
->>>>>>> rates
 }
