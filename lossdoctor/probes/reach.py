@@ -28,7 +28,7 @@ class Reach:
     def __init__(self, model: torch.nn.Module) -> None:
         self._known: float | None = None
         with torch.no_grad():
-            found = list(_adapters(model)) or list(_matrices(model))
+            found: list[tuple[Any, ...]] = [*_adapters(model)] or [*_matrices(model)]
             every = max(1, len(found) // LOOKED_AT)
             chosen = list(islice(found, 0, None, every))
             self._factors = [(factor, len(weights)) for factor, *weights in chosen]
