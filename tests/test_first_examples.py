@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
+from lossdoctor.facts import live  # noqa: E402
 from lossdoctor.probes.adapter_gradient import STEPS, AdapterGradient  # noqa: E402
 from lossdoctor.probes.examples import ROWS, Examples  # noqa: E402
 
@@ -183,3 +184,23 @@ def test_a_trainer_that_does_not_shuffle_is_told_so(shuffled: bool, tmp_path: Pa
     assert doctor.report.run.get("data_shuffled") is (None if shuffled else False)
     if leading is not None and not shuffled:
         assert leading.remedies[0].settings == {"dataset.shuffle": {"seed": 42}}
+
+
+@pytest.mark.parametrize(
+    ("files", "restored"),
+    [
+        (("model.safetensors", "scheduler.pt"), False),
+        (("model.safetensors", "optimizer.pt"), True),
+        (("global_step40", "latest"), True),
+        ((), None),
+    ],
+)
+def test_a_resume_without_the_optimizer_is_seen_in_its_checkpoint(
+    files: tuple[str, ...], restored: bool | None, tmp_path: Path
+) -> None:
+    """As the Trainer, FSDP and DeepSpeed call its state; a checkpoint that lies elsewhere says nothing."""
+    for name in files:
+        (tmp_path / "checkpoint-40").mkdir(exist_ok=True)
+        (tmp_path / "checkpoint-40" / name).touch()
+    found = live.gather(SimpleNamespace(output_dir=str(tmp_path)), SimpleNamespace(global_step=40))
+    assert (found["optimizer_restored"].value if "optimizer_restored" in found else None) is restored

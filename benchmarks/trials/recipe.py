@@ -17,7 +17,7 @@ SCRIPT = {
     "response_template": "\n### Answer:",
     "label_pad_token_id": -100,
     "padding": "longest",
-    "labels": "input_ids.copy()",
+    "labels": "input_ids",
     "dataset.shuffle": None,
     "model_accepts_loss_kwargs": None,
     "torch_dtype": "float32",

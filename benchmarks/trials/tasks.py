@@ -17,7 +17,7 @@ PROMPT, PASSAGE, BODY, TARGET = 16, 36, 36, 16
 #: Rows that are evaluated in the run, and that are held out from it.
 VALIDATION, HELD_OUT = 64, 300
 #: How a script may make the labels of a text, by the line that does it.
-LINES = {"input_ids.copy()": list, "input_ids[1:] + [-100]": lambda ids: [*ids[1:], -100]}
+LINES = {"input_ids": list, "input_ids[1:] + [-100]": lambda ids: [*ids[1:], -100]}
 #: Tokens that a fine-tune adds for the roles of a dialogue.
 ADDED = (VOCABULARY, VOCABULARY + 1)
 

@@ -48,14 +48,15 @@ class TooFewEpochs(Cause):
         if (
             chart.run.get("task") != SUPERVISED
             or not steps
-            or not over(chart)
             or Signs(chart).broken
             or chart.seen("eval-loss-rising")
             or chart.seen("gradient-zero")
         ):
             return None
-        if opinion := self._batch_takes_it_all(chart, steps):
+        if not flat and (opinion := self._batch_takes_it_all(chart, steps)):
             return opinion
+        if not over(chart):
+            return None
         if chart.seen("loss-divergence") or chart.seen("loss-near-zero") or (chart.outline.epochs or 0) > 20:
             return None
         opinion = Opinion(tuple(s for s in (falling, flat) if s))

@@ -143,7 +143,7 @@ class WrongMaskOrTemplate(Cause):
                 Remedy(
                     say("Make the labels a copy of the input ids, with -100 where nothing is to be learned"),
                     say("the model shifts labels by itself, so they must not be shifted beforehand"),
-                    {"labels": "input_ids.copy()"},
+                    {"labels": "input_ids"},
                     "none",
                     ("https://huggingface.co/docs/transformers/tasks/language_modeling",),
                 ),

@@ -112,6 +112,7 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "labels_shifted": bool,  # the label of a token is the next one, and the model shifts as well
     "response_template_found": float,  # share of the first examples
     "response_template_in_context": list,  # the tokens of it that are there
+    "optimizer_restored": bool,  # where a run was resumed
     "adapter_gradient": float,  # share of its parameters that a gradient has reached
     "weight_change_per_rate": float,  # spectral norm of a first step of Adam, as a multiple of the weights', ÷ learning rate
     # machine and libraries

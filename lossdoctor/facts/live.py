@@ -9,12 +9,15 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lossdoctor.facts.canonical import NAMES, translate
 from lossdoctor.model import Fact
 
 SOURCE = "live"
+#: How the state of an optimizer is called in a checkpoint: alone, of FSDP, of DeepSpeed.
+STATES = ("optimizer", "global_step")
 #: How deep a sampler may lie within others.
 WRAPPED = 4
 
@@ -29,6 +32,7 @@ def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: An
         _adapter_of(model),
         _model(model),
         _data(train_dataloader),
+        _resumed(args, state),
         _machine(args),
     ):
         with suppress(Exception):  # a fact is never worth an error in somebody's training
@@ -141,6 +145,13 @@ def _data(loader: Any) -> Iterator[tuple[str, Any]]:
         sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None) or sampler
     if type(sampler).__name__ == "SequentialSampler":  # it may have been shuffled before
         yield "data_shuffled", False
+
+
+def _resumed(args: Any, state: Any) -> Iterator[tuple[str, Any]]:
+    """Whether the checkpoint that a resumed run comes from has the optimizer's state, where it lies beside the others."""
+    step, folder = getattr(state, "global_step", 0), getattr(args, "output_dir", None)
+    if step and folder and (checkpoint := Path(folder, f"checkpoint-{step}")).is_dir():
+        yield "optimizer_restored", any(file.name.startswith(STATES) for file in checkpoint.iterdir())
 
 
 def _machine(args: Any) -> Iterator[tuple[str, Any]]:
