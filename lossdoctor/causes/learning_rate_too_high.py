@@ -61,7 +61,7 @@ class LearningRateTooHigh(Cause):
     #: Times the size of the weights that a step may change, from which on it is sure.
     surely_overwritten: float = 3.0
     #: Share of rows above the loss before the first step that a run at a usual rate does not have.
-    above_opening: float = 0.1
+    above_opening: float = 0.15
     #: Share of the peak at which the last row of an excerpt is still up.
     still_up: float = 0.7
     #: No fine-tune of a language model ends there by itself.

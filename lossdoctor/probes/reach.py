@@ -28,7 +28,7 @@ class Reach:
     def __init__(self, model: torch.nn.Module) -> None:
         self._known: float | None = None
         with torch.no_grad():
-            found = list(_adapters(model)) or list(_matrices(model))
+            found: list[tuple[Any, ...]] = [*_adapters(model)] or [*_matrices(model)]
             every = max(1, len(found) // LOOKED_AT)
             chosen = list(islice(found, 0, None, every))
             self._factors = [(factor, len(weights)) for factor, *weights in chosen]
@@ -70,7 +70,7 @@ def _matrices(model: torch.nn.Module) -> Iterator[tuple[float, torch.Tensor]]:
     """The matrices that are trained, without embeddings, whose rows are looked up: a factor, to be divided by their rms."""
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     for module in model.modules():
-        weight = getattr(module, "weight", None)
+        weight: Any = getattr(module, "weight", None)
         if _whole(weight) and weight.requires_grad and id(weight) not in tables:
             rows, columns = weight.shape
             yield sqrt(rows * columns) / (sqrt(rows) + sqrt(columns)), weight
