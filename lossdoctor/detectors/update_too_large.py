@@ -23,7 +23,7 @@ class UpdateTooLarge(Detector):
     ## Why it matters
     What the model knew is overwritten within a few steps. The loss may look healthy all the same: after a short rise, or none, it
     falls smoothly while the rate decays, and ends far above what a lower rate reaches. The rates in use for large models are far
-    from it, at less than 0.1. In our own grids (docs/evidence/rates.md) the best rates lie between 0.05 and 0.6.
+    from it, at less than 0.1. In our own grids (docs/evidence/rates.md) the best rates lie between 0.08 and 0.43.
 
     ## What it misses
     Logs without the live callback, sharded and 4-bit weights, and optimizers other than Adam's kin.
