@@ -81,6 +81,8 @@ class LearningRateTooHigh(Cause):
         if not climbs and broken is not None:
             words = say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown)
             opinion.add(6, words)
+        elif climbs and self._exploded(chart):
+            opinion.add(3, say("the loss grew {grown:,.3g}-fold", grown=signs.grown))
         for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
             self._weigh_climb(opinion, climb, chart)
         self._weigh_company(opinion, chart, bool(climbs))
