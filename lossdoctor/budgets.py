@@ -9,7 +9,7 @@ from math import ceil
 
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.language import capital, say
-from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP, rate_of
+from lossdoctor.learning_rates import GUIDE, LARGE_SCALE, LORA, USUAL_SCALE, WARM_UP, rate_of
 from lossdoctor.model import Chart, Outline, Remedy, Run
 from lossdoctor.plan import Plan, adapter_scale
 from lossdoctor.slips import numbered
@@ -131,14 +131,6 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
         why += say("; adapters on attention alone do worse at the same number of parameters")
     change: dict[str, object] = {"target_modules": "all-linear"} if narrow else {}
     return (Remedy(do, why, change if rank >= 8 else {**change, "r": 8}, "low", (LORA[0],)),)
-
-
-#: The scale of an adapter from which on it is far above the usual 0.25 to 2, and works like so much higher a rate.
-LARGE_SCALE = 8.0
-
-
-#: The scale of most recipes.
-USUAL_SCALE = 2.0
 
 
 def counted_rate(chart: Chart) -> float | None:

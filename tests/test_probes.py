@@ -477,16 +477,18 @@ def test_layers_are_grouped_by_their_blocks() -> None:
 
 
 def test_a_step_counts_by_the_size_of_the_weights_it_changes() -> None:
-    """Four times as wide at the same rms: a step of all ones reaches twice as far; twice the rms: half as far."""
+    """A step of all ones has the norm √(m·n); weights twice as large are changed half as much."""
 
-    def reach(width: int, rms: float) -> float:
-        layer = torch.nn.Linear(width, width)
-        torch.nn.init.constant_(layer.weight, rms)
-        return Reach(torch.nn.Sequential(torch.nn.Embedding(9, width), layer)).read() or 0.0
+    def reach(rows: int, columns: int, size: float) -> float:
+        layer = torch.nn.Linear(columns, rows)
+        layer.weight.data = size * torch.eye(rows, columns) + 0.001 * size
+        return Reach(torch.nn.Sequential(torch.nn.Embedding(9, columns), layer)).read() or 0.0
 
-    assert reach(64, 0.1) == pytest.approx(64 / (2 * 8 * 0.1), rel=1e-4)
-    assert reach(256, 0.1) == pytest.approx(2 * reach(64, 0.1), rel=1e-4)
-    assert reach(64, 0.2) == pytest.approx(reach(64, 0.1) / 2, rel=1e-4)
+    assert reach(64, 64, 0.5) == pytest.approx(64 / 0.532, rel=1e-2)
+    assert reach(64, 64, 1.0) == pytest.approx(reach(64, 64, 0.5) / 2, rel=1e-4)
+    torch.manual_seed(0)
+    wide = torch.nn.Linear(300, 200)
+    assert Reach(wide).read() == pytest.approx((200 * 300) ** 0.5 / torch.linalg.matrix_norm(wide.weight, 2).item(), rel=0.1)
 
 
 def test_the_scale_of_an_adapter_counts() -> None:

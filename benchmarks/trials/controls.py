@@ -55,10 +55,10 @@ def grid() -> dict[str, Recipe]:
 
 
 #: Epochs of the grids with 48 examples, and with noise in the labels.
-EPOCHS, NOISY_EPOCHS = (3, 6, 10, 15), (1, 2, 4)
+EPOCHS, NOISY_EPOCHS = (2, 3, 6, 10), (1, 2, 4)
 #: The best of them, at the rate that is best for the whole data: (rate, epochs).
 FEW: dict[str, tuple[float, int]] = {
-    "llama full": (2e-3, 6), "gpt2 full": (4e-3, 6), "bert full": (2e-3, 10), "t5 full": (4e-3, 10), "llama lora": (1e-2, 6),
+    "llama full": (2e-3, 3), "gpt2 full": (4e-3, 2), "bert full": (2e-3, 3), "t5 full": (4e-3, 3), "llama lora": (1e-2, 3),
 }  # fmt: skip
 NOISE: dict[str, tuple[float, int]] = {"bert full": (2e-3, 2), "t5 full": (4e-3, 2)}
 

@@ -61,7 +61,7 @@ class LearningRateTooHigh(Cause):
     #: Times the size of the weights that a step may change, from which on it is sure.
     surely_overwritten: float = 3.0
     #: Share of rows above the loss before the first step that a run at a usual rate does not have.
-    above_opening: float = 0.1
+    above_opening: float = 0.15
     #: Share of the peak at which the last row of an excerpt is still up.
     still_up: float = 0.7
     #: No fine-tune of a language model ends there by itself.
@@ -81,6 +81,8 @@ class LearningRateTooHigh(Cause):
         if not climbs and broken is not None:
             words = say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown)
             opinion.add(6, words)
+        elif climbs and self._exploded(chart):
+            opinion.add(3, say("the loss grew {grown:,.3g}-fold", grown=signs.grown))
         for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
             self._weigh_climb(opinion, climb, chart)
         self._weigh_company(opinion, chart, bool(climbs))
