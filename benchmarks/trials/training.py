@@ -43,6 +43,7 @@ COMMON: dict[str, Any] = {
     "report_to": [],
     "use_cpu": True,
     "disable_tqdm": True,
+    "remove_unused_columns": False,  # the collator looks at one that the model does not take
     "gradient_checkpointing": False,
 }
 

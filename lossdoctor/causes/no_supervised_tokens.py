@@ -68,7 +68,7 @@ class NoSupervisedTokens(Cause):
     def _mostly_cut(self, chart: Chart) -> Opinion | None:
         """Examples that were seen to end soon after their prompts."""
         cut, left = chart.run.get("rows_cut"), chart.run.get("answer_share")
-        if cut is None or not left or cut < self.cut or left > self.left:
+        if cut is None or not left or cut < self.cut or left > self.left or _missing(chart):
             return None
         opinion = Opinion(())
         opinion.add(4, say("{cut:.0%} of the first examples are cut off at the same length, before their end", cut=cut))
