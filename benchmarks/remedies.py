@@ -63,7 +63,7 @@ def held_against(chosen: dict[str, Trial], jobs: int) -> dict[str, dict[str, Any
     for words, outcome in pool.each(once, wanted, jobs):
         found[words] = outcome
         recipe = wanted[words]
-        words = f"{recipe.family} {recipe.method} {recipe.settings['learning_rate']:g} {' '.join(recipe.data)}"
+        words = f"{recipe.family} {recipe.width} {recipe.method} {recipe.settings['learning_rate']:g} {' '.join(recipe.data)}"
         print(f"control {words}: {summary(outcome)}", flush=True)
     return found
 
@@ -87,7 +87,7 @@ CAVEATS = """\
 
 - The controls come from partial grids: for 48 examples two, three and six or ten epochs were tried, at one rate; for noisy \
 labels and for SGD not all that the grid names.
-- How usual rates rise in narrow models was set from grids over models of the widths 64 (that of the trials) and 128: \
+- How usual rates rise in narrow models was set from grids over models of the widths 64 and 128, those of the trials: \
 docs/evidence/rates.md has them, and what they cannot tell.
 - The held-out loss of BERT moves by about 10 % with the order of the data alone, so 5 % lies within its noise.
 - Some faults were made more severe after a first look, since they did no harm.

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
-from lossdoctor.budgets import counted_rate, gentler_start, usual_scale
+from lossdoctor.budgets import counted_rate, counted_words, gentler_start, rate_or_scale
 from lossdoctor.chance import language_model
 from lossdoctor.language import say
-from lossdoctor.learning_rates import Band, against, band_of, for_width, instead_of_sgd, lowered, rate_of, short
+from lossdoctor.learning_rates import Band, band_of, for_width, instead_of_sgd, lowered, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
 from lossdoctor.signs import Signs, few_answers
@@ -79,8 +79,7 @@ class LearningRateTooHigh(Cause):
                 return None
         opinion = Opinion(tuple(climbs) or signs.witnesses)
         if not climbs and broken is not None:
-            words = say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown)
-            opinion.add(6, words)
+            opinion.add(6, say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown))
         elif climbs and self._exploded(chart):
             opinion.add(3, say("the loss grew {grown:,.3g}-fold", grown=signs.grown))
         for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
@@ -98,14 +97,13 @@ class LearningRateTooHigh(Cause):
             opinion.add(-1, say("the loss is NaN or 0 afterwards, which a climb alone seldom leads to"))
         if chart.seen("resume-jump") or chart.run.resumed_at or chart.run.get("resume_from_checkpoint"):
             opinion.add(-3, say("the run was resumed, and a resume that lost something looks the same"))
-        rewritten = chart.seen("update-too-large")
         right = chart.outline.ends.get("rewards/accuracies")
         if right and right.last < self.wrong_way:
             opinion.add(
                 -3,
                 say("only {last:.0%} of the pairs are ranked right: it learns the opposite, at whatever rate", last=right.last),
             )
-        if not rewritten and not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
+        if not chart.seen("update-too-large") and not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
             opinion.points = min(opinion.points, HIGH - 1 if not climbs else MEDIUM - 1)  # it may have healed by itself
         opinion.explanation = self._explain(chart, climbs)
         return opinion
@@ -186,10 +184,14 @@ class LearningRateTooHigh(Cause):
         losses = outline.there("loss")
         above = sum(loss > opening for loss in losses) / len(losses) if opening and losses else 0.0
         if above > self.above_opening:
-            words = say(
-                "{above:.0%} of the rows are above the loss before the first step, {opening:.4g}", above=above, opening=opening
+            opinion.add(
+                1,
+                say(
+                    "{above:.0%} of the rows are above the loss before the first step, {opening:.4g}",
+                    above=above,
+                    opening=opening,
+                ),
             )
-            opinion.add(1, words)
 
     def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         """A rate far above what is usual explains a loss that does not move, and rewards that run away."""
@@ -249,16 +251,7 @@ class LearningRateTooHigh(Cause):
     def _weigh_rate(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         if not rate or not band:
             return
-        times, words, set_to = rate / band.high, against(rate, band), rate_of(chart)
-        if set_to and rate != set_to:
-            words = say(
-                "lora_alpha {alpha:g} at rank {rank} makes a rate of {set_to} count as {rate} does in most recipes: {band_words}",
-                alpha=chart.run.get("lora_alpha"),
-                rank=chart.run.get("lora_r"),
-                set_to=short(set_to),
-                rate=short(rate),
-                band_words=band.words,
-            )
+        times, words = rate / band.high, counted_words(chart, rate, band)
         if times >= self.far_above:
             opinion.add(4, say("{words}; that is {times:,.0f} times the highest of them", words=words, times=times))
         elif times > 1.01:
@@ -288,11 +281,7 @@ class LearningRateTooHigh(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         chance, onset = chart.seen("loss-at-chance"), first_bad_step(chart)
-        rate, band = rate_of(chart), band_of(chart.run)
         if other := instead_of_sgd(chart):
             return (other, *start_again(chart, anew=True))
-        scale, counted = usual_scale(chart), counted_rate(chart)  # whichever is further from what is usual is changed first
         lower = lowered(chart, onset, for_width(chart.run) * CLASSIFIER / 2 if chance and few_answers(chart) else None)
-        off = counted / rate >= rate / band.high if scale and rate and counted and band else False
-        first = scale if off else (lower,)
-        return (*first, *gentler_start(chart, onset), *start_again(chart, anew=True))
+        return (*rate_or_scale(chart, lower), *gentler_start(chart, onset), *start_again(chart, anew=True))
