@@ -68,6 +68,9 @@ class Signs:
         if self.broken:
             return None
         flat, outline = self.chart.seen("loss-plateau"), self.chart.outline
+        if small := self.chart.seen("update-too-small"):
+            because = (small, flat) if flat and flat.open else (small,)
+            return Still(because, say("the weights are practically those that the training began with"), True)
         if flat and flat.open:
             sure = flat.evidence["drop_possible"] <= SURELY_FLAT
             rows = say("{rows:.0f} rows", rows=flat.evidence["rows"])
