@@ -67,15 +67,12 @@ DESCRIPTION = 158
 
 
 def _contents(app: Sphinx, name: str, text: list[str]) -> None:
-    """Puts the table of contents, which only a site has, below the text of a page; and links to evidence that is there."""
+    """Puts the table of contents, which only a site has, below the text of a page."""
     if name == root_doc:
         text[0] += "".join(_tree(pages, heading) for heading, pages in CONTENTS.items())
     for folder in BELOW.get(name, ()):
         pages = tuple(sorted(f"/{folder}/{page.stem}" for page in (DOCS / folder).glob("*.md") if page.stem != "README"))
         text[0] += _tree(pages) if pages else ""
-        for page in pages:
-            file = f"{page.rpartition('/')[2]}.md"
-            text[0] = text[0].replace(f"`{file}` beside this page", f"[{file}]({file})")
 
 
 def _tree(pages: tuple[str, ...], caption: str = "") -> str:
