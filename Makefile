@@ -48,11 +48,11 @@ accuracy: $(VENV)/.dev
 
 # lossdoctor beside its peers, each in an environment of its own; FOLDERS are logs of yours, with labels or without. Half an hour.
 peers: $(VENV)/.dev
-	$(BIN)/python benchmarks/peers.py $(FOLDERS)
+	$(BIN)/python benchmarks/peers.py $(FOLDERS) --markdown docs/evidence/peers.md
 
 # Broken fine-tunes, each trained again with the first remedy that is named: which of them are cured. Takes half an hour.
 remedies: $(VENV)/.dev
-	$(BIN)/python benchmarks/remedies.py
+	$(BIN)/python benchmarks/remedies.py --markdown docs/evidence/remedies.md
 
 # Writes the texts of tests/cases anew, for a reviewer to read.
 cases: $(VENV)/.dev

@@ -150,6 +150,10 @@ class Cause(Page, ABC):
     def weigh(self, chart: Chart) -> Opinion | None:
         """None where the chart excludes this cause, or nothing speaks for it."""
 
+    def named(self, chart: Chart) -> str:
+        """What this cause is called in this run; `title` unless it has several degrees."""
+        return say(self.title)
+
     def check(self, chart: Chart) -> str:
         """The cheapest deciding check for this run; `decide_by` unless the GPU or the facts ask for another one."""
         return say(self.decide_by)

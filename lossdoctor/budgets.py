@@ -9,7 +9,7 @@ from math import ceil
 
 from lossdoctor.evaluations import LEARNING_JUMPS, evaluated
 from lossdoctor.language import capital, say
-from lossdoctor.learning_rates import GUIDE, LORA, WARM_UP
+from lossdoctor.learning_rates import GUIDE, LARGE_SCALE, LORA, USUAL_SCALE, WARM_UP, Band, against, band_of, rate_of, short
 from lossdoctor.model import Chart, Outline, Remedy, Run
 from lossdoctor.plan import Plan, adapter_scale
 from lossdoctor.slips import numbered
@@ -133,8 +133,32 @@ def rank_and_modules(chart: Chart) -> tuple[Remedy, ...]:
     return (Remedy(do, why, change if rank >= 8 else {**change, "r": 8}, "low", (LORA[0],)),)
 
 
-#: The scale of an adapter from which on it is far above the usual 0.25 to 2, and works like so much higher a rate.
-LARGE_SCALE = 8.0
+def counted_rate(chart: Chart) -> float | None:
+    """The peak learning rate, with as much of an adapter's scale as is unusual: B moves by the rate, and counts by the scale."""
+    rate, scale = rate_of(chart), adapter_scale(chart.run)
+    return rate * scale.value / USUAL_SCALE if rate and scale and scale.value > LARGE_SCALE else rate
+
+
+def counted_words(chart: Chart, rate: float, band: Band) -> str:
+    """That rate against those that are usual."""
+    words, set_to = against(rate, band), rate_of(chart)
+    if not set_to or rate == set_to:
+        return words
+    return say(
+        "lora_alpha {alpha:g} at rank {rank} makes a rate of {set_to} count as {rate} does in most recipes: {band_words}",
+        alpha=chart.run.get("lora_alpha"),
+        rank=chart.run.get("lora_r"),
+        set_to=short(set_to),
+        rate=short(rate),
+        band_words=band.words,
+    )
+
+
+def rate_or_scale(chart: Chart, lower: Remedy) -> tuple[Remedy, ...]:
+    """The lower rate, or a usual scale of the adapter: whichever is further from what is usual."""
+    rate, band, scale, counted = rate_of(chart), band_of(chart.run), usual_scale(chart), counted_rate(chart)
+    off = counted / rate >= rate / band.high if scale and rate and counted and band else False
+    return scale if off else (lower,)
 
 
 def usual_scale(chart: Chart) -> tuple[Remedy, ...]:

@@ -111,7 +111,7 @@ class LossDoctorCallback(TrainerCallback):
         self._votes: Votes | None = None
         self._told = ""  # of the configuration
         self._checkpoints: dict[int, str] = {}
-        self._started = False
+        self._started = self._learned = False
         self._rows_to_recheck = 0
         self._critical: set[tuple[str, str, int]] = set()
         self._engine = Engine(Run(facts=self._known), settings=settings, plugins=self._plugins)
@@ -155,7 +155,7 @@ class LossDoctorCallback(TrainerCallback):
             engine.observe(record)
         if state.is_world_process_zero:
             engine.sinks = [Console(), *reporting(args, trainer)] if self._sinks is None else list(self._sinks)
-        self._engine, self._started = engine, True
+        self._engine, self._started, self._learned = engine, True, False
         self._rows_to_recheck = ROWS_TO_HEAL if history else 0
         self._critical = set()
         self._checkpoints = {c.step: c.path for c in checkpoints(Path(args.output_dir or "."))}
@@ -172,8 +172,9 @@ class LossDoctorCallback(TrainerCallback):
         inside = self._instruments
         for record in inside.logged() if inside else ():
             self._observe(record, control)
-        if inside and not self._engine.vitals.rows:
-            self._learn()  # the loss of the first step is known from here on
+        if inside and not self._learned:
+            self._learned = True
+            self._learn()  # the loss of the first step is known from here on, and the size of the weights
         row = {**(logs or {}), "step": state.global_step}
         for record in records([row])[0]:
             self._observe(record, control)

@@ -76,7 +76,7 @@ def _without_absorbed(opinions: list[tuple[Cause, Opinion]]) -> list[tuple[Cause
 def _diagnosis(cause: Cause, opinion: Opinion, chart: Chart, decide: bool) -> Diagnosis:
     return Diagnosis(
         slug=cause.slug,
-        title=say(cause.title),
+        title=cause.named(chart),
         confidence=opinion.confidence,
         because=opinion.because,
         explanation=opinion.explanation,

@@ -178,7 +178,7 @@ class Engine:
         if len(records) < (LONG_ENOUGH if "numpy" in sys.modules else LONG):
             again = len(records)
         while place < len(records):
-            if place >= again:
+            if place >= again and self.vitals.sound:
                 given = records[place : place + width]
                 passed = self._pass_over(given)
                 place += passed
@@ -192,19 +192,18 @@ class Engine:
 
     def _pass_over(self, records: Sequence[Record]) -> int:
         """Takes the stretch that these records begin with; how many of them it has."""
-        if not self.vitals.sound:
-            return 0
         from lossdoctor.passing import passed
 
+        self._awake = [d for d in self._awake if not self._settled(d)]
         stretch = passed(self.vitals, self._awake, records, self._look_at)
         if stretch is None:
             return 0
-        rows, columns = stretch.rows, stretch.columns
+        rows = stretch.rows
         self.rows += rows
         self._sound_rows += rows
         self._last_step = self.vitals.step
         if self._kept is not None:
-            self._kept.extend(records[:rows], columns["loss"], columns.get("grad_norm") or [None] * rows)
+            self._kept.extend(records[:rows], stretch.loss, stretch.norm)
         return rows
 
     def _look(self) -> list[tuple[Transition, Symptom]]:

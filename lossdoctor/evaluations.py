@@ -32,10 +32,14 @@ def evaluated(run: Run) -> bool | None:
     return True if run.get("eval_steps") and "axolotl" in run.words("framework") else None
 
 
-def hold_out() -> Remedy:
-    """For a run without evaluation."""
+def hold_out(epochs: int | None = None) -> Remedy:
+    """For a run without evaluation; with the number of epochs to train for as long as there is none."""
     why = say("the training loss no longer tells how good the model is; a tenth of the rows, kept apart, does")
-    change = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    change: dict[str, Any] = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    if epochs:
+        change["num_train_epochs"] = epochs
+        do = say("Hold out some rows, evaluate on them, and train for {epochs} epochs", epochs=epochs)
+        return Remedy(do, why, change, "low", (LEARNING_JUMPS,))
     return Remedy(say("Hold out some rows and evaluate on them"), why, change, "low", (LEARNING_JUMPS,))
 
 

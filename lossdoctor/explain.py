@@ -57,7 +57,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "train-eval-scale-gap",
         "opening-loss-above-chance",
     ),
-    "Gradients": ("gradient-explosion", "gradient-vanishing", "gradient-always-clipped", "gradient-by-layer"),
+    "Gradients": (
+        "gradient-explosion",
+        "gradient-vanishing",
+        "gradient-always-clipped",
+        "gradient-by-layer",
+        "update-too-large",
+        "update-too-small",
+    ),
     "Generalisation, preference tuning and reinforcement learning": (
         "eval-loss-rising",
         "reward-variance-zero",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 #: Rows kept before neighbours are merged two by two.
 CAPACITY = 4096
+NOTHING = float("nan")
 Row = tuple[float, float, float, float, float]
 
 
@@ -43,25 +46,30 @@ class History:
         if len(self._entries) >= CAPACITY:
             self._thin()
 
-    def extend(self, columns: Sequence[Sequence[float]]) -> None:
-        """Takes many rows, as columns."""
-        place, rows = 0, len(columns[0])
+    def extend(self, steps: Sequence[float], epochs: Sequence[float], measured: Sequence[Any]) -> None:
+        """Takes many rows as columns: of loss, rate and norm the arrays, or None where there are none."""
+        place, rows = 0, len(steps)
         while place < rows:
             every = self.every
-            if every > 1 and not self._pending and place + every <= rows:
-                end = place + every
-                self._entries.append(_merge(*[column[place:end] for column in columns]))
-                self.rows += every
+            entries = min((rows - place) // every, CAPACITY - len(self._entries)) if every > 1 and not self._pending else 0
+            if entries:
+                end = place + entries * every
+                means = [_means(values, place, end, every) for values in measured]
+                self._entries.extend(
+                    zip(steps[place + every - 1 : end : every], epochs[place + every - 1 : end : every], *means, strict=True)
+                )
+                self.rows += end - place
                 if len(self._entries) >= CAPACITY:
                     self._thin()
             else:
-                end = place + (CAPACITY - len(self._entries) if every == 1 else every - len(self._pending))
-                for row in zip(*[column[place:end] for column in columns], strict=True):
+                end = min(rows, place + (CAPACITY - len(self._entries) if every == 1 else every - len(self._pending)))
+                parts = [[NOTHING] * (end - place) if values is None else values[place:end].tolist() for values in measured]
+                for row in zip(steps[place:end], epochs[place:end], *parts, strict=True):
                     self.push(row)
             place = end
 
     def _thin(self) -> None:
-        self._entries = [_merge(*zip(*self._entries[place : place + 2], strict=True)) for place in range(0, CAPACITY, 2)]
+        self._entries = [_pair(*self._entries[place : place + 2]) for place in range(0, CAPACITY, 2)]
         self.every *= 2
         self._turned = [[] for _ in self.COLUMNS]
 
@@ -80,9 +88,27 @@ def _merge(*columns: Sequence[float]) -> Row:
     return (steps[-1], epochs[-1], _mean(losses), _mean(rates), _mean(norms))
 
 
+def _pair(first: Row, second: Row) -> Row:
+    """The same of two."""
+    losses, rates, norms = zip(first[2:], second[2:], strict=True)
+    return (second[0], second[1], _mean(losses), _mean(rates), _mean(norms))
+
+
 def _mean(values: Sequence[float]) -> float:
-    total = sum(values)
+    total = reduce(add, values)  # one after the other in every release of Python, as `_means` adds
     if total == total:  # no NaN among them
         return total / len(values)
     there = [value for value in values if value == value]
-    return sum(there) / len(there) if there else float("nan")
+    return sum(there) / len(there) if there else NOTHING
+
+
+def _means(values: Any, begin: int, end: int, every: int) -> list[float]:
+    """The means of so many neighbours each, all of them finite; NaN where there are no values."""
+    if values is None:
+        return [NOTHING] * ((end - begin) // every)
+    parts = values[begin:end].reshape(-1, every)
+    total = parts[:, 0].copy()
+    for place in range(1, every):
+        total += parts[:, place]
+    means: list[float] = (total / every).tolist()
+    return means

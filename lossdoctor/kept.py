@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from math import inf, isfinite
+from typing import Any
 
 from lossdoctor.model import Record
 
@@ -45,9 +46,9 @@ class Kept:
         elif len(self._probes) < PROBES:
             self._probes.append((self._added, record))
 
-    def extend(self, records: Sequence[Record], losses: Values, norms: Values) -> None:
-        """Takes many training rows, with two of their columns."""
-        self._kinds["train"].extend(list(enumerate(records, self._added + 1)), losses, norms)
+    def extend(self, records: Sequence[Record], losses: Any, norms: Any) -> None:
+        """Takes many training rows, all of them finite, with the arrays of two columns; `norms` may be None."""
+        self._kinds["train"].extend(records, self._added + 1, losses, norms)
         self._added += len(records)
 
     def records(self) -> tuple[Record, ...]:
@@ -67,25 +68,42 @@ class _Thinned:
         self._rows_waiting = 0
 
     def add(self, placed: Placed) -> None:
-        self._waiting.append(placed)
-        self._rows_waiting += 1
+        self._wait_for([placed])
+
+    def extend(self, records: Sequence[Record], first: int, levels: Any, heights: Any) -> None:
+        """Takes many rows, the first of which has this place, with their two columns."""
+        begin, end = 0, 0
+        while begin < len(records):
+            whole = min((len(records) - begin) // self._rows_each, STRETCHES + 1 - len(self._stretches))
+            if self._rows_waiting or self._rows_each == EACH or not whole:
+                end = min(len(records), begin + self._rows_each - self._rows_waiting)
+                self._wait_for(list(enumerate(records[begin:end], first + begin)))
+            else:
+                end = begin + whole * self._rows_each
+                for telling in self._extremes(levels[begin:end], None if heights is None else heights[begin:end]):
+                    places = sorted({begin + place for place in telling})
+                    self._stretches.append([(first + place, records[place]) for place in places])
+                if len(self._stretches) > STRETCHES:
+                    self._halve()
+            begin = end
+
+    def _wait_for(self, placed: list[Placed]) -> None:
+        self._waiting += placed
+        self._rows_waiting += len(placed)
         if self._rows_waiting == self._rows_each or len(self._waiting) > WAITING:
             self._choose()
 
-    def extend(self, placed: list[Placed], levels: Values, heights: Values) -> None:
-        """Takes many rows, with their two columns."""
-        begin = 0
-        while begin < len(placed):
-            end = begin + self._rows_each - self._rows_waiting
-            self._waiting += placed[begin:end]
-            self._rows_waiting += len(placed[begin:end])
-            if self._rows_waiting == self._rows_each or len(self._waiting) > WAITING:
-                self._choose(levels[begin:end], heights[begin:end])
-            begin = end
+    def _extremes(self, levels: Any, heights: Any) -> Iterator[tuple[int, ...]]:
+        """What `_telling` chooses of every stretch of finite rows, as places: the lowest, the highest, the greatest height."""
+        parts = levels.reshape(-1, self._rows_each)
+        begins = range(0, len(levels), self._rows_each)
+        high = [0] * len(begins) if heights is None else heights.reshape(-1, self._rows_each).argmax(axis=1).tolist()
+        for begin, *found in zip(begins, parts.argmin(axis=1).tolist(), parts.argmax(axis=1).tolist(), high, strict=True):
+            yield tuple(begin + place for place in found)
 
-    def _choose(self, levels: Values = (), heights: Values = ()) -> None:
-        """Of those that wait the telling ones; `levels` and `heights` are those of the last of them, as far as they are known."""
-        telling = self._telling(self._waiting, levels, heights)
+    def _choose(self) -> None:
+        """Of those that wait the telling ones."""
+        telling = self._telling(self._waiting)
         if self._rows_waiting < self._rows_each:
             self._waiting = telling
             return
@@ -106,16 +124,15 @@ class _Thinned:
         if len(pairs) % 2:
             self._waiting, self._rows_waiting = pairs[-1], self._rows_each // 2
 
-    def _telling(self, rows: list[Placed], levels: Values = (), heights: Values = ()) -> list[Placed]:
+    def _telling(self, rows: list[Placed]) -> list[Placed]:
         """The rows that stand for these, in their order: the extremes, since whatever happened shows in them.
 
         Those of several parts are the extremes of the extremes of each part: it does not matter how many rows come at a time.
         """
         if self._rows_each == EACH:
             return rows
-        others = rows[: len(rows) - len(levels)]
-        level = [*[record.values.get(self._level) for _, record in others], *levels]
-        height = [*[record.values.get(self._height) for _, record in others], *heights]
+        level = [record.values.get(self._level) for _, record in rows]
+        height = [record.values.get(self._height) for _, record in rows]
         level_whole, height_whole = _whole(level), _whole(height)
         low, high = _place(level, min, inf, level_whole), _place(level, max, -inf, level_whole)
         chosen = {low, high, _place(height, max, -inf, height_whole)}

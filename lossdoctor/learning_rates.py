@@ -13,6 +13,7 @@ from lossdoctor import slips
 from lossdoctor.families import billions
 from lossdoctor.language import say
 from lossdoctor.model import Chart, Outline, Remedy, Rule, Run
+from lossdoctor.plan import adapter_scale
 from lossdoctor.tasks import PREFERENCE, REINFORCEMENT, adapter, soft_prompt
 
 #: LoRA wants about ten times the rate of full fine-tuning; the best rates of a sweep over models, and the scripts of QLoRA.
@@ -33,12 +34,22 @@ ROWS_TO_CONTRADICT = 10
 OTHER_SCALE = ("sgd", "adafactor", "prodigy", "dadapt", "adadelta", "adagrad", "lomo", "lion", "rmsprop", "schedule_free", "muon")
 
 
-#: Below this width of the residual stream the best rate of Adam rises, at least as fast as the width falls (WIDTH). Between the
-#: usual rates of models of this width and our own grids over models of width 64 (all weights 2e-3, LoRA 1e-2) it rises like this.
-NARROW, STEEPNESS = 1024, 1.5
+#: Below this width of the residual stream the best rate of Adam rises as the width falls (WIDTH): like its inverse, with LoRA.
+#: For all weights it is steeper between the usual rates of models of this width and our own small ones, which are also trained
+#: less and for fewer steps. docs/evidence/rates.md has what was measured at the widths 64 and 128, and what it cannot tell.
+NARROW, STEEPNESS, STEEPNESS_OF_ADAPTERS = 1024, 1.5, 1.0
 #: The usual rates of T5 are those of T5-small, too.
 NARROW_T5 = 512
 WIDTH = "https://arxiv.org/abs/2203.03466"
+#: Where the live callback has measured the weights, their size says it better than the width: how much of it one of Adam's first
+#: steps changes at the lowest, a good first and the highest rate. Our grids over the widths 64 and 128 (docs/evidence/rates.md)
+#: had their best at the same share in both; the rates in use for large models are at 0.02 to 0.1.
+SHARES = (0.03, 0.1, 0.3)
+SPECTRAL = "https://arxiv.org/abs/2310.17813"
+
+
+#: The scale of most adapters; from the other one on it is far above the usual 0.25 to 2, and works like so much higher a rate.
+USUAL_SCALE, LARGE_SCALE = 2.0, 8.0
 
 
 class Band(NamedTuple):
@@ -70,15 +81,28 @@ def adamw(run: Run) -> Band:
     band, times = _of_usual_width(run), for_width(run)
     if times == 1.0 or run.get("task") in (PREFERENCE, REINFORCEMENT):
         return band
-    low, usual, high = (rounded(rate * times) for rate in (band.low, band.usual, band.high))
+    low, usual, high = (float(f"{rate * times:.0e}") for rate in (band.low, band.usual, band.high))
+    if per_rate := _per_rate(run):
+        low, usual, high = (_rounded_finely(share / per_rate) for share in SHARES)
     method = say("{method} in a model of width {hidden_size:,}", method=band.method, hidden_size=run.get("hidden_size"))
-    return band._replace(method=method, low=low, usual=usual, high=high, sources=(*band.sources, WIDTH))
+    return band._replace(method=method, low=low, usual=usual, high=high, sources=(*band.sources, SPECTRAL if per_rate else WIDTH))
+
+
+def _per_rate(run: Run) -> float | None:
+    """What a step at a rate of 1 changes in the weights, at a usual scale of the adapter: an unusual one is another mistake."""
+    found, scale = run.get("weight_change_per_rate"), adapter_scale(run)
+    if not isinstance(found, float) or found <= 0:
+        return None
+    return found * USUAL_SCALE / scale.value if scale and scale.value > LARGE_SCALE else found
 
 
 def for_width(run: Run) -> float:
     """How many times the usual rates a narrow model bears; 1.0 from the width on for which they are known, or if it is not."""
-    width, known = run.get("hidden_size"), NARROW_T5 if "t5" in run.words("model_name_or_path", "model_type") else NARROW
-    return (known / width) ** STEEPNESS if isinstance(width, int) and 0 < width < known else 1.0
+    width, lora = run.get("hidden_size"), adapter(run)
+    known = NARROW_T5 if not lora and "t5" in run.words("model_name_or_path", "model_type") else NARROW
+    if not isinstance(width, int) or not 0 < width < known:
+        return 1.0
+    return float((known / width) ** (STEEPNESS_OF_ADAPTERS if lora else STEEPNESS))
 
 
 def _of_usual_width(run: Run) -> Band:
@@ -146,6 +170,12 @@ def rounded(value: float) -> float:
     return float(f"{floor(value / unit + 1e-6) * unit:.0e}")
 
 
+def _rounded_finely(value: float) -> float:
+    """As `rounded`, with 1.5 between 1 and 2, which are far apart."""
+    low = rounded(value)
+    return float(f"{1.5 * low:.2g}") if 1.5 * low <= value < 2 * low else low
+
+
 def failed_at(chart: Chart, onset: int | None) -> float | None:
     """The rate at which a climb began, where that was on the way up to the peak; after it, the peak itself was borne."""
     peak, at = chart.outline.peak_rate, chart.outline.rate_at(onset) if onset else None
@@ -172,7 +202,7 @@ def lower(rate: float, band: Band | None, failed: float | None = None, ceiling: 
         goal = min(goal, ceiling)
     elif band and band.known and rate > 1.5 * band.low:
         goal = max(goal, band.low)
-    return rounded(goal)
+    return goal if band and goal == band.usual else rounded(goal)
 
 
 def instead_of_sgd(chart: Chart) -> Remedy | None:

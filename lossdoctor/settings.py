@@ -126,6 +126,8 @@ OBJECTS: Mapping[str, tuple[str, ...]] = {
         "chat_template",
     ),
     "data_collator": ("response_template", "instruction_template", "label_pad_token_id", "mlm", "mlm_probability"),
+    "Trainer": ("model_accepts_loss_kwargs",),
+    "preprocessing": ("labels",),
     "dataset": ("dataset.filter", "dataset.shuffle", "dataset.train_test_split", "dataset.map"),
 }
 

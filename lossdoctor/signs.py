@@ -68,6 +68,9 @@ class Signs:
         if self.broken:
             return None
         flat, outline = self.chart.seen("loss-plateau"), self.chart.outline
+        if small := self.chart.seen("update-too-small"):
+            because = (small, flat) if flat and flat.open else (small,)
+            return Still(because, say("the weights are practically those that the training began with"), True)
         if flat and flat.open:
             sure = flat.evidence["drop_possible"] <= SURELY_FLAT
             rows = say("{rows:.0f} rows", rows=flat.evidence["rows"])
@@ -135,6 +138,12 @@ class Signs:
         """Whether every micro-batch with a NaN loss was seen to have labels."""
         live = self.chart.seen("hidden-nan-steps")
         return bool(live and live.evidence.get("labels_seen") and not live.evidence.get("unlabelled"))
+
+    @cached_property
+    def grown(self) -> float:
+        """How many times its first row the loss has reached, through finite numbers; 1.0 where it was never above it."""
+        first = self.chart.outline.first_loss or 0.0
+        return max(1.0, max(self.chart.outline.there("loss"), default=0.0) / first) if first > 0 else 1.0
 
     @cached_property
     def unlabelled(self) -> bool:

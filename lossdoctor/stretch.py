@@ -54,7 +54,7 @@ class Stretch:
         self.rows = len(self.steps)
         self._memory = vitals.curve.memory()
         self._see_level()
-        self._see_noise()
+        self._noise_seen = False
         if self.rate is not None:
             self.rate_before = self.previous(vitals.rates.value, self.rate)
             self.slopes = (self.rate - self.rate_before) / vitals.window
@@ -69,7 +69,10 @@ class Stretch:
         """The first of these rows alone; None where they are too few."""
         if rows < LEAST:
             return None
-        return self if rows == self.rows else Stretch(self.vitals, {name: column[:rows] for name, column in self.columns.items()})
+        whole = rows == self.rows
+        stretch = self if whole else Stretch(self.vitals, {name: column[:rows] for name, column in self.columns.items()})
+        stretch._see_noise()
+        return stretch
 
     @staticmethod
     def previous(before: float | None, values: Floats) -> Floats:
@@ -116,6 +119,10 @@ class Stretch:
         self.lowest = np.minimum(curve.start, self.best)
 
     def _see_noise(self) -> None:
+        """Only of a stretch that is to be judged: which rows are sound shows without it."""
+        if self._noise_seen:
+            return
+        self._noise_seen = True
         curve, memory = self.vitals.curve, self._memory
         losses = np.concatenate([memory.losses[-2:], self.loss])
         self.bends = np.concatenate([memory.bends, np.abs(losses[2:] - 2 * losses[1:-1] + losses[:-2])])

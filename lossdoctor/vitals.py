@@ -337,8 +337,7 @@ class Vitals:
             else:
                 slopes = stretch.slopes[-2:].tolist()
                 self.rates.fall(rows, rates[-1], (slopes[0], slopes[1]), float(stretch.slopes.min()))
-        unknown = [NOTHING] * rows
-        self.history.extend([columns["step"], epochs, losses, rates or unknown, norms or unknown])
+        self.history.extend(columns["step"], epochs, (stretch.loss, stretch.rate, stretch.norm))
 
     @property
     def nonfinite_for_good(self) -> bool:

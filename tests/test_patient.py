@@ -28,6 +28,8 @@ from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
 from lossdoctor.probes import (  # noqa: E402
+    adapter_gradient,
+    examples,
     first_tensor,
     forensics,
     instruments,
@@ -48,6 +50,8 @@ HOOKS = [name for name, value in vars(LossDoctorCallback).items() if name.starts
 PROBES = [
     (home, name)
     for home in (
+        adapter_gradient.AdapterGradient,
+        examples.Examples,
         first_tensor.find,
         forensics.Forensics,
         instruments.Instruments,

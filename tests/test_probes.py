@@ -25,6 +25,7 @@ from transformers import Trainer, TrainerCallback  # noqa: E402
 
 from lossdoctor import LossDoctorCallback  # noqa: E402
 from lossdoctor.probes import first_tensor, forensics, layers, trace  # noqa: E402
+from lossdoctor.probes.reach import Reach  # noqa: E402
 
 pytestmark = pytest.mark.slow
 OVERFLOWING = 850_000.0
@@ -470,3 +471,47 @@ def test_layers_are_grouped_by_their_blocks() -> None:
         "model.embed_tokens.weight": "model.embed_tokens",
     }
     assert {name: layers.group(name) for name in groups} == groups
+
+
+# --- how far a step reaches -------------------------------------------------------------------------------------------
+
+
+def test_a_step_counts_by_the_size_of_the_weights_it_changes() -> None:
+    """A step of all ones has the norm √(m·n); weights twice as large are changed half as much."""
+
+    def reach(rows: int, columns: int, size: float) -> float:
+        layer = torch.nn.Linear(columns, rows)
+        layer.weight.data = size * torch.eye(rows, columns) + 0.001 * size
+        return Reach(torch.nn.Sequential(torch.nn.Embedding(9, columns), layer)).read() or 0.0
+
+    assert reach(64, 64, 0.5) == pytest.approx(64 / 0.532, rel=1e-2)
+    assert reach(64, 64, 1.0) == pytest.approx(reach(64, 64, 0.5) / 2, rel=1e-4)
+    torch.manual_seed(0)
+    wide = torch.nn.Linear(300, 200)
+    assert Reach(wide).read() == pytest.approx((200 * 300) ** 0.5 / torch.linalg.matrix_norm(wide.weight, 2).item(), rel=0.1)
+
+
+def test_the_scale_of_an_adapter_counts() -> None:
+    """16 times the alpha reaches 16 times as far; what is frozen, or not stored as numbers, does not count."""
+    peft = pytest.importorskip("peft")
+
+    def adapted(alpha: int, **more: Any) -> Any:
+        torch.manual_seed(0)
+        return peft.get_peft_model(tiny_model(), peft.LoraConfig(r=8, lora_alpha=alpha, target_modules="all-linear", **more))
+
+    usual = Reach(adapted(16)).read()
+    assert usual and Reach(adapted(256)).read() == pytest.approx(16 * usual, rel=1e-4)
+    assert Reach(adapted(16, use_rslora=True)).read() == pytest.approx(8**0.5 * usual, rel=1e-4)
+    assert Reach(adapted(16).requires_grad_(False)).read() is None
+    assert Reach(torch.nn.LayerNorm(8)).read() is None
+
+
+@pytest.mark.parametrize(("rate", "told"), [(1e-3, False), (0.3, True)])
+def test_a_rate_that_overwrites_the_weights_is_told_from_the_first_row_on(train: Train, rate: float, told: bool) -> None:
+    """Of a model that was loaded: of one that is fresh nothing is lost."""
+    for name in ("", "somebody/a-tiny-model"):
+        model = tiny_model()
+        model.config._name_or_path = name
+        _, doctor = train(model=model, learning_rate=rate, max_steps=6, warmup_steps=0)
+        assert doctor is not None and doctor.failure is None
+        assert ("update-too-large" in slugs(doctor.report)) is (told and bool(name))

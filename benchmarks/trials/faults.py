@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trials.controls import control, noisy, small
+from trials.controls import control, noisy, small, wide
 from trials.recipe import Recipe
 
 BOTH = ("full", "lora")
@@ -30,14 +30,20 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return f"{self.broken.family} {self.broken.method}: {self.fault}"
+        return f"{self.model}: {self.fault}"
+
+    @property
+    def model(self) -> str:
+        """Its family and how it is trained; the width where it is not that of most."""
+        wide = f" {self.broken.width}" if self.broken.width != Recipe.width else ""
+        return f"{self.broken.family}{wide} {self.broken.method}"
 
 
 def trials() -> tuple[Trial, ...]:
     """All of them."""
     makers = (
         too_high, too_low, overflow, half_precision, masked, frozen, cut_off, no_warm_up, bad_batches, tiny_data, schedules,
-        label_noise, accumulation, unshuffled, resumed, sgd, embeddings, adapter_scale, shifted,
+        label_noise, accumulation, unshuffled, resumed, sgd, embeddings, adapter_scale, shifted, twice_as_wide,
     )  # fmt: skip
     return tuple(trial for maker in makers for trial in maker())
 
@@ -112,8 +118,8 @@ def frozen() -> Iterator[Trial]:
 
 
 def cut_off() -> Iterator[Trial]:
-    """Reentrant checkpointing with an adapter, in scripts where a head is trained as well, so that nothing fails aloud."""
-    for family, head in (("llama", "lm_head"), ("gpt2", "lm_head"), ("bert", "classifier")):
+    """Reentrant checkpointing with an adapter, in scripts that train the last norm or a head as well, so nothing fails aloud."""
+    for family, head in (("llama", "norm"), ("gpt2", "ln_f"), ("bert", "classifier")):
         good = replace(control(family, "lora", modules_to_save=[head]), data=frozenset({"inputs without gradient"}))
         yield _trial("reentrant checkpointing cuts the adapter off", "no-gradient-to-adapter", family, "lora", like=good,
                      gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": True})  # fmt: skip
@@ -191,9 +197,11 @@ def unshuffled() -> Iterator[Trial]:
 
 
 def resumed() -> Iterator[Trial]:
-    """Stopped after 85 % and resumed from a checkpoint without the optimizer."""
+    """Stopped after 90 % and resumed from a checkpoint without the optimizer, whose rate begins anew at its peak."""
     for family, method in (("llama", "full"), ("t5", "full"), ("gpt2", "lora")):
-        yield _trial("resumed without the optimizer", "resume-not-restored", family, method, stop_at=0.85, save_only_model=True)
+        good = control(family, method, warmup_steps=0, save_steps=20)
+        yield _trial("resumed without the optimizer", "resume-not-restored", family, method, like=good, stop_at=0.9,
+                     save_only_model=True)  # fmt: skip
 
 
 def sgd() -> Iterator[Trial]:
@@ -220,5 +228,35 @@ def adapter_scale() -> Iterator[Trial]:
 def shifted() -> Iterator[Trial]:
     """Labels that the script shifts, and the model once more."""
     for family, method in (("llama", "full"), ("gpt2", "lora")):
-        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, data="shifted")
-    yield _trial("padding scored as text", "wrong-mask-or-template", "gpt2", "full", label_pad_token_id=0)
+        yield _trial("labels shifted twice", "wrong-mask-or-template", family, method, labels="input_ids[1:] + [-100]")
+    for family, length in (("gpt2", 128), ("t5", 64)):
+        good = control(family, "full", max_length=length, padding="max_length")
+        yield _trial("padding scored as text", "wrong-mask-or-template", family, "full", like=good, label_pad_token_id=0)
+
+
+def twice_as_wide() -> Iterator[Trial]:
+    """Faults of each kind in models of twice the width, which have other rates and other weights."""
+    times = (
+        ("llama", "full", 30), ("gpt2", "full", 300), ("gpt2", "lora", 100), ("bert", "full", 1000), ("llama", "lora", 300),
+        ("gpt2", "full", 1 / 1000), ("llama", "lora", 1 / 1000), ("bert", "lora", 1 / 1000), ("bert", "full", 1 / 1000),
+    )  # fmt: skip
+    for family, method, factor in times:
+        like = wide(family, method)
+        words, cause = (f"×{factor:,}", "too-high") if factor > 1 else (f"÷{1 / factor:,.0f}", "too-low")
+        yield _trial(f"learning rate {words}", f"learning-rate-{cause}", family, method, like=like,
+                     learning_rate=_rate(family, method, factor, like))  # fmt: skip
+    like = wide("gpt2", "full")
+    yield _trial("no warm-up, learning rate ×10", "learning-rate-too-high", "gpt2", "full", like=like, warmup_steps=0,
+                 learning_rate=_rate("gpt2", "full", 10, like))  # fmt: skip
+    yield _trial("fp16, activations up to 120% of its range", "fp16-overflow", "llama", "full", like=wide("llama", "full"),
+                 data="large activations 1.2", gpu=A100, fp16=True)  # fmt: skip
+    yield _trial("max_length 20 cuts off all answers", "no-supervised-tokens", "llama", "lora", like=wide("llama", "lora"),
+                 max_length=20)  # fmt: skip
+    good = replace(wide("bert", "full"), data=frozenset({"sorted"}))
+    yield _trial("sorted by class and not shuffled", "unshuffled-data", "bert", "full", like=good,
+                 train_sampling_strategy="sequential")  # fmt: skip
+    yield _trial("warm-up of 5,000 steps", "schedule-misconfigured", "gpt2", "lora", like=wide("gpt2", "lora"), warmup_steps=5000)
+    yield _trial("lora_alpha 2,048 at rank 8", "learning-rate-too-high", "llama", "lora", like=wide("llama", "lora"),
+                 lora_alpha=2048)  # fmt: skip
+    yield _trial("labels shifted twice", "wrong-mask-or-template", "gpt2", "full", like=wide("gpt2", "full"),
+                 labels="input_ids[1:] + [-100]")  # fmt: skip

@@ -26,9 +26,11 @@ from transformers import (
 from trials.text import BUILD, VOCABULARY, encode, for_pre_training, modules
 
 FAMILIES = ("llama", "gpt2", "bert", "t5")
-WIDTH, LAYERS, HEADS, LENGTH = 64, 3, 4, 128
+#: The width of most trials, and the width of a head in all of them.
+WIDTH, LAYERS, HEAD, LENGTH = 64, 3, 16, 128
 #: Steps of pre-training, sequences of a step, and their tokens.
 STEPS, BATCH, TOKENS = {"llama": 1000, "gpt2": 1000, "bert": 1000, "t5": 2000}, 16, 64
+#: At this width; the best rate of Adam falls with it (https://arxiv.org/abs/2203.03466).
 PEAK = {"llama": 3e-3, "gpt2": 3e-3, "bert": 1e-3, "t5": 3e-3}
 #: Modules of Python's library, those with the most to read, that BERT learns to tell apart.
 MODULES = 32
@@ -37,22 +39,23 @@ IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 LARGEST = 65504.0
 
 
-def fresh(family: str) -> Any:
+def fresh(family: str, width: int = WIDTH) -> Any:
     """A model with random weights."""
     torch.manual_seed(0)
+    heads, inner = width // HEAD, width * 11 // 4
     if family == "llama":
-        shape = {"hidden_size": WIDTH, "intermediate_size": 176, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
+        shape = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": LAYERS, "num_attention_heads": heads}
         return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, max_position_embeddings=LENGTH, **shape, **IDS))
     if family == "gpt2":
         none = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        shape = {"n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS, "n_positions": LENGTH}
+        shape = {"n_embd": width, "n_layer": LAYERS, "n_head": heads, "n_positions": LENGTH}
         return GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, tie_word_embeddings=False, **shape, **none, **IDS))
     if family == "bert":
-        shape = {"hidden_size": WIDTH, "intermediate_size": 256, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
+        shape = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": LAYERS, "num_attention_heads": heads}
         none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        more = {"max_position_embeddings": LENGTH, "initializer_range": 0.1, "num_labels": MODULES}
+        more = {"max_position_embeddings": LENGTH, "initializer_range": 0.8 / width**0.5, "num_labels": MODULES}
         return BertForSequenceClassification(BertConfig(vocab_size=VOCABULARY, **more, **shape, **none, **IDS))
-    shape = {"d_model": WIDTH, "d_ff": 176, "d_kv": WIDTH // HEADS, "num_layers": LAYERS - 1, "num_heads": HEADS}
+    shape = {"d_model": width, "d_ff": inner, "d_kv": HEAD, "num_layers": LAYERS - 1, "num_heads": heads}
     return T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, dropout_rate=0.0, decoder_start_token_id=0, **shape, **IDS))
 
 
@@ -86,14 +89,14 @@ def _passages(draw: torch.Generator) -> Any:
         }
 
 
-def base(family: str) -> Path:
+def base(family: str, width: int = WIDTH) -> Path:
     """The folder of the pre-trained model; trains it if it is not there."""
     steps = STEPS[family]
-    folder = BUILD / f"{family}-{WIDTH}-{LAYERS}-{steps}"
+    folder = BUILD / f"{family}-{width}-{LAYERS}-{steps}"
     if (folder / "config.json").exists():
         return folder
-    model, batches = fresh(family), _batches(family)
-    optimizer = torch.optim.AdamW(model.parameters(), PEAK[family], weight_decay=0.01)
+    model, batches = fresh(family, width), _batches(family)
+    optimizer = torch.optim.AdamW(model.parameters(), PEAK[family] * WIDTH / width, weight_decay=0.01)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, steps // 20, steps)
     losses = []
     for _ in range(steps):
@@ -136,7 +139,7 @@ def with_large_activations(model: Any, share: float, batch: dict[str, torch.Tens
     assert abs(after - before) < 0.02 * before, (before, after)
 
 
-def base_folder(family: str) -> dict[str, str]:
+def base_folder(which: tuple[str, int]) -> dict[str, str]:
     """As `base`, for a process of its own."""
     torch.set_num_threads(1)
-    return {"folder": str(base(family))}
+    return {"folder": str(base(*which))}

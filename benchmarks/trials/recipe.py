@@ -16,6 +16,10 @@ SCRIPT = {
     "shuffle_dataset": True,
     "response_template": "\n### Answer:",
     "label_pad_token_id": -100,
+    "padding": "longest",
+    "labels": "input_ids",
+    "dataset.shuffle": None,
+    "model_accepts_loss_kwargs": None,
     "torch_dtype": "float32",
     "attn_implementation": "sdpa",
     "mean_resizing": True,
@@ -38,6 +42,7 @@ class Recipe:
         data: what is wrong with the data or the code, which no setting changes: `noise 0.4`, `garbage 0.05`, `sorted`, …
         examples: how many training examples there are.
         gpu: the GPU that lossdoctor is told of, since all this runs on a CPU; empty where it plays no part.
+        width: of the residual stream of the model.
         stop_at: a run that is stopped there and resumed, as a share of its steps; 0 for one in one piece.
     """
 
@@ -47,6 +52,7 @@ class Recipe:
     data: frozenset[str] = frozenset()
     examples: int = 640
     gpu: str = ""
+    width: int = 64
     stop_at: float = 0.0
 
     @property

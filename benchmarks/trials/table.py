@@ -17,7 +17,7 @@ HEAD = ("model", "fault", "diagnosis", "first remedy", "broken", "cured", "contr
 def row(trial: Trial, found: dict[str, Any]) -> tuple[str, ...]:
     """The cells of a trial."""
     if "broken" not in found:
-        return trial.broken.family, trial.fault, "", "", "", "", "", "", f"no: {found.get('error')}"
+        return trial.model, trial.fault, "", "", "", "", "", "", f"no: {found.get('error')}"
     broken, cured = found["broken"], found["cured"]
     settings = ", ".join(f"{name}={value}" for name, value in (broken["settings"] or {}).items()) or broken["remedy"]
     wrong = "" if broken["cause"] in trial.causes else " ✗"
@@ -25,7 +25,7 @@ def row(trial: Trial, found: dict[str, Any]) -> tuple[str, ...]:
     if not found["harm"]:
         result = f"no harm was done ({result})"
     return (
-        f"{trial.broken.family} {trial.broken.method}",
+        trial.model,
         trial.fault,
         (broken["cause"] or f"none, {broken['verdict']}") + wrong,
         settings,

@@ -43,6 +43,7 @@ COMMON: dict[str, Any] = {
     "report_to": [],
     "use_cpu": True,
     "disable_tqdm": True,
+    "remove_unused_columns": False,  # the collator looks at one that the model does not take
     "gradient_checkpointing": False,
 }
 
@@ -92,7 +93,7 @@ def build(recipe: Recipe) -> Any:
     more = {"num_labels": len(tasks.ORIGINS)} if recipe.family == "bert" else {}
     torch.manual_seed(3)
     model = kind.from_pretrained(
-        models.base(recipe.family), dtype=dtype, attn_implementation=recipe.get("attn_implementation"), **more
+        models.base(recipe.family, recipe.width), dtype=dtype, attn_implementation=recipe.get("attn_implementation"), **more
     )
     for fault in recipe.data:
         if fault.startswith("large activations"):
@@ -143,7 +144,7 @@ def trainer_of(recipe: Recipe, folder: Path, doctor: LossDoctorCallback | None =
         optimizer = torch.optim.AdamW(model.parameters(), args.learning_rate, weight_decay=args.weight_decay)
         steps = recipe.settings.get("num_training_steps"), recipe.settings.get("num_warmup_steps", 20)
         own = {"optimizers": (optimizer, transformers.get_scheduler(args.lr_scheduler_type, optimizer, steps[1], steps[0]))}
-    return kind(
+    trainer = kind(
         model,
         args,
         train_dataset=train,
@@ -152,6 +153,9 @@ def trainer_of(recipe: Recipe, folder: Path, doctor: LossDoctorCallback | None =
         callbacks=[doctor] if doctor else [],
         **own,
     )
+    if recipe.get("model_accepts_loss_kwargs") is not None:
+        trainer.model_accepts_loss_kwargs = recipe.get("model_accepts_loss_kwargs")
+    return trainer
 
 
 def held_out(model: Any, recipe: Recipe) -> float:

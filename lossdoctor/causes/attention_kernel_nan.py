@@ -37,6 +37,8 @@ class AttentionKernelNan(Cause):
     confirmed = 13
     decide_by = "run 5 steps with another attn_implementation (eager, sdpa, flash_attention_2), then with batch size 1"
     recent_gpu: float = 9.0
+    #: Times its first row that a loss has grown to, row by row, from which on the weights grew before anything overflowed.
+    explosion: float = 10.0
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = Signs(chart)
@@ -86,6 +88,9 @@ class AttentionKernelNan(Cause):
                 if what != "output"
                 else say("it begins in {name}", name=name),
             )
+        if signs.grown > self.explosion and signs.precision in ("fp32", "bf16"):
+            words = say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown)
+            opinion.add(-4, words)  # of weights that grew, some module is the first to overflow
         if str(run.get("torch_version") or "").startswith("2.5"):
             opinion.add(1, say("torch 2.5 has a broken cuDNN attention backward"))
         if signs.survived:

@@ -3,10 +3,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
-from lossdoctor.budgets import gentler_start, usual_scale
+from lossdoctor.budgets import counted_rate, counted_words, gentler_start, rate_or_scale
 from lossdoctor.chance import language_model
 from lossdoctor.language import say
-from lossdoctor.learning_rates import Band, against, band_of, for_width, instead_of_sgd, lowered, rate_of, short
+from lossdoctor.learning_rates import Band, band_of, for_width, instead_of_sgd, lowered, short
 from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.remedies import first_bad_step, start_again
 from lossdoctor.signs import Signs, few_answers
@@ -26,6 +26,10 @@ class LearningRateTooHigh(Cause):
     The numbers stay finite; the loss climbs, or jumps and stays, most often while the rate is near its peak, and the gradient
     norm grows before it. It ends on a plateau, or at the loss of guessing. The rate is held against those that are usual
     for the way of training: LoRA takes about ten times as much as fine-tuning all weights.
+
+    No climb is needed where the live callback has seen that one step can change the weights by as much as they are: such a run
+    may fall smoothly while its rate decays, and still end far above what a lower rate reaches. The scale of an adapter
+    (lora_alpha / r) counts as rate where it is unusual.
 
     ## What else it could be
     A loss that is NaN afterwards is another family (fp16 overflow, attention kernel). A jump at a restart is a resume that lost
@@ -54,6 +58,10 @@ class LearningRateTooHigh(Cause):
     explosion: float = 10.0
     #: Share of preference pairs that are ranked right, below which the opposite is learned.
     wrong_way: float = 0.35
+    #: Times the size of the weights that a step may change, from which on it is sure.
+    surely_overwritten: float = 3.0
+    #: Share of rows above the loss before the first step that a run at a usual rate does not have.
+    above_opening: float = 0.15
     #: Share of the peak at which the last row of an excerpt is still up.
     still_up: float = 0.7
     #: No fine-tune of a language model ends there by itself.
@@ -62,7 +70,7 @@ class LearningRateTooHigh(Cause):
     moved: float = 0.05
 
     def weigh(self, chart: Chart) -> Opinion | None:
-        signs, rate, band = Signs(chart), rate_of(chart), band_of(chart.run)
+        signs, rate, band = Signs(chart), counted_rate(chart), band_of(chart.run)
         climbs = [s for s in chart.all(*CLIMBS) if self._counts(s, chart)]
         broken = min((s.onset for s in signs.witnesses), default=None) if signs.broken else None
         if broken is not None:
@@ -71,18 +79,20 @@ class LearningRateTooHigh(Cause):
                 return None
         opinion = Opinion(tuple(climbs) or signs.witnesses)
         if not climbs and broken is not None:
-            grown = max(chart.outline.there("loss")) / (chart.outline.first_loss or 1.0)
-            opinion.add(6, say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=grown))
+            opinion.add(6, say("the loss grew {grown:,.3g}-fold through finite numbers before it was lost", grown=signs.grown))
+        elif climbs and self._exploded(chart):
+            opinion.add(3, say("the loss grew {grown:,.3g}-fold", grown=signs.grown))
         for climb in sorted(climbs, key=lambda s: (not s.open, s.onset))[:1]:
             self._weigh_climb(opinion, climb, chart)
         self._weigh_company(opinion, chart, bool(climbs))
+        self._weigh_reach(opinion, chart)
         if not opinion.points:
             self._weigh_stillness(opinion, chart, rate, band)
         if not opinion.points:
             self._weigh_constant_answer(opinion, chart, rate, band)
         if not opinion.points:
             return None
-        self._weigh_rate(opinion, rate, band)
+        self._weigh_rate(opinion, chart, rate, band)
         if broken is not None:
             opinion.add(-1, say("the loss is NaN or 0 afterwards, which a climb alone seldom leads to"))
         if chart.seen("resume-jump") or chart.run.resumed_at or chart.run.get("resume_from_checkpoint"):
@@ -93,17 +103,15 @@ class LearningRateTooHigh(Cause):
                 -3,
                 say("only {last:.0%} of the pairs are ranked right: it learns the opposite, at whatever rate", last=right.last),
             )
-        if not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
+        if not chart.seen("update-too-large") and not any(s.open for s in (*climbs, *chart.all("loss-at-chance"))):
             opinion.points = min(opinion.points, HIGH - 1 if not climbs else MEDIUM - 1)  # it may have healed by itself
         opinion.explanation = self._explain(chart, climbs)
         return opinion
 
     def _exploded(self, chart: Chart) -> bool:
         """Whether the loss grew row by row to many times its start before its numbers were lost."""
-        if Signs(chart).precision not in ("fp32", "bf16"):
-            return False  # 16-bit weights and a loss scaler end the same way
-        losses, first = chart.outline.there("loss"), chart.outline.first_loss or 0.0
-        return first > 0 and max(losses, default=0.0) > self.explosion * first
+        signs = Signs(chart)  # 16-bit weights and a loss scaler end the same way
+        return signs.precision in ("fp32", "bf16") and signs.grown > self.explosion
 
     def _counts(self, symptom: Symptom, chart: Chart) -> bool:
         """Climbs that did not heal by themselves at once; several spikes count as one."""
@@ -161,6 +169,30 @@ class LearningRateTooHigh(Cause):
                 opinion.because = (*opinion.because, swing)
                 opinion.add(3, say("the loss goes up and down from row to row: the steps jump across the valley"))
 
+    def _weigh_reach(self, opinion: Opinion, chart: Chart) -> None:
+        """A step that can change the weights by as much as they are, and what the run has to show for it."""
+        reach, outline, opening = chart.seen("update-too-large"), chart.outline, chart.run.get("opening_loss")
+        if reach is None:
+            return
+        opinion.because = (*opinion.because, reach)
+        times = reach.evidence["times"]
+        points = 6 if times >= self.surely_overwritten else 4 if times >= 1 else 2
+        opinion.add(
+            points,
+            say("one step can change the weights by {times:.3g} times their size, and overwrite what was learned", times=times),
+        )
+        losses = outline.there("loss")
+        above = sum(loss > opening for loss in losses) / len(losses) if opening and losses else 0.0
+        if above > self.above_opening:
+            opinion.add(
+                1,
+                say(
+                    "{above:.0%} of the rows are above the loss before the first step, {opening:.4g}",
+                    above=above,
+                    opening=opening,
+                ),
+            )
+
     def _weigh_stillness(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         """A rate far above what is usual explains a loss that does not move, and rewards that run away."""
         if not rate or not band or rate < self.above * band.high:
@@ -216,10 +248,10 @@ class LearningRateTooHigh(Cause):
                 ),
             )
 
-    def _weigh_rate(self, opinion: Opinion, rate: float | None, band: Band | None) -> None:
+    def _weigh_rate(self, opinion: Opinion, chart: Chart, rate: float | None, band: Band | None) -> None:
         if not rate or not band:
             return
-        times, words = rate / band.high, against(rate, band)
+        times, words = rate / band.high, counted_words(chart, rate, band)
         if times >= self.far_above:
             opinion.add(4, say("{words}; that is {times:,.0f} times the highest of them", words=words, times=times))
         elif times > 1.01:
@@ -249,10 +281,7 @@ class LearningRateTooHigh(Cause):
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         chance, onset = chart.seen("loss-at-chance"), first_bad_step(chart)
-        rate, band = rate_of(chart), band_of(chart.run)
         if other := instead_of_sgd(chart):
             return (other, *start_again(chart, anew=True))
-        scale = usual_scale(chart)  # where the rate itself is usual, the scale is what is too high
         lower = lowered(chart, onset, for_width(chart.run) * CLASSIFIER / 2 if chance and few_answers(chart) else None)
-        first = scale if scale and rate and band and rate <= band.high else (lower,)
-        return (*first, *gentler_start(chart, onset), *start_again(chart, anew=True))
+        return (*rate_or_scale(chart, lower), *gentler_start(chart, onset), *start_again(chart, anew=True))

@@ -25,7 +25,8 @@ class LossScaledByAccumulation(Cause):
     Upgrading transformers ended the confirmed cases of 4.46 and 4.47
     (https://github.com/huggingface/transformers/issues/35204); some models kept the error until 4.51
     (https://github.com/huggingface/transformers/issues/37766). A model of your own must use `num_items_in_batch`
-    (https://github.com/huggingface/transformers/pull/35438).
+    (https://github.com/huggingface/transformers/pull/35438), or the Trainer be told with `model_accepts_loss_kwargs` that it
+    does not: it then divides by the accumulation steps itself.
     """
 
     title = "the loss is summed over accumulation steps"
@@ -109,22 +110,39 @@ class LossScaledByAccumulation(Cause):
         return bool(found) and self.first_minor <= int(found[1]) <= self.last_minor  # type: ignore[index]
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (
-            Remedy(
-                say("Upgrade transformers to 4.52 or later"),
-                say("the Trainer then divides by the number of tokens of all accumulation steps"),
-                {},
-                "low",
-                (
-                    "https://github.com/huggingface/transformers/issues/35204",
-                    "https://github.com/huggingface/transformers/issues/37766",
-                ),
-            ),
-            Remedy(
-                say("If the model is your own, let its loss take num_items_in_batch"),
-                say("a forward that ignores it gives a mean per micro-batch, which the Trainer no longer divides"),
-                {},
-                "low",
-                ("https://github.com/huggingface/transformers/pull/35438",),
+        upgrade = Remedy(
+            say("Upgrade transformers to 4.52 or later"),
+            say("the Trainer then divides by the number of tokens of all accumulation steps"),
+            {},
+            "low",
+            (
+                "https://github.com/huggingface/transformers/issues/35204",
+                "https://github.com/huggingface/transformers/issues/37766",
             ),
         )
+        own = Remedy(
+            say("If the model is your own, let its loss take num_items_in_batch"),
+            say("a forward that ignores it gives a mean per micro-batch, which the Trainer no longer divides"),
+            {},
+            "low",
+            ("https://github.com/huggingface/transformers/pull/35438",),
+        )
+        return (*self._divided(), own) if self._newer(chart) else (upgrade, own)
+
+    @staticmethod
+    def _divided() -> tuple[Remedy, ...]:
+        return (
+            Remedy(
+                say("Let the Trainer divide by the accumulation steps: set trainer.model_accepts_loss_kwargs to false"),
+                say("a compute_loss or a model that ignores num_items_in_batch gives a mean per micro-batch, and the sum of "
+                    "these is divided only where the Trainer knows it"),
+                {"model_accepts_loss_kwargs": False},
+                "none",
+                ("https://github.com/huggingface/transformers/pull/35438",),
+            ),
+        )  # fmt: skip
+
+    def _newer(self, chart: Chart) -> bool:
+        """Whether this is a release in which only code of one's own adds up means."""
+        found = re.match(r"(\d+)\.(\d+)", str(chart.run.get("transformers_version", "")))
+        return bool(found) and (int(found[1]), int(found[2])) > (4, self.last_minor)  # type: ignore[index]

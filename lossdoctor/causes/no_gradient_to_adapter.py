@@ -17,6 +17,13 @@ CUT = later(
     "nothing."
 )
 
+#: Share of the adapter's parameters that a gradient must reach.
+SOME = 0.5
+CUT_OFF = later(
+    "Only what lies behind the cut learns, such as a head. Reentrant gradient checkpointing passes no gradient on unless its "
+    "inputs ask for one, and frozen embeddings do not; the gradient norm that is logged is that of the rest."
+)
+
 
 @dataclass(eq=False, repr=False)
 class NoGradientToAdapter(Cause):
@@ -24,6 +31,7 @@ class NoGradientToAdapter(Cause):
 
     ## How we tell
     The gradient norm is exactly 0 while the loss is normal and stays where it is. A trainable-parameter count of 0 proves it.
+    Inside a Trainer: the parameters of the adapter have no gradient in the first steps, while a head that is trained with it has.
 
     ## What else it could be
     Masked labels: there the loss is 0 as well. Half-precision weights: there the gradient is sound and the update is lost.
@@ -40,6 +48,29 @@ class NoGradientToAdapter(Cause):
     decide_by = "model.print_trainable_parameters(), then look for p.grad is not None after one backward pass"
 
     def weigh(self, chart: Chart) -> Opinion | None:
+        return self._cut_off(chart) or self._none_at_all(chart)
+
+    @staticmethod
+    def _cut_off(chart: Chart) -> Opinion | None:
+        """An adapter of which little or nothing was seen to get a gradient, while something behind it gets one."""
+        reached, run = chart.run.get("adapter_gradient"), chart.run
+        if reached is None or reached >= SOME:
+            return None
+        if reached and not (run.get("gradient_checkpointing") is True and not run.get("inputs_require_grads")):
+            return None  # experts, or a picture encoder, that the first batches did not use
+        opinion = Opinion(())
+        if reached:
+            opinion.add(
+                5, say("only {reached:.0%} of the adapter's parameters get a gradient in the first steps", reached=reached)
+            )
+        else:
+            opinion.add(7, say("no parameter of the adapter gets a gradient, while others that are trained with it do"))
+        if run.get("gradient_checkpointing") is True:
+            opinion.add(2, say("gradient checkpointing can cut the gradient of an adapter"))
+        opinion.explanation = say(CUT_OFF)
+        return opinion
+
+    def _none_at_all(self, chart: Chart) -> Opinion | None:
         zero = chart.seen("gradient-zero")
         none_trainable = chart.run.get("trainable_parameters") == 0
         if not (zero and zero.open) and not none_trainable:
@@ -88,13 +119,15 @@ class NoGradientToAdapter(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        return (
-            Remedy(
-                say("Load the adapter for training"),
-                say("PeftModel.from_pretrained freezes it unless told otherwise"),
-                {"is_trainable": True},
-                "none",
-                ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
-            ),
-            non_reentrant(),
+        more = chart.run.get("gradient_checkpointing_kwargs")
+        reentrant = isinstance(more, dict) and more.get("use_reentrant") is True and not chart.run.get("inputs_require_grads")
+        load = Remedy(
+            say("Load the adapter for training"),
+            say("PeftModel.from_pretrained freezes it unless told otherwise"),
+            {"is_trainable": True},
+            "none",
+            ("https://github.com/huggingface/peft/issues/1142", "https://github.com/huggingface/trl/issues/3926"),
         )
+        trainable = bool(chart.run.get("trainable_parameters"))  # frozen parameters are none that checkpointing cuts off
+        cut = chart.run.get("gradient_checkpointing") is True and trainable and (reentrant or self._cut_off(chart) is not None)
+        return (non_reentrant(), load) if cut else (load, non_reentrant())

@@ -27,7 +27,8 @@ class ResumeNotRestored(Cause):
     ## How we tell
     The loss breaks exactly where the steps, the epoch or the learning rate start anew. Back at the first loss: the adapter or
     the weights were not loaded. Somewhat higher: the optimizer or the schedule began again. Lower until the epoch ends: the data
-    began again. In a log of a few rows a jump to several times the loss may be a resume; nothing there proves it.
+    began again. In a log of a few rows a jump to several times the loss may be a resume; nothing there proves it. Inside a
+    Trainer the checkpoint is looked at: it has the state of the optimizer, or it has not.
 
     ## What else it could be
     A learning rate that is too high, where nothing restarted. A schedule with warm restarts, where the rate rises by design.
@@ -54,6 +55,8 @@ class ResumeNotRestored(Cause):
 
     def weigh(self, chart: Chart) -> Opinion | None:
         jump = chart.seen("resume-jump")
+        if chart.run.get("optimizer_restored") is False and not (jump and jump.evidence["after"] > jump.evidence["before"]):
+            return self._without_state(jump)
         if jump is not None:
             return self._weigh_jump(chart, jump)
         if Signs(chart).broken:
@@ -120,6 +123,17 @@ class ResumeNotRestored(Cause):
             )
         lost = say("weights were not loaded") if opinion.because else say("optimizer or schedule began again")
         opinion.explanation = say("A jump like this where a run was stopped and resumed says that {lost}.", lost=lost)
+        return opinion
+
+    @staticmethod
+    def _without_state(jump: Symptom | None) -> Opinion:
+        """A checkpoint that was seen to hold the weights alone."""
+        opinion = Opinion((jump,) if jump else ())
+        opinion.add(7, say("the checkpoint that the run was resumed from has no state of the optimizer"))
+        opinion.explanation = say(
+            "AdamW's averages and the schedule began anew at the resume, with the longest steps first: part of what was learned "
+            "is undone."
+        )
         return opinion
 
     def _at_named_checkpoint(self, chart: Chart) -> Symptom | None:

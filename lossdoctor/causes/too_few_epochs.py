@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from lossdoctor.base import HIGH, MEDIUM, Cause, Opinion
-from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, over, total_steps
+from lossdoctor.budgets import EPOCHS, FEW_STEPS, SMALL_BATCHES, effective_batch, epochs_for, examples, over, total_steps
 from lossdoctor.language import say
 from lossdoctor.learning_rates import GUIDE, LORA
 from lossdoctor.model import Chart, Remedy
@@ -40,17 +40,22 @@ class TooFewEpochs(Cause):
     handful: int = 30
     #: Fall over the last 40 % of the rows that says the run had far to go.
     falling: float = 0.10
+    #: Share of the examples in one step from which on the batch is what makes the steps few.
+    part: float = 0.1
 
     def weigh(self, chart: Chart) -> Opinion | None:
         steps, falling, flat = total_steps(chart), chart.seen("loss-still-falling"), chart.seen("loss-plateau")
         if (
             chart.run.get("task") != SUPERVISED
             or not steps
-            or not over(chart)
             or Signs(chart).broken
             or chart.seen("eval-loss-rising")
             or chart.seen("gradient-zero")
         ):
+            return None
+        if not flat and (opinion := self._batch_takes_it_all(chart, steps)):
+            return opinion
+        if not over(chart):
             return None
         if chart.seen("loss-divergence") or chart.seen("loss-near-zero") or (chart.outline.epochs or 0) > 20:
             return None
@@ -76,6 +81,31 @@ class TooFewEpochs(Cause):
             )
             if steps <= FEW_STEPS
             else say("The curve had not come to rest when the schedule ended. The weights are usable; more steps would help.")
+        )
+        return opinion
+
+    def _batch_takes_it_all(self, chart: Chart, steps: int) -> Opinion | None:
+        """A handful of steps, since accumulation makes each of them take a large part of the examples."""
+        batch, rows, accumulation = effective_batch(chart.run), examples(chart), chart.run.get("gradient_accumulation_steps")
+        if steps > self.handful or not batch or not rows or not isinstance(accumulation, int) or accumulation < 2:
+            return None
+        if batch < self.part * rows or batch <= SMALL_BATCH or steps * accumulation < FEW_STEPS:
+            return None
+        opinion = Opinion(tuple(s for s in (chart.seen("loss-still-falling"), chart.seen("loss-plateau")) if s))
+        opinion.add(4, say("{steps} optimizer steps in all", steps=steps))
+        opinion.add(
+            3,
+            say(
+                "each of them takes {batch:,} of the {rows:,} examples, by {accumulation} accumulation steps",
+                batch=batch,
+                rows=rows,
+                accumulation=accumulation,
+            ),
+        )
+        opinion.explanation = say(
+            "AdamW needs some dozens of steps before its averages mean anything, and a warm-up takes part of "
+            "them. {steps} steps are too few to tell whether this data and this rate work.",
+            steps=steps,
         )
         return opinion
 
@@ -139,6 +169,7 @@ class TooFewEpochs(Cause):
         least = ceil(SMALL_BATCH * accumulation / batch)
         enough = accumulation * steps // FEW_STEPS  # makes that many steps of the same data
         fewer = max(1, least, min(accumulation // 4, enough))
+        fewer = least if fewer <= 2 * least else fewer  # accumulating two is not worth what it costs in steps
         do = say("Lower gradient_accumulation_steps from {accumulation} to {fewer}", accumulation=accumulation, fewer=fewer)
         why = say(
             "{accumulation} times as many optimizer steps from the same data; the effective batch of {batch} "
@@ -147,4 +178,9 @@ class TooFewEpochs(Cause):
             batch=batch,
             batch2=batch * fewer // accumulation,
         )
-        return (Remedy(do, why, {"gradient_accumulation_steps": fewer}, "none", (SMALL_BATCHES, LORA[0])),)
+        change: dict[str, object] = {"gradient_accumulation_steps": fewer}
+        planned = steps * accumulation // fewer
+        if chart.run.get("warmup_steps") == 0 and not chart.run.get("warmup_ratio") and planned >= FEW_STEPS:
+            do = say("{do}, and warm up over a twentieth of the steps that this makes", do=do)
+            change["warmup_steps"] = max(1, round(0.05 * planned))
+        return (Remedy(do, why, change, "none", (SMALL_BATCHES, LORA[0])),)

@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lossdoctor.base import Cause, Opinion
-from lossdoctor.budgets import examples, small_set
+from lossdoctor.budgets import EPOCHS, examples, small_set
 from lossdoctor.evaluations import LEARNING_JUMPS, hold_out
 from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy
 from lossdoctor.signs import Signs
 from lossdoctor.slips import in_epochs
+from lossdoctor.tasks import SUPERVISED
 
 ABOUT, ONLY = later("there are about {rows:,} training examples"), later("there are only about {rows:,} training examples")
 
@@ -37,9 +38,14 @@ class TooLittleData(Cause):
     some: int = 5000
     #: Epochs from which on it is the repetition that counts.
     often: float = 8.0
+    #: Examples that are few enough to say so where nothing was evaluated, and the share by which their loss has fallen.
+    handful: int = 100
+    fallen: float = 0.5
 
     def weigh(self, chart: Chart) -> Opinion | None:
         signs = [s for s in chart.all("eval-loss-rising", "epoch-staircase", "loss-near-zero") if s.severity == "warning"]
+        if not signs and (opinion := self._unseen(chart)):
+            return opinion
         if not signs or Signs(chart).broken or chart.seen("loss-at-chance"):
             return None
         rows, epochs = examples(chart), chart.outline.epochs or 0.0
@@ -59,6 +65,23 @@ class TooLittleData(Cause):
         )
         return opinion
 
+    def _unseen(self, chart: Chart) -> Opinion | None:
+        """A handful of examples, shown so often and learned so well that only an evaluation could say for what."""
+        rows, outline = examples(chart), chart.outline
+        often = (outline.epochs or 0.0) >= self.often and (outline.fallen or 0.0) >= self.fallen
+        if rows is None or rows > self.handful or not often or outline.evals or Signs(chart).broken:
+            return None
+        if chart.run.get("task") != SUPERVISED:
+            return None
+        opinion = Opinion(())
+        opinion.add(3, say(ONLY, rows=rows))
+        opinion.add(1, say("each was shown {epochs} times", epochs=in_epochs(outline.epochs)))
+        opinion.explanation = say(
+            "A model with millions of trainable numbers can store a few thousand examples outright. Rows, "
+            "epochs and learning rate are one decision: fewer rows want fewer epochs, not more."
+        )
+        return opinion
+
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
         few = small_set(chart)
         more = Remedy(
@@ -72,4 +95,6 @@ class TooLittleData(Cause):
         )
         if chart.seen("eval-loss-rising"):
             return (more,)  # the minimum of the evaluation says how many epochs are right
-        return (*few, more) if few else (*(() if chart.outline.evals else (hold_out(),)), more)
+        often = (chart.run.get("num_train_epochs") or chart.outline.epochs or 0.0) > self.often
+        evaluate = () if chart.outline.evals else (hold_out(EPOCHS if often else None),)
+        return (*few, more) if few else (*evaluate, more)

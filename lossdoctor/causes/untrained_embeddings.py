@@ -8,13 +8,14 @@ from lossdoctor.families import vocabulary_of
 from lossdoctor.language import later, say
 from lossdoctor.model import Chart, Remedy, Run
 from lossdoctor.signs import Signs
+from lossdoctor.tasks import adapter
 
 ROWS = later(
     "Tokens were added to the tokenizer and the embedding was resized, or a head was missing from "
     "the checkpoint. The new rows are random, and their logits outweigh those of all other tokens "
     "until they are trained."
 )
-SETTLED = later(" The loss came down, so they are: nothing has to be changed in this run.")
+SETTLED = later(" The loss came down, so they are: this run may go on, and the next one need not begin so.")
 
 
 @dataclass(eq=False, repr=False)
@@ -59,7 +60,7 @@ class UntrainedEmbeddings(Cause):
         if opening.severity == "info":
             opinion.add(-1, say("nothing says that a language model is trained: a loss of another kind may begin anywhere"))
             opinion.points = min(opinion.points, MEDIUM - 1)
-        opinion.explanation = say(ROWS) + ("" if opening.open else say(SETTLED))
+        opinion.explanation = say(ROWS) + ("" if opening.open or adapter(chart.run) else say(SETTLED))
         return opinion
 
     def _added(self, chart: Chart) -> Opinion | None:
@@ -77,25 +78,23 @@ class UntrainedEmbeddings(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
-        opening = chart.seen("opening-loss-above-chance")
-        if opening and not opening.open:
-            return ()
-        return (
-            Remedy(
-                say("Start new rows at the mean of the old ones"),
-                say("resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size"),
-                {"mean_resizing": True},
-                "none",
-                ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
-            ),
-            Remedy(
-                say("Under LoRA, train them as well"),
-                say("an adapter alone cannot move embedding and output rows"),
-                {"modules_to_save": ["embed_tokens", "lm_head"]},
-                "low",
-                ("https://huggingface.co/docs/peft/developer_guides/lora",),
-            ),
+        mean = Remedy(
+            say("Start new rows at the mean of the old ones"),
+            say("resize_token_embeddings does so in transformers 4.46 and later; random rows give logits of any size"),
+            {"mean_resizing": True},
+            "none",
+            ("https://www.cs.columbia.edu/~johnhew/vocab-expansion.html",),
         )
+        trained = Remedy(
+            say("Under LoRA, train them as well"),
+            say("an adapter alone cannot move embedding and output rows"),
+            {"modules_to_save": ["embed_tokens", "lm_head"]},
+            "low",
+            ("https://huggingface.co/docs/peft/developer_guides/lora",),
+        )
+        opening, lora = chart.seen("opening-loss-above-chance"), adapter(chart.run)
+        learned = opening is not None and not opening.open
+        return (mean, trained) if lora or (lora is None and not learned) else (mean,)
 
 
 def _tokens_added(run: Run) -> str | None:

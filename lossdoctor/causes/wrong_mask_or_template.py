@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lossdoctor.base import Cause, Opinion
 from lossdoctor.chance import language_model
 from lossdoctor.language import say
-from lossdoctor.model import Chart, Remedy
+from lossdoctor.model import Chart, Remedy, Symptom
 from lossdoctor.signs import Signs
 
 
@@ -15,7 +15,9 @@ class WrongMaskOrTemplate(Cause):
 
     ## How we tell
     The first loss is above that of guessing, and the evaluation loss as well: the model is sure of what comes next, and the
-    labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that.
+    labels say something else. Padding that is scored, labels shifted twice, or ids of another tokenizer do that. Inside a
+    Trainer the labels of the first examples are held against their tokens and their mask, so that a shift and labels on padding
+    are seen.
 
     ## What else it could be
     Most wrong masks and templates give a loss that looks fine: that is not visible in a log at all. New embedding rows start
@@ -36,11 +38,17 @@ class WrongMaskOrTemplate(Cause):
     #: No text is predicted that well before it comes again.
     easy: float = 0.15
     once: float = 1.0
+    #: Share of padding among the tokens with a label from which on it counts.
+    padding: float = 0.1
 
     def weigh(self, chart: Chart) -> Opinion | None:
         opening = chart.seen("opening-loss-above-chance")
         if Signs(chart).broken:
             return None
+        if chart.run.get("labels_shifted") is True:
+            return self._shifted(opening)
+        if (chart.run.get("padding_scored") or 0.0) >= self.padding:
+            return self._padding(chart, opening)
         if opening is None:
             return self._too_easy(chart) or self._level(chart)
         opinion = Opinion((opening,))
@@ -56,6 +64,29 @@ class WrongMaskOrTemplate(Cause):
         opinion.explanation = say(
             "The labels hold padding or special tokens, ids of another tokenizer, or are shifted by one. The "
             "run then learns these, and the loss falls as if all were well."
+        )
+        return opinion
+
+    @staticmethod
+    def _shifted(opening: Symptom | None) -> Opinion:
+        """Labels that were seen to be those of the next token already, given to a model that shifts them."""
+        opinion = Opinion((opening,) if opening else ())
+        opinion.add(9, say("the label of each token is the next token already, and the model shifts labels once more"))
+        opinion.explanation = say(
+            "A language model of transformers holds the output at each token against the label of the next one. Labels that are "
+            "shifted before teach it the token after the next, which no generation asks for."
+        )
+        return opinion
+
+    @staticmethod
+    def _padding(chart: Chart, opening: Symptom | None) -> Opinion:
+        """Padding that was seen to have labels."""
+        opinion = Opinion((opening,) if opening else ())
+        share = chart.run.get("padding_scored")
+        opinion.add(7, say("{share:.0%} of the tokens that have a label are padding", share=share))
+        opinion.explanation = say(
+            "Padding is the same every time and soon learned. It makes the loss look better than the answers are, and takes as "
+            "large a share of the gradient as it has of the tokens."
         )
         return opinion
 
@@ -107,6 +138,26 @@ class WrongMaskOrTemplate(Cause):
         return opinion
 
     def remedies(self, chart: Chart) -> tuple[Remedy, ...]:
+        if chart.run.get("labels_shifted") is True:
+            return (
+                Remedy(
+                    say("Make the labels a copy of the input ids, with -100 where nothing is to be learned"),
+                    say("the model shifts labels by itself, so they must not be shifted beforehand"),
+                    {"labels": "input_ids"},
+                    "none",
+                    ("https://huggingface.co/docs/transformers/tasks/language_modeling",),
+                ),
+            )
+        if chart.run.get("num_labels"):
+            return (
+                Remedy(
+                    say("Check that the labels count from 0 in the order of config.id2label"),
+                    say("a classifier has one label for each example; a class that is called by another number is another class"),
+                    {},
+                    "low",
+                    ("https://huggingface.co/docs/transformers/tasks/sequence_classification",),
+                ),
+            )
         return (
             Remedy(
                 say("Give padding the label -100"),

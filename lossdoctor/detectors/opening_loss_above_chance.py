@@ -67,7 +67,8 @@ class OpeningLossAboveChance(Detector):
         if chance is None or not vitals.supervised or vitals.begins_late or vitals.loss is None:
             return None
         above, text = self.above if chance.kind == "tokens" else self.above_classes, chance.known or language_model(vitals.run)
-        if vitals.loss <= (1 + above) * chance.loss or not (text or vitals.loss < self.most_unknown):
+        before = vitals.run.get("opening_loss") or vitals.loss  # a first row may hold what the first steps destroyed
+        if min(before, vitals.loss) <= (1 + above) * chance.loss or not (text or vitals.loss < self.most_unknown):
             return None
         self._symptom = self.symptom(
             "warning" if text else "info",

@@ -103,6 +103,18 @@ NAMES: Mapping[str, type | tuple[type, ...]] = {
     "dataset_size": int,
     "supervised_share": float,
     "opening_loss": float,  # of the first step, before any update
+    "positions": int,  # tokens that the model has positions for
+    "data_shuffled": bool,
+    "class_changes": float,  # from one example to the next, as a share of those of a shuffled order
+    "answer_share": float,  # tokens with a label among those that are no padding, in the first batches
+    "rows_cut": float,  # share of the first examples that are as long as the longest and have no end
+    "padding_scored": float,  # share of the tokens with a label that are padding, in the first batches
+    "labels_shifted": bool,  # the label of a token is the next one, and the model shifts as well
+    "response_template_found": float,  # share of the first examples
+    "response_template_in_context": list,  # the tokens of it that are there
+    "optimizer_restored": bool,  # where a run was resumed
+    "adapter_gradient": float,  # share of its parameters that a gradient has reached
+    "weight_change_per_rate": float,  # spectral norm of a first step of Adam, as a multiple of the weights', ÷ learning rate
     # machine and libraries
     "device": str,
     "gpu": str,

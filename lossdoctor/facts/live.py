@@ -9,12 +9,17 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lossdoctor.facts.canonical import NAMES, translate
 from lossdoctor.model import Fact
 
 SOURCE = "live"
+#: How the state of an optimizer is called in a checkpoint: alone, of FSDP, of DeepSpeed.
+STATES = ("optimizer", "global_step")
+#: How deep a sampler may lie within others.
+WRAPPED = 4
 
 
 def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: Any = None) -> dict[str, Fact]:
@@ -27,6 +32,7 @@ def gather(args: Any, state: Any = None, model: Any = None, train_dataloader: An
         _adapter_of(model),
         _model(model),
         _data(train_dataloader),
+        _resumed(args, state),
         _machine(args),
     ):
         with suppress(Exception):  # a fact is never worth an error in somebody's training
@@ -122,6 +128,7 @@ def _model(model: Any) -> Iterator[tuple[str, Any]]:
     yield "vocab_size", getattr(config, "vocab_size", None)
     yield "num_hidden_layers", getattr(config, "num_hidden_layers", None)
     yield "hidden_size", getattr(config, "hidden_size", None)
+    yield "positions", getattr(config, "max_position_embeddings", None)  # GPT-2 answers to this name as well
     yield "attn_implementation", getattr(config, "_attn_implementation", None)
     if any(getattr(module, "_require_grads_hook", None) is not None for module in model.modules()):
         yield "inputs_require_grads", True
@@ -133,6 +140,18 @@ def _data(loader: Any) -> Iterator[tuple[str, Any]]:
     data: Any = getattr(loader, "dataset", None)
     if hasattr(data, "__len__"):
         yield "dataset_size", len(data)
+    sampler: Any = getattr(loader, "batch_sampler", None)
+    for _ in range(WRAPPED):
+        sampler = getattr(sampler, "batch_sampler", None) or getattr(sampler, "sampler", None) or sampler
+    if type(sampler).__name__ == "SequentialSampler":  # it may have been shuffled before
+        yield "data_shuffled", False
+
+
+def _resumed(args: Any, state: Any) -> Iterator[tuple[str, Any]]:
+    """Whether the checkpoint that a resumed run comes from has the optimizer's state, where it lies beside the others."""
+    step, folder = getattr(state, "global_step", 0), getattr(args, "output_dir", None)
+    if step and folder and (checkpoint := Path(folder, f"checkpoint-{step}")).is_dir():
+        yield "optimizer_restored", any(file.name.startswith(STATES) for file in checkpoint.iterdir())
 
 
 def _machine(args: Any) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lossdoctor.language import say
+from lossdoctor.language import later, say
 from lossdoctor.model import Fact, NotJudged, Record
 from lossdoctor.probe_columns import (
     BATCHES_SO_FAR,
@@ -27,16 +27,21 @@ from lossdoctor.probe_columns import (
     WEIGHTS,
 )
 from lossdoctor.probes import layers, weights
+from lossdoctor.probes.adapter_gradient import AdapterGradient
+from lossdoctor.probes.examples import Examples
 from lossdoctor.probes.forensics import Forensics
 from lossdoctor.probes.loss_scale import LossScale
 from lossdoctor.probes.micro_batches import MicroBatches
 from lossdoctor.probes.ranks import Ranks
+from lossdoctor.probes.reach import Reach
 from lossdoctor.probes.trainer import Calls, TrainingStep
 
 Result = TypeVar("Result")
 #: A step is thrown away by all processes or by none: what the first one saw itself is enough.
 SEEN_BY_ALL = (SKIPPED, LOSS_SCALE)
 SOURCE = "seen live"
+EXAMPLES, ADAPTER = "order and labels of the examples", "gradient of the adapter"
+SIZE = later("the size of the weights")
 
 
 class Instruments:
@@ -57,6 +62,8 @@ class Instruments:
         self._at_once = at_once
         self._off: dict[str, str] = {}
         self._batches, self._scale = MicroBatches(), LossScale()
+        self._examples = self._try(EXAMPLES, Examples, model, getattr(trainer, "data_collator", None))
+        self._adapter = self._try(ADAPTER, AdapterGradient, model)
         self._forensics = Forensics(str(args.output_dir or "."), self.ranks.rank, keep_batch)
         self._found: list[Record] = []
         self._known = True  # the losses so far were known as soon as they were there
@@ -65,6 +72,7 @@ class Instruments:
         self._step_of: TrainingStep | None = None
         self._calls: Calls | None = None
         self._scaled: bool | None = None
+        self._reach: Reach | None = None
         self._try("instruments", self._begin)
 
     def _begin(self) -> None:
@@ -77,6 +85,8 @@ class Instruments:
             return
         self._scale.begin(getattr(getattr(self._trainer, "accelerator", None), "scaler", None))
         self._step_of = TrainingStep(self._trainer, self._micro_batch)
+        if isinstance(self._model, torch.nn.Module):
+            self._reach = self._try(SIZE, Reach, self._model)
         self.watched |= {LOSSES: first, LABELS: first}
         compiled = getattr(self._args, "torch_compile", False) or hasattr(self._model, "_orig_mod")
         compiled = compiled or getattr(self._model, "_compiled_call_impl", None) is not None
@@ -115,6 +125,8 @@ class Instruments:
             loss = torch.tensor(float(loss))
         step = self._state.global_step + 1
         finite = self._batches.see(step, inputs, loss)
+        if self._examples is not None:
+            self._try(EXAMPLES, self._examples.see, inputs, call)
         if finite is None and self._at_once:
             finite = isfinite(float(loss))
         self._known = self._known and finite is not None
@@ -159,6 +171,8 @@ class Instruments:
 
     def _read(self) -> list[Record]:
         found = self._try(LOSSES, self._batches.read) or {}
+        if self._examples is not None:
+            self._try(EXAMPLES, self._examples.read)
         for step, values in (self._try(SCALE, self._scale.read) or {}).items() if self._scaled else ():
             found[step] = {**found.get(step, {}), **values}
         bad = next((step for step in sorted(found) if found[step].get(NONFINITE_LOSSES)), None)
@@ -198,6 +212,8 @@ class Instruments:
 
     def optimizer_stepped(self) -> None:
         """While the gradients are still there: measures them, if asked to."""
+        if self._adapter is not None:
+            self._try(ADAPTER, self._adapter.stepped)
         if self._armed and self._will_be_logged():
             self._armed = False
             norms = self._try(say("gradient by layer"), layers.norms, self._model)
@@ -228,14 +244,22 @@ class Instruments:
         facts = {}
         if self._batches.opening is not None and isfinite(self._batches.opening):
             facts["opening_loss"] = Fact(float(f"{self._batches.opening:.4g}"), SOURCE)
+        reach = self._try(SIZE, self._reach.read) if self._reach else None
+        if reach:
+            facts["weight_change_per_rate"] = Fact(float(f"{reach:.4g}"), SOURCE)
         if self._batches.tokens and self._batches.supervised < self._batches.tokens:
             share = self._batches.supervised / self._batches.tokens
             facts["supervised_share"] = Fact(float(f"{share:.4g}"), SOURCE)
+        for what, part in ((EXAMPLES, self._examples), (ADAPTER, self._adapter)):
+            found: dict[str, Any] = (self._try(what, part.facts) if part is not None else None) or {}
+            facts |= {name: Fact(value, SOURCE) for name, value in found.items()}
         return facts
 
     def unseen(self) -> tuple[NotJudged, ...]:
         """What could not be seen, with the reasons."""
         missing = [NotJudged(what, why) for what, why in self._off.items()]
+        if self._reach and not self._try(SIZE, self._reach.read):
+            missing.append(NotJudged(say(SIZE), say("the weights that are trained are sharded, quantised or no matrices")))
         if self.watched.get(LOSSES) and not self._batches.batches and self._state.global_step >= self.watched[LOSSES]:
             why = say(
                 "this trainer makes its steps without Trainer.training_step, so losses and labels of micro-batches were not seen"

@@ -131,6 +131,7 @@ RATERS: dict[str, Rater] = {
     "pad_token": marker,
     "group_by_length": grouped,
     "train_sampling_strategy": sampled,
+    "data_shuffled": sampled,
     "tokens_added": added_tokens,
     "seed": seed,
 }

@@ -88,4 +88,9 @@ RATERS: dict[str, Rater] = {
     "ignore_data_skip": skipped,
     "logging_nan_inf_filter": filtered,
     "opening_loss": measured,
+    "adapter_gradient": measured,
+    "optimizer_restored": measured,
+    **dict.fromkeys(("class_changes", "answer_share", "rows_cut", "padding_scored", "labels_shifted"), measured),
+    **dict.fromkeys(("response_template_found", "response_template_in_context"), measured),
+    "weight_change_per_rate": measured,
 }

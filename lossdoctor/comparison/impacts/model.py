@@ -60,6 +60,7 @@ RATERS: dict[str, Rater] = {
     "model_name_or_path": model,
     "model_type": model,
     "vocab_size": choices,
+    "positions": choices,
     "num_labels": choices,
     "num_hidden_layers": layers,
     "hidden_size": width,
