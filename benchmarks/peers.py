@@ -1,6 +1,6 @@
 """lossdoctor beside its peers on the same runs: what is found, named, falsely accused, how late, and at what cost.
 
-python benchmarks/peers.py                                  # simulated runs, real trainings, costs: half an hour
+python benchmarks/peers.py                                  # simulated runs, real trainings, costs: about twenty minutes
 python benchmarks/peers.py FOLDER --seen OTHER              # and the labelled or unlabelled logs of folders
 python benchmarks/peers.py --quick --tools trainproof       # a few minutes
 
