@@ -1,6 +1,6 @@
 """lossdoctor beside its peers on the same runs: what is found, named, falsely accused, how late, and at what cost.
 
-python benchmarks/peers.py                                  # simulated runs, real trainings, costs: half an hour
+python benchmarks/peers.py                                  # simulated runs, real trainings, costs: about twenty minutes
 python benchmarks/peers.py FOLDER --seen OTHER              # and the labelled or unlabelled logs of folders
 python benchmarks/peers.py --quick --tools trainproof       # a few minutes
 
@@ -120,7 +120,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     tools, missing = available(names, not given.no_install)
     if OURS not in tools:
         raise SystemExit(f"lossdoctor has no environment: {missing}")
-    sizes, seeds = ((100,), 1) if given.quick else ((30, 100, 300), 8)
+    sizes, seeds = ((100,), 1) if given.quick else ((30, 100, 300), 5)
     rows: list[Line] = []
     kinds: dict[str, list[Line]] = {}
     notes: dict[str, str] = {}
@@ -158,7 +158,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
             keep(given.answers, running, heard)
         say("costs")
         measure = (
-            {"rounds": 2, "logs": (200, 1000), "pairs": 2} if given.quick else {"rounds": 9, "logs": (1000, 20000), "pairs": 20}
+            {"rounds": 2, "logs": (200, 1000), "pairs": 2} if given.quick else {"rounds": 7, "logs": (1000, 20000), "pairs": 10}
         )
         rows += costs.measured(tools, folder, **measure)  # type: ignore[arg-type]
     notes[costs.SECTION] = (
