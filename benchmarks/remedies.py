@@ -1,8 +1,9 @@
-"""Remedy trials: `python benchmarks/remedies.py [--jobs 2] [--only PATTERN] [--markdown FILE] [--json FILE]`. CPU; no download.
+"""Remedy trials: `python benchmarks/remedies.py [--jobs 2] [--only PATTERN] [--seed N] [--markdown FILE] [--json FILE]`. CPU; no download.
 
 Breaks fine-tunes of tiny models on real text, lets lossdoctor's callback watch, puts the settings of the first remedy that it
 names into the script, and trains again with the same budget. A trial is cured only if lossdoctor then finds the run healthy and
 the loss on held-out text is within 5 % of that of a control that was tuned by hand. `--tune` repeats the grid of the controls.
+`--seed` draws the order of the data and the new weights anew, in the broken run, the cured one and the control.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def attempt(work: tuple[Trial, float]) -> dict[str, Any]:
 
 def main(options: argparse.Namespace) -> int:
     """Runs the trials that are asked for, and prints and writes what came of them."""
-    everything = {trial.name: trial for trial in trials()}
+    everything = {trial.name: trial.with_seed(options.seed) for trial in trials()}
     chosen = {name: trial for name, trial in everything.items() if fnmatch.fnmatch(name, options.only)}
     control = held_against(chosen, options.jobs)
     works = {name: (trial, control[repr(trial.control)].get("heldout", math.nan)) for name, trial in chosen.items()}
@@ -127,6 +128,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="*", metavar="PATTERN")
+    parser.add_argument("--seed", type=int, metavar="N")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")

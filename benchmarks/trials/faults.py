@@ -38,6 +38,13 @@ class Trial:
         wide = f" {self.broken.width}" if self.broken.width != Recipe.width else ""
         return f"{self.broken.family}{wide} {self.broken.method}"
 
+    def with_seed(self, seed: int | None) -> Trial:
+        """The same trial with other dice; None for those of the recipes."""
+        if seed is None:
+            return self
+        broken, control = (recipe.with_settings({"seed": seed}) for recipe in (self.broken, self.control))
+        return replace(self, broken=broken, control=control)
+
 
 def trials() -> tuple[Trial, ...]:
     """All of them."""

@@ -91,7 +91,7 @@ def build(recipe: Recipe) -> Any:
     kind = kinds.get(recipe.family, transformers.AutoModelForCausalLM)
     dtype = getattr(torch, str(recipe.get("torch_dtype")).removeprefix("torch."))
     more = {"num_labels": len(tasks.ORIGINS)} if recipe.family == "bert" else {}
-    torch.manual_seed(3)
+    torch.manual_seed(recipe.settings.get("seed", 3))
     model = kind.from_pretrained(
         models.base(recipe.family, recipe.width), dtype=dtype, attn_implementation=recipe.get("attn_implementation"), **more
     )
