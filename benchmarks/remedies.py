@@ -1,4 +1,4 @@
-"""Remedy trials: `python benchmarks/remedies.py [--jobs 2] [--only PATTERN] [--seed N] [--markdown FILE] [--json FILE]`. CPU; no download.
+"""Remedy trials: `python benchmarks/remedies.py [--only PATTERN] [--seed N] [--markdown FILE] [--json FILE]`. CPU; no download.
 
 Breaks fine-tunes of tiny models on real text, lets lossdoctor's callback watch, puts the settings of the first remedy that it
 names into the script, and trains again with the same budget. A trial is cured only if lossdoctor then finds the run healthy and

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import tempfile
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -119,9 +120,9 @@ def _adapted(recipe: Recipe, model: Any) -> Any:
             module.enable_input_require_grads = lambda: None
     if "loaded adapter" not in recipe.data:
         return adapted
-    folder = models.BUILD / f"adapter-{os.getpid()}"
-    adapted.save_pretrained(folder)
-    adapted = PeftModel.from_pretrained(adapted.unload(), folder, is_trainable=recipe.get("is_trainable"))
+    with tempfile.TemporaryDirectory() as folder:
+        adapted.save_pretrained(folder)
+        adapted = PeftModel.from_pretrained(adapted.unload(), folder, is_trainable=recipe.get("is_trainable"))
     adapted.enable_input_require_grads()  # as prepare_model_for_kbit_training does
     return adapted
 
