@@ -128,7 +128,9 @@ class Curve:
             if self.rows > 5 and loss > base:
                 residual = loss - base
                 self._above.push(residual)
-                self._remember(self.rows, min(residual, WINSOR * self.noise) if residual > BIG * abs(base) else residual)
+                if residual > BIG * abs(base) and residual > WINSOR * self.jitter:  # which the noise is never below
+                    residual = min(residual, WINSOR * self.noise)
+                self._remember(self.rows, residual)
         five.append(loss)
         self.recent = sorted(five)[2] if len(five) == 5 else median(five)
         self.last_before, self.last = self.last, loss

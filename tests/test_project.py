@@ -58,6 +58,15 @@ def test_the_numbers_of_the_readme_are_true() -> None:
     assert f"{len(DIALECTS)}가지 형식 전체" in korean
 
 
+def test_the_cures_of_the_readme_are_those_of_the_table() -> None:
+    """As many trials and cures as the page that the benchmark writes has."""
+    table = (ROOT / "docs" / "evidence" / "remedies.md").read_text(encoding="utf-8")
+    cured, broken = re.search(r"Cured: (\d+) of (\d+) ", table).groups()  # type: ignore[union-attr]
+    english = README.read_text(encoding="utf-8")
+    assert f"Of {broken} fine-tunes that were broken on purpose, [{cured} were healthy again]" in english
+    assert f"파인튜닝 {broken}건 중 [{cured}건이" in KOREAN_README.read_text(encoding="utf-8")
+
+
 def parts(readme: Path) -> dict[str, object]:
     """What a README has in every language: headings by their ranks, code without its comments, what it names, links, pictures."""
     text = readme.read_text(encoding="utf-8")

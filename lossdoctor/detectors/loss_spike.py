@@ -92,9 +92,10 @@ class LossSpike(Detector):
         base = curve.recent_before
         if loss - base <= self.share_of_level * curve.scale or not loss < float("inf"):
             return None
+        if loss - base <= self.largest_before * curve.largest_residual:
+            return None  # asked first: the noise costs more
         noise = curve.noise
-        bar = self.deviations * (1 + self.uncertainty / max(1, curve.changes - 1)) * noise
-        if loss - base <= max(bar, self.largest_before * curve.largest_residual):
+        if loss - base <= self.deviations * (1 + self.uncertainty / max(1, curve.changes - 1)) * noise:
             return None
         self._base, self._noise, self._peak = base, noise, loss
         self._up, self._below, self._steps = 1, 0, vitals.window
