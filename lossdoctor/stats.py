@@ -37,6 +37,19 @@ def noise_of_bends(bend: float) -> float:
     return MAD_TO_SD * bend / 6**0.5
 
 
+def rising(values: Sequence[float]) -> float:
+    """How surely a sequence rises, in standard deviations of what chance does: the test of Mann and Kendall.
+
+    It counts pairs of which the later is the higher; no scale, no straight line and no single value plays a part
+    (https://doi.org/10.2307/1907187). 0.0 for fewer than four values.
+    """
+    n = len(values)
+    if n < 4:
+        return 0.0
+    pairs = sum((b > a) - (b < a) for place, a in enumerate(values) for b in values[place + 1 :])
+    return pairs / math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+
+
 class RunningMedian:
     """The median of the last `window` values pushed; NaN must not be pushed.
 

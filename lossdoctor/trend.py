@@ -188,6 +188,41 @@ def bend(loss: Sequence[float]) -> int:
     return skipped + place
 
 
+class Detour(NamedTuple):
+    """A climb from an early low level: the first step of it, the step of the first row back (0 where none is), levels by name."""
+
+    onset: int
+    back: int
+    evidence: dict[str, float]
+
+
+def detour(history: History, share: float, deviations: float) -> Detour | None:
+    """The climb from which a curve was not back for more than half of its rows, and which began in the first quarter.
+
+    It is `share` of the low level at least (or of a fifth of the descent to it), and so many standard deviations of a median of
+    five. None where there is none, and with fewer than 24 rows.
+    """
+    columns = history.columns()
+    loss, steps = columns["loss"], columns["step"]
+    n = len(loss)
+    if n < 24:
+        return None
+    level, noise = smooth(loss, 5), _noise(loss)
+    lowest = list(accumulate(level, min))
+    peak = max(range(n), key=lambda place: level[place] - lowest[place])
+    low = level.index(lowest[peak])
+    risen, scale = level[peak] - level[low], max(abs(level[low]), 0.2 * (median(loss[:3]) - level[low]))
+    if risen <= max(share * scale, deviations * 0.56 * noise):
+        return None
+    bar = level[low] + max(noise, 0.25 * risen)
+    left = next((place for place in range(peak, low, -1) if level[place] <= bar), low)
+    back = next((place for place in range(peak, n) if level[place] <= bar), n)
+    if left >= n / 4 or back - left <= n / 2:
+        return None
+    evidence = {"best": level[low], "best_step": steps[low], "start": level[low], "peak": level[peak], "now": level[-1]}
+    return Detour(int(steps[left]) + 1, int(steps[back]) if back < n else 0, evidence)
+
+
 def smooth(loss: Sequence[float], window: int) -> list[float]:
     """Centred running median of `window` rows (odd); the ends are mirrored."""
     loss = list(loss)

@@ -91,6 +91,7 @@ class Vitals:
         self._metrics_at_best: dict[str, float] = {}
         self._metrics: dict[str, float] = {}
         self._eval_since_best = 0
+        self._eval_before_best = float("nan")
         self.eval_not_finite: set[str] = set()  # the evaluation sets whose last loss was not finite
         self.reward_nan = False  # rewards or log probabilities of this row are NaN
         self._faint_below = 100 * FOUR_DECIMALS
@@ -163,8 +164,21 @@ class Vitals:
 
     @property
     def eval_holds(self) -> bool:
-        """Whether the last of two or more evaluation losses is at most 5 % above the best."""
-        return self.eval_first is not None and self.evals > 1 and (self.eval_loss or 0.0) <= 1.05 * self.eval_best
+        """Whether the last of two or more evaluation losses is at most 5 % above the best.
+
+        Or it is the first one above the best, and lower than the one before that: what one evaluation shows may be chance.
+        """
+        last = self.eval_loss
+        if last is None or self.evals < 2:
+            return False
+        return last <= 1.05 * self.eval_best or (self._eval_since_best == 1 and last < self._eval_before_best)
+
+    @property
+    def random_batches(self) -> bool:
+        """Whether the rows are of random batches, and of one training from its first step on: then a climb is one."""
+        run = self.run
+        ordered = run.get("group_by_length") or run.get("train_sampling_strategy") not in (None, "random")
+        return self.supervised and not (ordered or self.begins_late or run.resumed_at)
 
     @property
     def lost(self) -> bool:
@@ -390,12 +404,12 @@ class Vitals:
             if is_eval_loss(name):
                 self._metrics = metrics_of(record.values, name) or self._metrics
                 if isfinite(value):
-                    self.eval_finite_step, self.eval_loss = record.step, value
-                    if self.eval_first is None:
+                    before, self.eval_loss, self.eval_finite_step = self.eval_loss, value, record.step
+                    if before is None:
                         self.eval_first = self.eval_best = value
                         self._metrics_at_best = self._metrics
                     elif value < self.eval_best:
-                        self.eval_best, self._eval_since_best = value, 0
+                        self.eval_best, self._eval_before_best, self._eval_since_best = value, before, 0
                         self._metrics_at_best = self._metrics
                     else:
                         self._eval_since_best += 1

@@ -53,7 +53,9 @@ class Fp16Overflow(Cause):
         collapsed = scale is not None and scale.open
         many = skipped is not None and skipped.severity == "warning"
         blind = signs.eval_not_finite and not signs.broken  # long sequences may overflow in the evaluation alone
-        if not (signs.broken or many or (blind and signs.precision == "fp16")) or signs.gradient == "zero":
+        if not (signs.broken or many or (blind and signs.precision == "fp16")):
+            return None
+        if signs.gradient == "zero" and not (collapsed and self._underflows(chart)):
             return None
         if signs.precision in ("bf16", "fp32") and not collapsed:
             return None
@@ -110,6 +112,12 @@ class Fp16Overflow(Cause):
             opinion.add(-1, say("the training rows are finite"))
         opinion.explanation = self._explain(signs) if signs.broken or blind else say(SKIPPED)
         return opinion
+
+    @staticmethod
+    def _underflows(chart: Chart) -> bool:
+        """Whether the gradient was sound at first: at a loss scale that has collapsed it is too small for fp16."""
+        zero = chart.seen("gradient-zero")
+        return zero is not None and not zero.evidence.get("from_first_row")
 
     def check(self, chart: Chart) -> str:
         if hardware.bf16_capable(chart.run) is False:

@@ -77,6 +77,8 @@ class NoGradientToAdapter(Cause):
             return self._suspected(chart)
         if zero is None and Signs(chart).broken:
             return None  # a loss that moved to NaN had a gradient
+        if zero and not zero.evidence.get("from_first_row") and not none_trainable:
+            return None  # what is frozen or cut off never had one
         if chart.seen("reward-variance-zero") and not none_trainable:
             return None  # equal rewards give no gradient
         opinion = Opinion((zero,) if zero else ())

@@ -9,7 +9,7 @@ from lossdoctor.base import Detector, counted
 from lossdoctor.language import say
 from lossdoctor.metrics import less_is_better, metrics_of
 from lossdoctor.model import RANK, Record, Severity, Symptom
-from lossdoctor.stats import median, noise_of_bends
+from lossdoctor.stats import median, noise_of_bends, rising
 from lossdoctor.vitals import Vitals, is_eval_loss
 
 
@@ -26,6 +26,8 @@ class Evaluations:
     before: float = 0.0
     climbing: int = 0
     bends: list[float] = field(default_factory=list)
+    #: The last values since the best.
+    after: list[float] = field(default_factory=list)
     train_at_best: float = 0.0
     #: Each metric at the best loss, its best since, and how many evaluations ago that was.
     metrics: dict[str, list[float]] = field(default_factory=dict)
@@ -38,8 +40,9 @@ class EvalLossRising(Detector):
     ## What it watches
     `eval_loss`, or every `eval_<set>_loss` by itself, against its best value: two evaluations since then (three where there are
     eight or more), a rise of more than 3 % and three times the usual change, still going on, while the training loss has
-    not risen. A new best ends it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER, …) still improves, it is
-    a note that says so.
+    not risen. Where evaluations scatter, eight or more of them that rise, each against all before it, as chance hardly ever
+    does (a test of Mann and Kendall); a little less surely where the training loss has fallen on by a fifth. A new best ends
+    it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER, …) still improves, it is a note that says so.
 
     ## Why it matters
     From the best evaluation on the model learns its training set and forgets the rest: it overfits. The checkpoint at the
@@ -62,6 +65,12 @@ class EvalLossRising(Detector):
     evaluations: int = 2
     evaluations_of_many: int = 3
     many: int = 8
+    #: So many since the best, and so many standard deviations of chance, show a rise that is slower than their scatter;
+    #: fewer deviations where the training loss has fallen on by such a share.
+    evaluations_of_trend: int = 8
+    deviations_of_trend: float = 3.0
+    deviations_apart: float = 2.0
+    apart: float = 0.2
     #: Share by which a metric must be better than at the best loss to count as improving.
     metric_gain: float = 0.005
     sets: int = 64
@@ -90,12 +99,13 @@ class EvalLossRising(Detector):
         seen.before, seen.last = seen.last, value
         metrics = self._metrics(series, record)
         if value < seen.best:
-            seen.best, seen.best_step, seen.since = value, record.step, 0
+            seen.best, seen.best_step, seen.since, seen.after = value, record.step, 0, []
             seen.train_at_best = vitals.curve.recent if vitals.curve.rows else float("inf")
             seen.metrics = {name: [number, number, 0.0] for name, number in metrics.items()}
             known = self._open.pop(series, None)
             return replace(known, open=False, last=record.step) if known else None
         seen.since += 1
+        seen.after = [*seen.after[-31:], value]
         for name, number in metrics.items():
             if name in seen.metrics:
                 kept = seen.metrics[name]
@@ -120,10 +130,9 @@ class EvalLossRising(Detector):
 
     def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
         needed = self.evaluations_of_many if seen.count >= self.many else self.evaluations
-        usual = noise_of_bends(median(seen.bends)) if len(seen.bends) >= 3 else self.rise / 10 * abs(seen.best)
-        usual *= self.deviations if seen.climbing < self.climbing else self.deviations_climbing
+        usual = self._usual(seen) * (self.deviations if seen.climbing < self.climbing else self.deviations_climbing)
         risen = min(seen.last, seen.before) if seen.since >= 2 else seen.last
-        sure = risen - seen.best > max(self.rise * abs(seen.best), usual)
+        sure = risen - seen.best > max(self.rise * abs(seen.best), usual) or self._slowly(seen, vitals)
         tiny = abs(seen.last) < 0.02 * abs(seen.first)  # it fell to nothing, and wobbles there
         learning = not vitals.curve.rows or vitals.curve.recent <= 1.02 * seen.train_at_best
         if seen.since < needed or not sure or tiny or not learning:
@@ -131,6 +140,20 @@ class EvalLossRising(Detector):
         risen = seen.last - seen.best
         faint = risen < self.faint and risen < self.faint_share * abs(seen.first)
         return "info" if faint or self._improving(seen) else "warning"
+
+    def _usual(self, seen: Evaluations) -> float:
+        """The usual change; what two or three evaluations that go up and down show of it is the least that it can be."""
+        if len(seen.bends) >= 3:
+            return noise_of_bends(median(seen.bends))
+        least = self.rise / 10 * abs(seen.best)
+        return least if seen.climbing == seen.since else max(least, noise_of_bends(min(seen.bends, default=0.0)))
+
+    def _slowly(self, seen: Evaluations, vitals: Vitals) -> bool:
+        """Whether the evaluations since the best rise, although their scatter hides it from one to the next."""
+        if len(seen.after) < self.evaluations_of_trend or median(seen.after[-5:]) - seen.best <= self.rise * abs(seen.best):
+            return False
+        apart = bool(vitals.curve.rows) and vitals.curve.recent < (1 - self.apart) * seen.train_at_best
+        return rising(seen.after) >= (self.deviations_apart if apart else self.deviations_of_trend)
 
     def _improving(self, seen: Evaluations) -> str | None:
         """A metric whose best lies after the best loss, in one of the last two evaluations."""

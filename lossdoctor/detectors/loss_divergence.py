@@ -10,7 +10,7 @@ from lossdoctor.base import LOSS_TELLS_NOTHING, Detector, Streak, counted
 from lossdoctor.language import say
 from lossdoctor.model import RANK, Record, Severity, Symptom
 from lossdoctor.stats import median, noise_of_bends
-from lossdoctor.trend import bend_step
+from lossdoctor.trend import bend_step, detour
 from lossdoctor.vitals import Vitals
 
 
@@ -23,7 +23,8 @@ class LossDivergence(Detector):
     above the best, or 15 % above the start, far outside the noise, in five rows running. In logs of a few rows, which
     average hundreds of steps each, three rows above all that came before are enough. Above the start it is critical:
         the model is worse than before training. The first row of all counts as the start where the climb begins with it, as
-    under a rate that is far too high already in the warm-up; if the loss comes back from there, a warning stays.
+    under a rate that is far too high already in the warm-up; if the loss comes back from there, a warning stays. So it
+    does after a lower climb, of 5 %, that more than half of the run was needed to come back from.
 
     ## Why it matters
     A loss that climbs for many steps is not noise: the steps are too long, or the numbers are no longer right. What was
@@ -58,6 +59,8 @@ class LossDivergence(Detector):
     #: A climb from the very first row: by this share, and this many standard deviations of a row.
     above_first: float = 0.10
     sure: float = 5.0
+    #: A climb by this share counts where the run took more than half of its rows to come back from it.
+    detour: float = 0.05
 
     def __post_init__(self) -> None:
         self._symptom: Symptom | None = None
@@ -134,8 +137,7 @@ class LossDivergence(Detector):
         opening, noise = vitals.run.get("opening_loss"), vitals.curve.jitter
         if opening and opening < first - self.sure * noise * vitals.usual_window**0.5:  # a single step scatters more than a row
             first = float(opening)
-        ordered = vitals.run.get("group_by_length") or vitals.run.get("train_sampling_strategy") not in (None, "random")
-        if len(rows) <= self.rows_running or vitals.begins_late or ordered or not vitals.supervised or self._scar or first <= 0:
+        if len(rows) <= self.rows_running or not vitals.random_batches or self._scar or first <= 0:
             return None
         if min(late) <= first or median(late) - first <= max(self.above_first * first, self.sure * noise):
             return None
@@ -215,6 +217,10 @@ class LossDivergence(Detector):
             yield self._state(self._symptom.onset, vitals)
         elif self._scar is not None:
             yield self._scar
+        elif not self._closed and vitals.random_batches and (way := detour(vitals.history, self.detour, self.sure)):
+            says = self.says_scar if way.back else self.says
+            evidence: dict[str, Any] = way.evidence
+            yield self.symptom("warning", way.onset, way.back or vitals.step, says=says, **evidence)
 
     def blind(self, vitals: Vitals) -> str | None:
         if not vitals.loss_tells:
