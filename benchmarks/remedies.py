@@ -1,9 +1,9 @@
-"""Remedy trials: `python benchmarks/remedies.py [--only PATTERN] [--seed N] [--markdown FILE] [--json FILE]`. CPU; no download.
+"""Remedy trials: `python benchmarks/remedies.py [--only PATTERN] [--seeds N …] [--markdown FILE] [--json FILE]`. No download.
 
 Breaks fine-tunes of tiny models on real text, lets lossdoctor's callback watch, puts the settings of the first remedy that it
 names into the script, and trains again with the same budget. A trial is cured only if lossdoctor then finds the run healthy and
 the loss on held-out text is within 5 % of that of a control that was tuned by hand. `--tune` repeats the grid of the controls.
-`--seed` draws the order of the data and the new weights anew, in the broken run, the cured one and the control.
+`--seeds` does all of it again with other dice: the order of the data and the new weights, in the control too.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ The settings of its first remedy, and nothing else, are put into the recipe, whi
 It counts as cured if lossdoctor finds that run healthy and its held-out loss is within 5 % of a control, whose settings \
 come from a small grid.
 Faults that cost less than 5 % of held-out loss are shown, and do not count.
-`python benchmarks/remedies.py --markdown docs/evidence/remedies.md` makes this page.
+`make remedies` makes this page.
 The loss columns are held-out losses; ✗ stands behind a diagnosis that is not the fault that was put in.
 """
 
@@ -102,24 +102,45 @@ def attempt(work: tuple[Trial, float]) -> dict[str, Any]:
     return attempt(work)
 
 
-def main(options: argparse.Namespace) -> int:
-    """Runs the trials that are asked for, and prints and writes what came of them."""
-    everything = {trial.name: trial.with_seed(options.seed) for trial in trials()}
-    chosen = {name: trial for name, trial in everything.items() if fnmatch.fnmatch(name, options.only)}
+def attempts(options: argparse.Namespace, seed: int | None) -> dict[str, Any]:
+    """What came of the trials that are asked for with one seed (None for those of the recipes), printed as it comes."""
+    chosen = {trial.name: trial.with_seed(seed) for trial in trials() if fnmatch.fnmatch(trial.name, options.only)}
     control = held_against(chosen, options.jobs)
     works = {name: (trial, control[repr(trial.control)].get("heldout", math.nan)) for name, trial in chosen.items()}
     results: dict[str, dict[str, Any]] = {}
     for name, found in pool.each(attempt, works, options.jobs):
         results[name] = found
         print(" | ".join(table.row(chosen[name], found)), flush=True)
+    print(table.totals(chosen, results), flush=True)
+    return {"seed": seed, "controls": control, "trials": {name: results[name] for name in chosen}}
+
+
+def page(runs: list[dict[str, Any]]) -> str:
+    """What came of all of them, as Markdown: every trial of the first, and those of the others that are not cured."""
+    everything = {trial.name: trial for trial in trials()}
+    parts = []
+    for run in runs:
+        results = run["trials"]
+        shown = {n: f for n, f in results.items() if not parts or (f.get("harm", True) and f.get("why_not", "?"))}
+        words = table.totals(everything, results)
+        rows = table.markdown([table.row(everything[name], found) for name, found in shown.items()])
+        if not parts:
+            parts += [PAGE, words + table.spent(results), rows]
+        else:
+            parts += [f"## With other dice: seed {run['seed']}\n", words, *(["Not cured:\n", rows] if shown else [])]
+    return "\n".join([*parts, CAVEATS])
+
+
+def main(options: argparse.Namespace) -> int:
+    """Runs the trials with the seeds that are asked for, and writes what came of them."""
+    runs = []
+    for seed in (None, *options.seeds):
+        runs.append(attempts(options, seed))
         if options.json:
-            options.json.write_text(json.dumps({"controls": control, "trials": results}, indent=1, allow_nan=True))
-    words = table.totals(everything, results)
-    print(words)
+            options.json.write_text(json.dumps(runs, indent=1, allow_nan=True))
     if options.markdown:
-        ordered = [table.row(trial, results[name]) for name, trial in chosen.items()]
         options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(f"{PAGE}\n{words}\n{table.markdown(ordered)}\n{CAVEATS}", encoding="utf-8")
+        options.markdown.write_text(page(runs), encoding="utf-8")
     return 0
 
 
@@ -128,7 +149,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="*", metavar="PATTERN")
-    parser.add_argument("--seed", type=int, metavar="N")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[], metavar="N")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -101,11 +101,16 @@ def test_what_is_held_out_does_not_depend_on_the_machine() -> None:
 @pytest.mark.timeout(900)
 def test_a_trial_runs_from_end_to_end(tmp_path: Path) -> None:
     """A broken fine-tune is diagnosed, changed by its first remedy, trained again and held against its control."""
-    script, file = Path(__file__).parents[1] / "benchmarks" / "remedies.py", tmp_path / "trials.json"
-    only = "*bert lora: adapter loaded frozen"
-    subprocess.run([sys.executable, str(script), "--only", only, "--json", str(file)], check=True, capture_output=True)
-    [found] = json.loads(file.read_text())["trials"].values()
-    assert found["broken"]["cause"] == "no-gradient-to-adapter"
-    assert found["broken"]["settings"] == {"is_trainable": True}
-    assert found["harm"]
-    assert found["cured"]["heldout"] < found["broken"]["heldout"]
+    script, file, page = Path(__file__).parents[1] / "benchmarks" / "remedies.py", tmp_path / "trials.json", tmp_path / "page.md"
+    only = ["--only", "bert lora: adapter loaded frozen", "--seeds", "5"]
+    subprocess.run([sys.executable, str(script), *only, "--json", str(file), "--markdown", str(page)], check=True)
+    first, other = json.loads(file.read_text())
+    for run in (first, other):
+        [found] = run["trials"].values()
+        assert found["broken"]["cause"] == "no-gradient-to-adapter"
+        assert found["broken"]["settings"] == {"is_trainable": True}
+        assert found["harm"]
+        assert found["cured"]["heldout"] < found["broken"]["heldout"]
+    assert first["controls"] != other["controls"]
+    assert page.read_text().count("Cured: 1 of 1 broken fine-tunes (100.0%)") == 2
+    assert "## With other dice: seed 5" in page.read_text()

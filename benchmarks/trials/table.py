@@ -46,23 +46,26 @@ def markdown(rows: list[tuple[str, ...]]) -> str:
 
 
 def totals(trials: dict[str, Trial], results: dict[str, dict[str, Any]]) -> str:
-    """What it comes to, in a few lines."""
+    """What it comes to, in a line."""
     real = {name: found for name, found in results.items() if found.get("harm") or "broken" not in found}
     cured = sum(not found.get("why_not", "?") for found in real.values())
     run = {name: found for name, found in real.items() if "broken" in found}
     right = sum(found["broken"]["cause"] in trials[name].causes for name, found in run.items())
     seen = sum(found["broken"]["verdict"] in ("critical", "warning") for found in run.values())
-    seconds = [part["seconds"] for found in run.values() for part in (found["broken"], found["cured"]) if part]
     share = f" ({cured / len(real):.1%})" if real else ""
-    spent = (
-        f"; a run takes {statistics.median(seconds):.1f} s of one core (median), at most {max(seconds):.1f} s" if seconds else ""
-    )
     none = len(results) - len(real)
     less = f"; {none} more did no harm and do not count" if none else ""
-    return (
-        f"Cured: {cured} of {len(real)} broken fine-tunes{share}{less}. Seen: {seen}. The true cause first: {right}.\n"
-        f"{machine()}{spent}.\n"
+    return f"Cured: {cured} of {len(real)} broken fine-tunes{share}{less}. Seen: {seen}. The true cause first: {right}.\n"
+
+
+def spent(results: dict[str, dict[str, Any]]) -> str:
+    """The machine, the versions, and how long a run takes, in a line."""
+    parts = [found[name] for found in results.values() for name in ("broken", "cured") if found.get(name)]
+    seconds = [part["seconds"] for part in parts]
+    took = (
+        f"; a run takes {statistics.median(seconds):.1f} s of one core (median), at most {max(seconds):.1f} s" if seconds else ""
     )
+    return f"{machine()}{took}.\n"
 
 
 def machine() -> str:
