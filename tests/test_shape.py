@@ -430,6 +430,72 @@ def test_zeros_and_nan_heal_no_spike(after: float) -> None:
     assert [(s.open, s.last) for s in spikes] == [(True, 52)] and spikes[0].evidence["lasting"]
 
 
+def evaluated(train: Sequence[float], evals: Sequence[float]) -> list[dict[str, Any]]:
+    """Nine rows around each training level, each followed by an evaluation."""
+    log: list[dict[str, Any]] = []
+    for place, (loss, value) in enumerate(zip(train, evals, strict=True)):
+        log += [{"loss": loss + row / 100, "step": 10 * place + row} for row in range(1, 10)]
+        log.append({"eval_loss": value, "step": 10 * place + 10})
+    return log
+
+
+def rises(report: Report) -> list[str]:
+    return [s.severity for s in report.symptoms if s.slug == "eval-loss-rising" and s.open]
+
+
+@pytest.mark.parametrize(("kept", "last", "severity"), [
+    ({"load_best_model_at_end": True}, 1.08, "info"),
+    ({"load_best_model_at_end": True, "metric_for_best_model": "eval_accuracy"}, 1.08, "warning"),
+    ({"load_best_model_at_end": True}, 1.4, "warning"),
+    ({}, 1.08, "warning"),
+])  # fmt: skip
+def test_a_small_rise_is_a_note_where_the_best_weights_are_kept(kept: dict[str, Any], last: float, severity: str) -> None:
+    """Early stopping cannot stop before the evaluation loss has risen a little; the metric that it goes by must be that loss."""
+    report = diagnose(evaluated([2.0, 1.5, 1.2, 1.0], [2.0, 1.0, 1.05, last]), **kept)
+    assert rises(report) == [severity]
+
+
+def test_evaluations_that_go_up_and_down_are_no_rise() -> None:
+    """Two above the best, the later one lower, scatter as much as those before; two that climb are a rise."""
+    train = [2.0, 1.5, 1.2, 1.0]
+    assert not rises(diagnose(evaluated(train, [1.85, 1.58, 1.92, 1.73])))
+    assert rises(diagnose(evaluated(train, [1.85, 1.58, 1.73, 1.92]))) == ["warning"]
+
+
+def test_a_slow_rise_under_scatter_is_seen_and_scatter_alone_is_not() -> None:
+    """In 40 evaluations that scatter by 4 %: a rise of 15 % nearly always, none at all hardly ever."""
+    train = np.linspace(2.0, 1.7, 40)
+    found = {
+        slope: sum(
+            bool(rises(diagnose(evaluated(train, 2 + slope * np.linspace(0, 2, 40) + 0.08 * noise(s, 40))))) for s in range(60)
+        )
+        for slope in (0.0, 0.15)
+    }
+    assert found[0.0] <= 5 and found[0.15] >= 50
+
+
+def test_a_loss_that_was_back_only_late_is_told() -> None:
+    """A climb of 8 % that took most of the run is a warning; one that took a tenth of it is none, nor is a curve of noise."""
+    scatter = 2 * 0.005 * noise(4, 100)
+    late = np.concatenate([np.full(10, 2.0), np.linspace(2.18, 1.97, 90)]) + scatter
+    soon = np.concatenate([np.full(10, 2.0), np.linspace(2.18, 1.9, 10), np.full(80, 1.9)]) + scatter
+    assert [(s.severity, s.open) for s in diagnose(rows(late)).symptoms if s.slug == "loss-divergence"] == [("warning", True)]
+    assert "loss-divergence" not in slugs(diagnose(rows(soon))) | slugs(diagnose(rows(2 + scatter)))
+    assert "loss-divergence" not in slugs(diagnose(rows(late), group_by_length=True))
+
+
+@pytest.mark.parametrize(("evals", "severity"), [([1.8, 1.5, 1.2, 1.27], "info"), ([1.8, 1.2, 1.3, 1.4], "warning")])
+def test_a_staircase_is_a_note_while_the_evaluation_loss_holds(evals: list[float], severity: str) -> None:
+    """It holds as long as what rises is one evaluation, and lower than the one before the best."""
+    losses = np.concatenate([np.full(40, 2.0), np.full(40, 1.2)]) + 0.01 * noise(5, 80)
+    log: list[dict[str, Any]] = []
+    for place, row in enumerate(rows(losses), 1):
+        log.append(row | {"epoch": place / 40})
+        if place % 20 == 0:
+            log.append({"eval_loss": evals[place // 20 - 1], "step": place, "epoch": place / 40})
+    assert [s.severity for s in diagnose(log).symptoms if s.slug == "epoch-staircase"] == [severity]
+
+
 @pytest.mark.parametrize(("evals", "train", "severity", "both"), [
     ([2.0, 1.0, 1.2, 1.4], [2.0, 1.5, 1.2, 1.0], "warning", 0.0),
     ([2.0, 1.0, 1.2, 1.4, 1.9], [2.0, 1.5, 1.2, 1.0, 4.0], "warning", 1.0),
@@ -439,9 +505,5 @@ def test_a_rise_of_the_evaluation_says_whether_training_rises_too(
     evals: list[float], train: list[float], severity: str, both: float
 ) -> None:
     """It is in the evidence; a rise that is next to nothing of the first evaluation is a note."""
-    log: list[dict[str, Any]] = []
-    for place, (loss, value) in enumerate(zip(train, evals, strict=True)):
-        log += [{"loss": loss + row / 100, "step": 10 * place + row} for row in range(1, 10)]
-        log.append({"eval_loss": value, "step": 10 * place + 10})
-    found = [s for s in diagnose(log).symptoms if s.slug == "eval-loss-rising"]
+    found = [s for s in diagnose(evaluated(train, evals)).symptoms if s.slug == "eval-loss-rising"]
     assert [(s.severity, s.evidence["both"]) for s in found] == [(severity, both)]

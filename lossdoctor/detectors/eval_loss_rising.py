@@ -22,11 +22,12 @@ class Evaluations:
     best: float = float("inf")
     best_step: int = 0
     since: int = 0
-    last: float = 0.0
-    before: float = 0.0
+    #: The last three values, and the lowest median of three.
+    late: list[float] = field(default_factory=list)
+    low: float = float("inf")
     climbing: int = 0
     bends: list[float] = field(default_factory=list)
-    #: The last values since the best.
+    #: The values since the best.
     after: list[float] = field(default_factory=list)
     train_at_best: float = 0.0
     #: Each metric at the best loss, its best since, and how many evaluations ago that was.
@@ -38,11 +39,13 @@ class EvalLossRising(Detector):
     """The evaluation loss has turned and rises while the training loss goes on falling.
 
     ## What it watches
-    `eval_loss`, or every `eval_<set>_loss` by itself, against its best value: two evaluations since then (three where there are
-    eight or more), a rise of more than 3 % and three times the usual change, still going on, while the training loss has
-    not risen. Where evaluations scatter, eight or more of them that rise, each against all before it, as chance hardly ever
-    does (a test of Mann and Kendall); a little less surely where the training loss has fallen on by a fifth. A new best ends
-    it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER, …) still improves, it is a note that says so.
+    `eval_loss`, or every `eval_<set>_loss` by itself, against its best value: two evaluations since then, a rise of more than
+    3 % and three times the usual change, still going on, while the training loss has not risen. Among eight or more the best is
+    low by chance: then the last three are held against the lowest median of three. Where evaluations scatter, eight or more
+    that rise since the best, as chance hardly ever lets them (a test of Mann and Kendall); a little less surely where the
+    training loss has fallen on by a fifth. A new best ends it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER,
+    …) still improves, it is a note that says so; so is a rise below 10 % where the weights of the best evaluation are loaded
+    at the end, as early stopping does.
 
     ## Why it matters
     From the best evaluation on the model learns its training set and forgets the rest: it overfits. The checkpoint at the
@@ -61,6 +64,7 @@ class EvalLossRising(Detector):
     deviations: float = 3.0
     #: With so many evaluations running each above the one before, fewer deviations do.
     climbing: int = 3
+    climbing_of_many: int = 5
     deviations_climbing: float = 1.5
     evaluations: int = 2
     evaluations_of_many: int = 3
@@ -77,6 +81,8 @@ class EvalLossRising(Detector):
     #: A rise of less than this share of the first evaluation, and less than this in all, is at most a note.
     faint_share: float = 0.005
     faint: float = 0.01
+    #: A rise up to this share is a note where the best weights are loaded at the end: early stopping needs it to stop.
+    spared: float = 0.10
 
     def __post_init__(self) -> None:
         self._sets: dict[str, Evaluations] = {}
@@ -92,11 +98,13 @@ class EvalLossRising(Detector):
     def _see(self, series: str, value: float, record: Record, vitals: Vitals) -> Symptom | None:
         seen = self._sets.setdefault(series, Evaluations(value))
         seen.count += 1
-        if seen.count > 2:
-            seen.bends = [*seen.bends[-31:], abs(value - 2 * seen.last + seen.before)]
-        if seen.count > 1:
-            seen.climbing = seen.climbing + 1 if value > seen.last else 0
-        seen.before, seen.last = seen.last, value
+        if len(seen.late) > 1:
+            seen.bends = [*seen.bends[-31:], abs(value - 2 * seen.late[-1] + seen.late[-2])]
+        if seen.late:
+            seen.climbing = seen.climbing + 1 if value > seen.late[-1] else 0
+        seen.late = [*seen.late[-2:], value]
+        if len(seen.late) == 3:
+            seen.low = min(seen.low, median(seen.late))
         metrics = self._metrics(series, record)
         if value < seen.best:
             seen.best, seen.best_step, seen.since, seen.after = value, record.step, 0, []
@@ -113,7 +121,7 @@ class EvalLossRising(Detector):
                 kept[1] = max(kept[1], number)
         severity = self._severity(seen, vitals)
         known = self._open.get(series)
-        if known is not None and value - seen.best < 0.5 * self.rise * abs(seen.best):
+        if known is not None and self._back(seen):
             return replace(self._open.pop(series), open=False, last=record.step)
         if severity is None:
             return None
@@ -129,17 +137,26 @@ class EvalLossRising(Detector):
         return {name: -value if less_is_better(name) else value for name, value in found.items()}
 
     def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
-        needed = self.evaluations_of_many if seen.count >= self.many else self.evaluations
-        usual = self._usual(seen) * (self.deviations if seen.climbing < self.climbing else self.deviations_climbing)
-        risen = min(seen.last, seen.before) if seen.since >= 2 else seen.last
-        sure = risen - seen.best > max(self.rise * abs(seen.best), usual) or self._slowly(seen, vitals)
-        tiny = abs(seen.last) < 0.02 * abs(seen.first)  # it fell to nothing, and wobbles there
+        many = seen.count >= self.many  # the best of many lies low by chance alone
+        needed = self.evaluations_of_many if many else self.evaluations
+        climbs = seen.climbing >= (self.climbing_of_many if many else self.climbing)
+        usual = self._usual(seen) * (self.deviations_climbing if climbs else self.deviations)
+        risen = min(seen.late[-needed:]) - (seen.low if many else seen.best)
+        sure = risen > max(self.rise * abs(seen.best), usual) or self._slowly(seen, vitals)
+        tiny = abs(seen.late[-1]) < 0.02 * abs(seen.first)  # it fell to nothing, and wobbles there
         learning = not vitals.curve.rows or vitals.curve.recent <= 1.02 * seen.train_at_best
         if seen.since < needed or not sure or tiny or not learning:
             return None
-        risen = seen.last - seen.best
+        risen = seen.late[-1] - seen.best
         faint = risen < self.faint and risen < self.faint_share * abs(seen.first)
-        return "info" if faint or self._improving(seen) else "warning"
+        spared = risen < self.spared * abs(seen.best) and self._best_is_kept(vitals)
+        return "info" if faint or spared or self._improving(seen) else "warning"
+
+    @staticmethod
+    def _best_is_kept(vitals: Vitals) -> bool:
+        """Whether the weights of the lowest evaluation loss are those that are left at the end."""
+        judge = str(vitals.run.get("metric_for_best_model") or "loss").removeprefix("eval_")
+        return vitals.run.get("load_best_model_at_end") is True and judge == "loss"
 
     def _usual(self, seen: Evaluations) -> float:
         """The usual change; what two or three evaluations that go up and down show of it is the least that it can be."""
@@ -147,6 +164,13 @@ class EvalLossRising(Detector):
             return noise_of_bends(median(seen.bends))
         least = self.rise / 10 * abs(seen.best)
         return least if seen.climbing == seen.since else max(least, noise_of_bends(min(seen.bends, default=0.0)))
+
+    def _back(self, seen: Evaluations) -> bool:
+        """Whether a rise is over: by the last evaluation, or by the last three where there are many."""
+        near = 0.5 * self.rise * abs(seen.best)
+        if seen.late[-1] - seen.best < near:
+            return True
+        return seen.count >= self.many and median(seen.late) - seen.low < max(near, self._usual(seen))
 
     def _slowly(self, seen: Evaluations, vitals: Vitals) -> bool:
         """Whether the evaluations since the best rise, although their scatter hides it from one to the next."""
@@ -168,8 +192,8 @@ class EvalLossRising(Detector):
         both = bool(vitals.curve.rows) and vitals.curve.recent > 1.02 * seen.train_at_best
         if both and not metric:
             says = self.says_both
-        rise = seen.last / seen.best - 1 if seen.best > 0 else 0.0
-        evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.last, "rise": rise}
+        rise = seen.late[-1] / seen.best - 1 if seen.best > 0 else 0.0
+        evidence: dict[str, Any] = {"best": seen.best, "best_step": float(seen.best_step), "now": seen.late[-1], "rise": rise}
         evidence |= {"metric_improves": float(bool(metric)), "both": float(both)}
         return self.symptom(severity, seen.best_step, step, says=says, series=series, words={"metric": metric or ""}, **evidence)
 
