@@ -41,11 +41,11 @@ class EvalLossRising(Detector):
     ## What it watches
     `eval_loss`, or every `eval_<set>_loss` by itself, against its best value: two evaluations since then, a rise of more than
     3 % and three times the usual change, still going on, while the training loss has not risen. Among eight or more the best is
-    low by chance: then the last three are held against the lowest median of three. Where evaluations scatter, eight or more
-    that rise since the best, as chance hardly ever lets them (a test of Mann and Kendall); a little less surely where the
-    training loss has fallen on by a fifth. A new best ends it. If a metric of the same evaluations (accuracy, F1, ROUGE, WER,
-    …) still improves, it is a note that says so; so is a rise below 10 % where the weights of the best evaluation are loaded
-    at the end, as early stopping does.
+    low by chance: then the last three are held against the lowest median of three, unless four or more climbed one after the
+    other. Where evaluations scatter, six or more since the best that rise as chance hardly ever lets them (a test of Mann and
+    Kendall); a little less surely where the training loss has fallen on by a fifth. A new best ends it. If a metric of the
+    same evaluations (accuracy, F1, ROUGE, WER, …) still improves, it is a note that says so; so is a rise below 10 % where the
+    weights of the best evaluation are loaded at the end, as early stopping does.
 
     ## Why it matters
     From the best evaluation on the model learns its training set and forgets the rest: it overfits. The checkpoint at the
@@ -64,16 +64,17 @@ class EvalLossRising(Detector):
     deviations: float = 3.0
     #: With so many evaluations running each above the one before, fewer deviations do.
     climbing: int = 3
-    climbing_of_many: int = 5
+    #: So many since the best, each above the one before, are no chance, however many there were before.
+    each: int = 4
     deviations_climbing: float = 1.5
     evaluations: int = 2
     evaluations_of_many: int = 3
     many: int = 8
     #: So many since the best, and so many standard deviations of chance, show a rise that is slower than their scatter;
     #: fewer deviations where the training loss has fallen on by such a share.
-    evaluations_of_trend: int = 8
-    deviations_of_trend: float = 3.0
-    deviations_apart: float = 2.0
+    evaluations_of_trend: int = 6
+    deviations_of_trend: float = 2.8
+    deviations_apart: float = 2.4
     apart: float = 0.2
     #: Share by which a metric must be better than at the best loss to count as improving.
     metric_gain: float = 0.005
@@ -137,9 +138,10 @@ class EvalLossRising(Detector):
         return {name: -value if less_is_better(name) else value for name, value in found.items()}
 
     def _severity(self, seen: Evaluations, vitals: Vitals) -> Severity | None:
-        many = seen.count >= self.many  # the best of many lies low by chance alone
+        each = seen.climbing == seen.since >= self.each  # higher than the one before it
+        many = seen.count >= self.many and not each  # the best of many lies low by chance alone
         needed = self.evaluations_of_many if many else self.evaluations
-        climbs = seen.climbing >= (self.climbing_of_many if many else self.climbing)
+        climbs = not many and seen.climbing >= self.climbing
         usual = self._usual(seen) * (self.deviations_climbing if climbs else self.deviations)
         risen = min(seen.late[-needed:]) - (seen.low if many else seen.best)
         sure = risen > max(self.rise * abs(seen.best), usual) or self._slowly(seen, vitals)
