@@ -197,7 +197,7 @@ def start(folder: Path, rounds: int) -> Iterator[Row]:
     path = folder / "small.json"
     write(path, "healthy", 500)
     compileall.compile_dir(Path(lossdoctor.__file__).parent, quiet=1)  # as pip does when it installs
-    verbs = {"lossdoctor --help": ("--help",), "lossdoctor analyze, 500 rows": ("analyze", str(path))}
+    verbs = {"`lossdoctor --help`": ("--help",), "`lossdoctor analyze`, 500 rows": ("analyze", str(path))}
     measures: dict[str, Callable[[], float]] = {name: partial(seconds, *command(*words)) for name, words in verbs.items()}
     taken = alternating({**measures, "floor": partial(seconds, sys.executable, "-c", IMPORTS)}, rounds)
     for name in verbs:

@@ -63,7 +63,7 @@ def test_the_cures_of_the_readme_are_those_of_the_table() -> None:
     table = (ROOT / "docs" / "evidence" / "remedies.md").read_text(encoding="utf-8")
     cured, broken = re.search(r"Cured: (\d+) of (\d+) ", table).groups()  # type: ignore[union-attr]
     english = README.read_text(encoding="utf-8")
-    assert f"Of {broken} fine-tunes that were broken on purpose, [{cured} were healthy again]" in english
+    assert f"Of {broken} fine-tunes of tiny models that were broken on purpose, [{cured} were healthy again]" in english
     assert f"파인튜닝 {broken}건 중 [{cured}건이" in KOREAN_README.read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ REASONS: Sequence[tuple[str, str, str]] = (
     ("adwin", "cost: one log", "one statistic of one number; lossdoctor asks all its detectors about every column"),
     ("trainpulse", "cost: one log", "comparisons with fixed thresholds, and no memory of the curve but its mean and its best"),
     ("trainproof", "cost: one log", "it looks at every 25th step only; what that costs grows with the log"),
-    ("", "whole process", "most of it is the start: lossdoctor loads numpy, rich and its readers (see benchmarks/speed.py)"),
+    ("", "whole process", "most of it is the start: numpy, rich and the readers are loaded (see benchmarks/speed.py)"),
     (
         "",
         "in a process that runs",

@@ -22,7 +22,7 @@ class LowPrecisionRope(Cause):
     ## How we tell
     By a check only; the log shows no more than a loss that is somewhat too high and does not fall. It is considered where the
     weights themselves are bf16, or under ZeRO-3, and the context has 8,192 tokens or more: the error grows with both. bf16
-    keeps 8 bits, so position 5,001 and 5,016 have the same number.
+    keeps 8 bits, so the positions 5,010 and 5,035 have the same number.
 
     ## What else it could be
     Nearly every other cause of a plateau, all of which are more frequent: the learning rate, the labels, a frozen adapter.

@@ -14,7 +14,7 @@ class NanHiddenByFilter(Cause):
     """The Trainer's log filter replaced NaN losses by 0.0 or by plausible numbers.
 
     ## How we tell
-    A loss of exactly 0.0 beside a non-finite gradient norm or evaluation loss: evaluation and gradient norm are not filtered,
+    A loss of exactly 0.0 beside a non-finite gradient norm or evaluation loss: neither is ever written as 0.0 for NaN,
     the training loss is (`logging_nan_inf_filter`, on by default). This says why the log looks as it does, not why the loss
     became NaN: that is for the other causes.
 
@@ -23,9 +23,9 @@ class NanHiddenByFilter(Cause):
 
     ## Remedies and their sources
     `logging_nan_inf_filter: false` shows the NaN in the first row in which it is
-    (https://huggingface.co/docs/transformers/main_classes/trainer). It changes the log alone: the NaN step is applied to the
-    weights with the filter and without it (https://github.com/huggingface/trl/issues/6702), so go back to a checkpoint from
-    before.
+    (https://huggingface.co/docs/transformers/main_classes/trainer). It changes no step of the training: a NaN step is applied to
+    the weights with the filter and without it (https://github.com/huggingface/trl/issues/6702), so go back to a checkpoint
+    from before.
     """
 
     title = "the log hides NaN behind 0.0"
@@ -52,7 +52,7 @@ class NanHiddenByFilter(Cause):
         if not opinion.points:
             return None
         if signs.eval_not_finite:
-            opinion.add(1, say("the evaluation loss, which is not filtered, is NaN"))
+            opinion.add(1, say("the evaluation loss, which is never written as 0.0 for NaN, is NaN"))
         if signs.gradient == "not finite":
             opinion.add(1, say("the gradient norm, which is not filtered, is NaN"))
         opinion.explanation = say(

@@ -16,8 +16,8 @@ class EvalLossNotFinite(Detector):
     """The evaluation loss is NaN or infinite.
 
     ## What it watches
-    `eval_loss`, or every `eval_<set>_loss`. Beside a training loss of exactly 0.0 or NaN this is critical: evaluation is not
-    filtered, so it proves that the zeros are hidden NaN. Beside a normal training loss it is a warning about the
+    `eval_loss`, or every `eval_<set>_loss`. Beside a training loss of exactly 0.0 or NaN this is critical: an evaluation is never
+    logged as 0.0 for NaN, so it proves that the zeros are hidden NaN. Beside a normal training loss it is a warning about the
     evaluation alone.
 
     ## Why it matters

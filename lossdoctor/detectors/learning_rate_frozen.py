@@ -26,8 +26,8 @@ class LearningRateFrozen(Detector):
     optimizer makes no step at all: the weights have not changed since.
 
     ## What it misses
-    Fused optimizers (`adamw_torch_fused`, the default since transformers 5) hide skipped steps: there the rate keeps
-    moving. At the peak of a schedule, and on one that is constant, a repeat says nothing.
+    Fused optimizers (`adamw_torch_fused`, the default of recent transformers with torch 2.8 or newer) hide skipped steps:
+    there the rate keeps moving. At the peak of a schedule, and on one that is constant, a repeat says nothing.
     """
 
     series = "learning_rate"

@@ -23,7 +23,8 @@ class LossCollapseToZero(Detector):
 
     ## Why it matters
     A cross-entropy is never exactly 0. The Trainer replaces a NaN loss by 0.0 in its log (`logging_nan_inf_filter`), so
-    this is how a destroyed run looks: every step after it is wasted, and every checkpoint after it is useless.
+    this is how a destroyed run looks: every step after it is wasted, and so is every checkpoint, unless a loss scaler threw
+    these steps away: then the weights are those from before.
 
     ## What it misses
     A loss that faded to 0 row by row, zeros with a finite and changing gradient norm, zeros beside a finite evaluation loss
