@@ -18,7 +18,7 @@ REASONS: Sequence[tuple[str, str, str]] = (
     (
         "",
         "in a process that runs",
-        "fewer questions: lossdoctor asks every detector, looks for the cause, and works out what to change",
+        "fewer questions are asked; here every detector looks, then the cause is sought and what to change worked out",
     ),
     (
         "",
