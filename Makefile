@@ -44,7 +44,7 @@ bench: speed
 
 # Simulated fine-tunes with faults of known onset: what is found, how late, and false alarms, beside rules in use elsewhere.
 accuracy: $(VENV)/.dev
-	$(BIN)/python benchmarks/accuracy.py
+	$(BIN)/python benchmarks/accuracy.py --markdown docs/evidence/accuracy.md
 
 # lossdoctor beside its peers, each in an environment of its own; FOLDERS are logs of yours, with labels or without. Half an hour.
 peers: $(VENV)/.dev

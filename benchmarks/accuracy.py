@@ -1,6 +1,6 @@
 """How many simulated faults are found, how late, and how often a healthy run is accused; known rules beside ours.
 
-python benchmarks/accuracy.py                       # every table, a few minutes
+python benchmarks/accuracy.py                       # every table, a minute or two; --markdown FILE writes them as a page
 python benchmarks/accuracy.py --kind divergence --rows 30,100 --only ours --misses
 """
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from known_rules import END_RULES, ONLINE_RULES, missing_rules
 from simulator import CARD_ROWS, FAULTS, HEALTHY, REMARKS, Curve, simulate
+from table import machine, markdown
 
 from lossdoctor.engine import Engine
 from lossdoctor.model import RANK, Symptom
@@ -34,6 +35,17 @@ WORKERS = 2
 #: Rules are compared on these; the other healthy families and faults are ours alone.
 JUMPS, CLIMBS, ENDS = "spike_recovering", "divergence", ("plateau_high", "stuck_at_chance", "converged", "still_falling")
 PLATEAU = frozenset({"loss-plateau", "loss-at-chance"})
+#: What stands above the tables on their page.
+PAGE = """\
+# What is found in simulated curves
+
+Curves of fine-tunes as `benchmarks/simulator.py` draws them, healthy ones of ten kinds and faults with a known onset, in logs \
+of n rows.
+Thresholds were set with these curves in sight, so the figures are optimistic; those on fresh seeds, on trained models and on \
+public runs, beside other tools, are on the page of the [peers](peers.md).
+
+Measured with `{again}` on {machine}.
+"""
 UPWARD = frozenset({"loss-spike", "loss-divergence"})
 
 
@@ -123,15 +135,6 @@ def _ours(curve: Curve, outcome: Outcome) -> None:
 Cell = Callable[[list[Outcome]], str]
 
 
-def table(title: str, names: Sequence[str], sizes: Sequence[int], cells: Callable[[str, int], str]) -> None:
-    """Prints one table: a line per name, a column per number of rows."""
-    lines = [["", *(f"n={n}" for n in sizes)], *([name, *(cells(name, n) for n in sizes)] for name in names)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(sizes) + 1)]
-    print(f"\n{title}")
-    for line in lines:
-        print("  " + "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
 def share(values: Iterable[bool]) -> str:
     values = list(values)
     return f"{sum(values) / len(values):.2f}" if values else "–"
@@ -187,6 +190,7 @@ class Results:
         kinds = {kind for kind, _ in self.cells}
         self.healthy = [kind for kind in HEALTHY if kind in kinds]
         self.faults = [kind for kind in FAULTS if kind in kinds]
+        self.tables: list[tuple[str, list[list[str]]]] = []
 
     def of(self, kind: str, rows: int | None = None) -> list[Outcome]:
         return [o for (k, n), cell in self.cells.items() if k == kind and rows in (None, n) for o in cell]
@@ -195,7 +199,22 @@ class Results:
         return [o for kind in self.healthy for o in self.of(kind, rows)]
 
     def table(self, title: str, kinds: Sequence[str], cell: Cell) -> None:
-        table(title, kinds, self.sizes, lambda kind, n: cell(self.of(kind, n)))
+        self.show(title, kinds, lambda kind, n: cell(self.of(kind, n)))
+
+    def show(self, title: str, names: Sequence[str], cells: Callable[[str, int], str]) -> None:
+        """Prints one table, a line per name and a column per number of rows, and keeps it for the page."""
+        lines = [["", *(f"n={n}" for n in self.sizes)], *([name, *(cells(name, n) for n in self.sizes)] for name in names)]
+        self.tables.append((title, lines))
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.sizes) + 1)]
+        print(f"\n{title}")
+        for line in lines:
+            print("  " + "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+    def page(self, again: str) -> str:
+        """Every table as Markdown."""
+        parts = [PAGE.format(again=again, machine=machine("numpy"))]
+        parts += [f"## {title}\n\n{markdown(lines[0], lines[1:])}" for title, lines in self.tables]
+        return "\n".join(parts)
 
     def print_ours(self) -> None:
         if self.faults:
@@ -214,10 +233,9 @@ class Results:
                     print(f"  {kind}: {counted(self.of(kind), lambda o: o.warned - FAULTS[o.kind])}")
         if self.healthy:
             everyone = "all families"
-            table(
+            self.show(
                 "Healthy: share of runs with any warning or critical symptom",
                 [*self.healthy, everyone],
-                self.sizes,
                 lambda kind, n: warned(self.all_healthy(n) if kind == everyone else self.of(kind, n)),
             )
             print("\nHealthy: which symptoms were a warning or worse, share of runs")
@@ -237,8 +255,8 @@ class Results:
         if "standard" not in self.healthy:
             return
         ours: dict[str, Callable[[Outcome], list[int]]] = {
-            "lossdoctor, warnings": lambda o: [row for row, loud in o.upward if loud],
-            "lossdoctor, any severity": lambda o: [row for row, _ in o.upward],
+            "our warnings": lambda o: [row for row, loud in o.upward if loud],
+            "ours, any severity": lambda o: [row for row, _ in o.upward],
         }
         theirs = {name: partial(_alarms_of, name) for name in ONLINE_RULES}
         for kind in (JUMPS, CLIMBS):
@@ -256,7 +274,7 @@ class Results:
             false = f"{share(bool(alarms(o)) for o in healthy)} {share(bool(alarms(o)) for o in families)}"
             return f"{len(delays) / len(sick):.2f}{middle} / {false}"
 
-        table(f"{kind}: recall,median delay / false alarms on standard, on all healthy families", list(rules), self.sizes, cell)
+        self.show(f"{kind}: recall,median delay / false alarms on standard, on all healthy families", list(rules), cell)
         many = self.sizes[-1]
         print(f"  Alarms per healthy run (all families) at n={many}:")
         for name, alarms in rules.items():
@@ -266,16 +284,16 @@ class Results:
     def _print_ends(self) -> None:
         columns = ("standard", *ENDS)
         rules: dict[str, Callable[[Outcome], bool]] = {
-            "lossdoctor plateau/chance": lambda o: bool(o.standing & PLATEAU),
-            "lossdoctor converged": lambda o: "loss-converged" in o.standing,
-            "lossdoctor still falling": lambda o: "loss-still-falling" in o.standing,
+            "our plateau/chance": lambda o: bool(o.standing & PLATEAU),
+            "our converged": lambda o: "loss-converged" in o.standing,
+            "our still falling": lambda o: "loss-still-falling" in o.standing,
             **{name: partial(_flag_of, name) for name in END_RULES},
         }
 
         def cell(name: str, n: int) -> str:
             return " ".join(share(rules[name](o) for o in self.of(kind, n)) for kind in columns)
 
-        table("End of the run, share flagged: healthy plateau chance converged still_falling", list(rules), self.sizes, cell)
+        self.show("End of the run, share flagged: healthy plateau chance converged still_falling", list(rules), cell)
 
     def print_misses(self) -> None:
         """What to call `simulate` with to see a miss or a false alarm."""
@@ -332,6 +350,7 @@ def main() -> None:
     parser.add_argument("--kind", default="", help="kinds of curves, by comma; 'healthy' and 'faults' stand for all of them")
     parser.add_argument("--only", choices=["ours"], help="leave the known rules out")
     parser.add_argument("--misses", action="store_true", help="name the curves that were missed or falsely accused")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables to this file as well")
     given = parser.parse_args()
     named = {"healthy": HEALTHY, "faults": tuple(FAULTS)}
     kinds = [kind for word in given.kind.split(",") if word for kind in named.get(word, (word,))] or [*HEALTHY, *FAULTS]
@@ -348,6 +367,8 @@ def main() -> None:
     if given.misses:
         results.print_misses()
     results.print_failures()
+    if given.markdown:
+        given.markdown.write_text(results.page(f"python benchmarks/accuracy.py --runs {given.runs}"), encoding="utf-8")
 
 
 if __name__ == "__main__":
