@@ -92,7 +92,8 @@ On the page of a symptom follow what is watched, why it matters, and what it mis
 On the page of a cause follow how we tell it from the log, what looks the same, and which remedies have which evidence.
 The cheapest check that decides stands below.
 On the page of a check follow what it looks at, why that matters, and what it misses.
-The thresholds at the end are keys of `[tool.lossdoctor.<slug>]` in `pyproject.toml` ([how](how-it-works.md#thresholds-of-your-own)).
+The thresholds at the end are keys of `[tool.lossdoctor.<slug>]` in `pyproject.toml`
+([how](how-it-works.md#thresholds-of-your-own)).
 
 These files are generated from the code by `make docs`.
 """
