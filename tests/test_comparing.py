@@ -261,6 +261,15 @@ def test_a_log_that_goes_on_from_the_end_of_another_is_told_so(tmp_path: Path):
     assert "peak learning rate" not in text
 
 
+def test_a_run_from_its_first_row_on_continues_none(tmp_path: Path):
+    """One that broke after four steps lies before the first row of the next one, which averages its steps from 0 on."""
+    held = json.loads((Path(state(tmp_path / "b", 1)) / "trainer_state.json").read_text())
+    short = [{**row, "step": step} for step, row in enumerate(held["log_history"][:4], 1)]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "trainer_state.json").write_text(json.dumps({**held, "log_history": short}))
+    assert "may be its continuation" not in told(str(tmp_path / "a"), str(tmp_path / "b"))
+
+
 @pytest.mark.parametrize(
     ("share", "low", "high", "said"),
     [

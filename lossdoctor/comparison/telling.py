@@ -228,7 +228,7 @@ def apart(one: Side, other: Side, first: Series, second: Series) -> str:
     words = say("The two logs have no part in common")
     for before, after, end, begin in ((one, other, first, second), (other, one, second, first)):
         gap = begin.steps[0] - end.steps[-1]
-        if 0 < gap <= 3 * (begin.steps[0] - begin.before[0]):
+        if 0 < gap <= 3 * (begin.steps[0] - begin.before[0]) and begin.before[0] >= end.steps[-1]:
             words += say(
                 ": {after_name} begins at step {first_steps:,.0f}, right after the end of {before_name} at step "
                 "{steps:,.0f}, and may be its continuation",
