@@ -80,6 +80,7 @@ come from a small grid.
 Faults that cost less than 5 % of held-out loss are shown, and do not count.
 `make remedies` makes this page.
 The loss columns are held-out losses; ✗ stands behind a diagnosis that is not the fault that was put in.
+Seen means a verdict of warning or critical; a cause may be named first beside a milder one.
 """
 
 #: What stands below it, until it is mended.
