@@ -48,6 +48,8 @@ REASONS = {
     CALLS: "rows that no detector has to see are taken together, some thousand at once. Such stretches are short where rows "
     "scatter, and there are none where a run is broken: each of its rows is judged by itself.",
     WHOLE: "the same, and what a process takes to start.",
+    "live": "own code is measured by its own clock; of whole steps the machine scatters by more than the effect, as the "
+    "quartiles show.",
 }
 #: The same without what a process costs besides: both in one that has loaded everything.
 WITHIN = """
