@@ -212,7 +212,7 @@ def test_many_epochs_are_a_plain_number(epochs: float, told: str) -> None:
 def test_a_single_row_is_one_row() -> None:
     """What is not judged says "1 row", not "1 rows"."""
     reasons = " ".join(item.why for item in diagnose([{"loss": 2.0, "step": 1}, {"eval_loss": 2.0, "step": 1}]).not_judged)
-    assert "1 row with a loss" in reasons and "1 evaluation:" in reasons
+    assert "1 row with a usable loss" in reasons and "1 evaluation:" in reasons
     assert "1 rows" not in reasons and "1 evaluations" not in reasons
 
 

@@ -55,7 +55,7 @@ class LossConverged(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         return (
-            say("{rows} with a loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
+            say("{rows} with a usable loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
             if vitals.curve.rows < self.rows
             else None
         )

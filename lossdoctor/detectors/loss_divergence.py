@@ -226,7 +226,7 @@ class LossDivergence(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         return (
-            say("{rows} with a loss: too few to tell a climb from noise", rows=counted(vitals.curve.rows, "row"))
+            say("{rows} with a usable loss: too few to tell a climb from noise", rows=counted(vitals.curve.rows, "row"))
             if vitals.curve.rows < self.rows
             else None
         )

@@ -177,7 +177,8 @@ class LossOscillation(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         few = vitals.history.rows < self.rows and self._clear_period(vitals) is None
-        return say("{rows} with a loss: too few to see a period", rows=counted(vitals.history.rows, "row")) if few else None
+        rows = counted(vitals.history.rows, "row")
+        return say("{rows} with a usable loss: too few to see a period", rows=rows) if few else None
 
 
 def _without_line(y: Sequence[float]) -> list[float]:

@@ -105,7 +105,7 @@ class LossPlateau(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         if trend is None or trend.rows < self.rows:
-            return say("{rows} with a loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
+            return say("{rows} with a usable loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
         if vitals.begins_late:
             return say(
                 "the log begins at step {first_step:,}: what the loss was before is not known", first_step=vitals.first_step

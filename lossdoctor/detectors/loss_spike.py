@@ -198,5 +198,5 @@ class LossSpike(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         if vitals.curve.rows <= self.rows:
-            return say("{rows} with a loss: too few to tell a jump from noise", rows=counted(vitals.curve.rows, "row"))
+            return say("{rows} with a usable loss: too few to tell a jump from noise", rows=counted(vitals.curve.rows, "row"))
         return None

@@ -69,7 +69,7 @@ class LossStillFalling(Detector):
         if not vitals.loss_tells:
             return say(LOSS_TELLS_NOTHING)
         return (
-            say("{rows} with a loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
+            say("{rows} with a usable loss: too few for a trend", rows=counted(vitals.curve.rows, "row"))
             if vitals.curve.rows < self.rows
             else None
         )
