@@ -93,8 +93,8 @@ labels and for SGD not all that the grid names.
 docs/evidence/rates.md has them, and what they cannot tell.
 - The held-out loss of BERT moves by about 10 % with the order of the data alone, so 5 % lies within its noise.
 - Some faults were made more severe after a first look, since they did no harm.
-- What failed under seed 7 was looked at, and mended where the mend holds for real runs; a seed that nobody had looked at (21) then \
-  gave 86 of 87, before its one failure was mended too.
+- What failed under seed 7 was looked at, and mended where the mend holds for real runs; a seed that nobody had looked at \
+(21) then gave 86 of 87, before its one failure was mended too.
 """
 
 
